@@ -1,0 +1,1 @@
+//! The SDK: producer, consumer, admin; routing, retries, batching.

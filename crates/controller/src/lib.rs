@@ -1,0 +1,1 @@
+//! quipu-metadata on openraft: log store, state machine, network, snapshots. The only crate that names openraft.

@@ -1,0 +1,1 @@
+//! The cluster's truth: brokers, topics, partitions, configs. Decide, then replay. Pure.

@@ -1,0 +1,1 @@
+//! What is stored and sent: ids, offsets, epochs, record batches, error codes, limits.

@@ -1,0 +1,1 @@
+//! Seeded harness: scheduler, fake network, disk and clock, one file per invariant.
