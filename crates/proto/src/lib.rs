@@ -1,1 +1,30 @@
-//! Generated gRPC code and its conversions to and from quipu-record.
+//! The wire: code generated from `proto/`, and its conversions to and from `quipu-record`.
+//!
+//! Why generated at build time: the contract is `proto/`, and nothing here may differ from it. `protox` compiles it,
+//! so that no `protoc` needs to be installed.
+//!
+//! Invariants
+//! - A payload is carried, not copied: `bytes` fields are [`bytes::Bytes`], and [`EncodedBatches`] holds pieces.
+//! - Every conversion from the wire checks; none panics.
+//!
+//! Elsewhere: what a request means is in `quipu-broker/src/service`, how a client sends it in `quipu-client`.
+
+mod encoded_batches;
+
+pub use encoded_batches::EncodedBatches;
+
+/// The public contract, `quipu.v1`.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::large_futures
+)]
+pub mod v1 {
+    tonic::include_proto!("quipu.v1");
+}
+
+/// The compiled descriptors of `proto/`, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));

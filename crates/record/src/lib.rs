@@ -1,1 +1,25 @@
-//! What is stored and sent: ids, offsets, epochs, record batches, error codes, limits.
+//! What Quipu stores and sends, and nothing else: ids, offsets and epochs as types, the record batch (Kafka's
+//! RecordBatch v2, byte for byte), checksums, error codes, limits and the key partitioner.
+//!
+//! Invariants
+//! - No bare integer with a meaning crosses a function of ours: every id, offset and epoch is a type here.
+//! - Every length read from bytes is checked against what is there before anything is allocated.
+//! - Decompression is bounded by the caller's limit, never by what a frame claims.
+//!
+//! Elsewhere: the wire's messages are in `quipu-proto`, files in `quipu-storage`, stored metadata records in
+//! `quipu-metadata`.
+
+mod epoch;
+mod error_code;
+mod ids;
+mod newtype;
+mod offset;
+mod planted;
+mod time;
+
+pub use epoch::{BrokerEpoch, LeaderEpoch, MetadataVersion, PartitionEpoch};
+pub use error_code::{ErrorCode, StatusClass};
+pub use ids::{BrokerId, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicPartition};
+pub use offset::Offset;
+pub use planted::PlantedBug;
+pub use time::Timestamp;

@@ -1,0 +1,21 @@
+//! Compiles `proto/` without `protoc`: protox parses, tonic generates.
+
+use prost::Message;
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
+    println!("cargo::rerun-if-changed={}", root.display());
+    let files = ["record", "produce", "consume", "topic", "cluster"]
+        .map(|name| root.join(format!("quipu/v1/{name}.proto")));
+    let descriptors = protox::compile(&files, [&root])?;
+
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.binpb"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        // Batches are many pieces of memory that must not be joined before they are sent.
+        .extern_path(".quipu.v1.EncodedBatches", "crate::EncodedBatches")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Bugs on purpose: the proof that a check can fail.
+//!
+//! Without the feature `test-util` the question is a constant and the bugs are not in the binary.
+
+/// A bug that a test plants to prove that a check catches it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
+pub enum PlantedBug {
+    /// The high watermark passes what was appended but not flushed.
+    AckBeforeFlush,
+    /// A flush syncs files but not the directories that name new ones.
+    NoDirectorySync,
+    /// A flush that spans a roll syncs the new segment and forgets the order, reporting the whole as flushed.
+    NewSegmentSyncedFirst,
+    /// Recovery believes the index instead of scanning the log.
+    RecoveryTrustsIndex,
+    /// A batch's checksum is not looked at.
+    CrcUnchecked,
+    /// A file with unsynced bytes is closed, and a write-back error with it is lost.
+    DirtyDescriptorClosed,
+    /// A repeated batch of an idempotent producer is appended again.
+    NoProducerDedup,
+    /// The Raft vote is answered before it is durable.
+    VoteNotFlushed,
+}
+
+impl PlantedBug {
+    /// Every bug, for tests that go through them all.
+    pub const ALL: &'static [Self] = &[
+        Self::AckBeforeFlush,
+        Self::NoDirectorySync,
+        Self::NewSegmentSyncedFirst,
+        Self::RecoveryTrustsIndex,
+        Self::CrcUnchecked,
+        Self::DirtyDescriptorClosed,
+        Self::NoProducerDedup,
+        Self::VoteNotFlushed,
+    ];
+
+    /// Whether this bug is planted on this thread or, failing that, in this process. Constant without `test-util`.
+    #[inline]
+    #[must_use]
+    pub fn planted(self) -> bool {
+        #[cfg(feature = "test-util")]
+        {
+            imp::planted(self)
+        }
+        #[cfg(not(feature = "test-util"))]
+        {
+            false
+        }
+    }
+}
+
+#[cfg(feature = "test-util")]
+mod imp {
+    use super::PlantedBug;
+    use std::cell::Cell;
+    use std::sync::OnceLock;
+
+    thread_local!(static HERE: Cell<Option<PlantedBug>> = const { Cell::new(None) });
+    static EVERYWHERE: OnceLock<PlantedBug> = OnceLock::new();
+
+    pub(super) fn planted(bug: PlantedBug) -> bool {
+        HERE.get() == Some(bug) || EVERYWHERE.get() == Some(&bug)
+    }
+
+    impl PlantedBug {
+        /// Runs `body` with this bug planted on the present thread.
+        pub fn plant<T>(self, body: impl FnOnce() -> T) -> T {
+            struct Reset(Option<PlantedBug>);
+            impl Drop for Reset {
+                fn drop(&mut self) {
+                    HERE.set(self.0);
+                }
+            }
+            let _reset = Reset(HERE.replace(Some(self)));
+            body()
+        }
+
+        /// Plants this bug in the whole process, once and for good.
+        pub fn plant_everywhere(self) {
+            let _ = EVERYWHERE.set(self);
+        }
+    }
+}
