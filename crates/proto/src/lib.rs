@@ -10,8 +10,11 @@
 //! Elsewhere: what a request means is in `quipu-broker/src/service`, how a client sends it in `quipu-client`.
 
 mod encoded_batches;
+mod failure;
+pub mod scalars;
 
 pub use encoded_batches::EncodedBatches;
+pub use failure::{ERROR_DOMAIN, Failure, LeaderHint};
 
 /// The public contract, `quipu.v1`.
 #[allow(
