@@ -1,0 +1,43 @@
+# What a contributor needs. `just` alone lists it.
+
+default:
+    @just --list
+
+# Everything that decides whether a change lands.
+ci:
+    .ci/run
+
+# What the README promises to pass.
+test *ARGS:
+    cargo test --workspace {{ARGS}}
+
+# Format and lints, as CI checks them.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo deny check bans licenses sources
+
+# The project's own shape: layering, lengths, bans.
+tidy:
+    cargo test -p quipu --test tidy
+
+# Lint the protos and compare them with the last release.
+protos:
+    buf lint
+    buf breaking --against proto/baseline.binpb
+
+# Renew the protos' baseline; at a release only.
+protos-baseline:
+    buf build -o proto/baseline.binpb
+
+# The proof on real data.
+demo:
+    cargo run --release -- demo
+
+# Replay one seed of the simulation.
+sim SEED:
+    cargo run --release -p quipu-sim -- --seed {{SEED}} --seeds 1
+
+# Crash histories of the storage engine: 10,000 unless told otherwise.
+crash HISTORIES="10000":
+    QUIPU_HISTORIES={{HISTORIES}} cargo test -p quipu-storage --test crash_histories -- --nocapture

@@ -1,0 +1,142 @@
+//! Who may depend on whom: the table of `ARCHITECTURE.md` against `cargo metadata`.
+
+use crate::source;
+use cargo_metadata::{DependencyKind, MetadataCommand, Package};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Normal dependencies among our crates.
+const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("record", &[]),
+    ("proto", &["record"]),
+    ("storage", &["record"]),
+    ("metadata", &["record"]),
+    ("checker", &["record"]),
+    ("replication", &["record", "storage"]),
+    ("controller", &["record", "proto", "storage", "metadata"]),
+    ("client", &["record", "proto"]),
+    (
+        "broker",
+        &[
+            "record",
+            "proto",
+            "storage",
+            "replication",
+            "metadata",
+            "controller",
+        ],
+    ),
+    (
+        "sim",
+        &[
+            "record",
+            "storage",
+            "replication",
+            "metadata",
+            "controller",
+            "checker",
+        ],
+    ),
+    ("quipu", &["broker", "client", "checker", "storage", "record"]),
+];
+
+/// What tests may use beyond that, besides a crate's own `test-util`.
+const TESTS_MAY_ADD: &[(&str, &[&str])] = &[("quipu", &["proto"]), ("broker", &["proto", "client"])];
+
+/// Libraries that only the named crates may touch.
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("openraft", &["controller"]),
+    ("memmap2", &["storage"]),
+    ("tokio", &["controller", "client", "broker", "quipu"]),
+    ("tonic", &["proto", "controller", "client", "broker", "quipu"]),
+    ("rand", &["controller", "client", "broker", "sim", "quipu"]),
+];
+
+fn room(package: &str) -> &str {
+    package.strip_prefix("quipu-").unwrap_or(package)
+}
+
+fn packages() -> Vec<Package> {
+    MetadataCommand::new()
+        .manifest_path(source::root().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .expect("cargo metadata runs")
+        .packages
+}
+
+fn dependencies(package: &Package, kind: DependencyKind) -> BTreeSet<String> {
+    package
+        .dependencies
+        .iter()
+        .filter(|dependency| dependency.kind == kind)
+        .map(|dependency| dependency.name.to_string())
+        .collect()
+}
+
+#[test]
+fn crates_depend_only_on_what_the_table_allows() {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_DEPEND_ON.iter().copied().collect();
+    let tests_may_add: BTreeMap<&str, &[&str]> = TESTS_MAY_ADD.iter().copied().collect();
+    let packages = packages();
+    let ours: BTreeSet<String> = packages
+        .iter()
+        .map(|package| room(package.name.as_ref()).to_owned())
+        .collect();
+    let mut wrong = Vec::new();
+    for package in &packages {
+        let name = room(package.name.as_ref());
+        let Some(normal) = allowed.get(name) else {
+            wrong.push(format!("{name} is not in the table of tests/tidy/layering.rs"));
+            continue;
+        };
+        let is_ours = |dependency: &String| ours.contains(room(dependency));
+        for dependency in dependencies(package, DependencyKind::Normal)
+            .iter()
+            .filter(|d| is_ours(d))
+        {
+            if !normal.contains(&room(dependency)) {
+                wrong.push(format!("{name} may not depend on {}", room(dependency)));
+            }
+        }
+        let extra = tests_may_add.get(name).copied().unwrap_or_default();
+        for dependency in dependencies(package, DependencyKind::Development)
+            .iter()
+            .filter(|d| is_ours(d))
+        {
+            let dependency = room(dependency);
+            if dependency != name && !normal.contains(&dependency) && !extra.contains(&dependency) {
+                wrong.push(format!("tests of {name} may not depend on {dependency}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn libraries_stay_in_their_rooms() {
+    let mut wrong = Vec::new();
+    for package in packages() {
+        let name = room(package.name.as_ref()).to_owned();
+        let normal = dependencies(&package, DependencyKind::Normal);
+        for (library, rooms) in ONLY_IN {
+            if normal.contains(*library) && !rooms.contains(&name.as_str()) {
+                wrong.push(format!(
+                    "{name} may not use {library}: only {} may",
+                    rooms.join(", ")
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn architecture_describes_every_crate() {
+    let text = std::fs::read_to_string(source::root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    for (name, _) in MAY_DEPEND_ON {
+        assert!(
+            text.contains(&format!("crates/{name}")),
+            "ARCHITECTURE.md does not mention crates/{name}"
+        );
+    }
+}
