@@ -1,0 +1,1 @@
+//! Consume: the stream that reads partitions under credits.

@@ -1,0 +1,1 @@
+//! Fetch: reads once, waits for data if there is none.

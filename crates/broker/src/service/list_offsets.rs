@@ -1,0 +1,1 @@
+//! ListOffsets: earliest, latest, by time.

@@ -1,0 +1,8 @@
+//! The contract of `proto/quipu/v1`, a file for each RPC or family of them. Each handler calls
+//! [`crate::Admission::admit`] first.
+
+pub mod consume;
+pub mod error;
+pub mod fetch;
+pub mod list_offsets;
+pub mod produce;
