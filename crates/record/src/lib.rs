@@ -9,17 +9,27 @@
 //! Elsewhere: the wire's messages are in `quipu-proto`, files in `quipu-storage`, stored metadata records in
 //! `quipu-metadata`.
 
+mod batch;
 mod epoch;
 mod error_code;
 mod ids;
+mod limits;
 mod newtype;
 mod offset;
+mod partitioner;
 mod planted;
 mod time;
 
+pub use batch::{
+    Batch, BatchBuilder, BatchError, BatchHeader, Codec, HEADER_LEN, Header, Headers, ProducerStamp,
+    PushError, RecordIter, RecordView, Records, RecordsSummary, StoredBatch, StoredBatches, TimestampType,
+    iter_batches,
+};
 pub use epoch::{BrokerEpoch, LeaderEpoch, MetadataVersion, PartitionEpoch};
 pub use error_code::{ErrorCode, StatusClass};
 pub use ids::{BrokerId, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicPartition};
+pub use limits::{MESSAGE_BYTES_DEFAULT, TOPIC_NAME_LEN_MAX, TopicNameError, check_topic_name};
 pub use offset::Offset;
+pub use partitioner::{murmur2, partition_for_key};
 pub use planted::PlantedBug;
 pub use time::Timestamp;

@@ -1,0 +1,1 @@
+//! Decompression within a limit.

@@ -1,0 +1,1 @@
+//! Zig-zag LEB128, as records use it.
