@@ -1,0 +1,64 @@
+//! What one topic asks of its partitions, as far as agreement goes. The log's own settings are `quipu_storage::LogConfig`.
+
+use quipu_record::{MESSAGE_BYTES_DEFAULT, Timestamp, TimestampType};
+use std::time::Duration;
+
+/// What an acknowledgement is worth on a topic (`durability`). Fixed when the topic is created.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum Durability {
+    /// Flushed to disk on every in-sync replica.
+    #[default]
+    Fsync,
+    /// In the memory of every in-sync replica; flushed in the background.
+    Replicated,
+}
+
+/// One topic's settings, shared by its partitions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartitionConfig {
+    /// `durability`.
+    pub durability: Durability,
+    /// `message.timestamp.type`: the producer's time or the leader's.
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`: how far a record's time may lie behind the broker's. `None`: any.
+    pub timestamp_before_max: Option<Duration>,
+    /// `message.timestamp.after.max.ms`: how far it may lie ahead. `None`: any.
+    pub timestamp_after_max: Option<Duration>,
+    /// `max.message.bytes`: the largest batch, in bytes as sent.
+    pub max_message_bytes: usize,
+    /// `flush.ms`: with [`Durability::Replicated`], how long appended bytes may wait for a flush.
+    pub flush_interval: Duration,
+    /// `flush.bytes`: with [`Durability::Replicated`], how many appended bytes may wait for a flush.
+    pub flush_bytes: u64,
+    /// `producer.id.expiration.ms`: how long a silent producer is remembered, by the broker's clock.
+    pub producer_expiry: Duration,
+}
+
+impl Default for PartitionConfig {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            timestamp_type: TimestampType::Create,
+            timestamp_before_max: None,
+            timestamp_after_max: Some(Duration::from_secs(3600)),
+            max_message_bytes: MESSAGE_BYTES_DEFAULT,
+            flush_interval: Duration::from_secs(1),
+            flush_bytes: 64 << 20,
+            producer_expiry: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+impl PartitionConfig {
+    /// The earliest and the latest time that a record may carry at `wall`.
+    pub(crate) fn timestamp_bounds(&self, wall: Timestamp) -> (Timestamp, Timestamp) {
+        let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let earliest = self
+            .timestamp_before_max
+            .map_or(i64::MIN, |span| wall.get().saturating_sub(millis(span)));
+        let latest = self
+            .timestamp_after_max
+            .map_or(i64::MAX, |span| wall.get().saturating_add(millis(span)));
+        (Timestamp::new(earliest), Timestamp::new(latest))
+    }
+}

@@ -1,0 +1,81 @@
+//! What happens to one replica, from outside: the only way to change it.
+
+use crate::answer::{Acks, Token};
+use crate::clock::Tick;
+use crate::config::PartitionConfig;
+use quipu_record::{Batch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, RecordsSummary};
+use std::sync::Arc;
+
+/// One event. Each is complete in itself: it names the epoch it belongs to wherever one matters, so that a late or
+/// repeated one is recognised and dropped.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// The metadata says that this replica leads, or that the in-sync set of the partition it leads has changed.
+    Lead(Leadership),
+    /// The metadata says that this replica does not lead (any more).
+    Resign(Resign),
+    /// Batches to append, in order, with one write.
+    Produce(Vec<Append>),
+    /// Delete the records below an offset.
+    DeleteRecords(DeleteRecords),
+    /// House-keeping: retention, expiry of producers, memory. Every few minutes, and whenever the disk is nearly full.
+    Retain,
+    /// The topic's settings have changed.
+    Config(Arc<PartitionConfig>),
+    /// The deadline that [`crate::Effects::deadline`] named has come.
+    Tick,
+}
+
+/// One partition's record in the metadata, as far as its leader needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leadership {
+    /// Counts the leaders.
+    pub leader_epoch: LeaderEpoch,
+    /// Counts the changes of this record.
+    pub partition_epoch: PartitionEpoch,
+    /// The in-sync replicas, this one among them.
+    pub isr: Vec<BrokerId>,
+    /// `min.insync.replicas`, resolved as the topic was created.
+    pub min_insync: u32,
+}
+
+/// Leadership ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resign {
+    /// The epoch in which somebody else leads, or nobody; or the epoch led until now, when the broker goes away.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// One batch to append.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Comes back with the answer.
+    pub token: Token,
+    /// The batch, header and checksum checked.
+    pub batch: Batch,
+    /// What [`Batch::validate_records`] found in it.
+    pub summary: RecordsSummary,
+    /// When to answer.
+    pub acks: Acks,
+    /// Past this, the answer is that the outcome is unknown.
+    pub deadline: Tick,
+}
+
+/// Records to delete.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeleteRecords {
+    /// Comes back with the answer.
+    pub token: Token,
+    /// Up to where.
+    pub before: DeleteBefore,
+}
+
+/// Up to where records are deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeleteBefore {
+    /// Everything below this offset.
+    Offset(Offset),
+    /// Everything committed.
+    HighWatermark,
+}
