@@ -293,6 +293,32 @@ impl BatchHeader {
         }
     }
 
+    /// The header of a new batch from a producer, whose records are `body`.
+    pub(super) fn produced(
+        codec: Codec,
+        count: u32,
+        base_timestamp: Timestamp,
+        max_timestamp: Timestamp,
+        producer: Option<ProducerStamp>,
+        body: &[u8],
+    ) -> Self {
+        let mut header = Self([0; HEADER_LEN]);
+        let length = HEADER_LEN - LENGTH_END + body.len();
+        header.put(8, u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+        // No leader has appended it yet: -1.
+        header.put(12, u32::MAX.to_be_bytes());
+        header.put(16, [2]);
+        header.put(21, u16::from(codec.number()).to_be_bytes());
+        header.put(23, (count - 1).to_be_bytes());
+        header.put(27, base_timestamp.get().to_be_bytes());
+        header.put(35, max_timestamp.get().to_be_bytes());
+        header.put_producer(producer);
+        header.put(57, count.to_be_bytes());
+        let crc = crc32c::crc32c_append(header.crc_of_head(), body);
+        header.put(17, crc.to_be_bytes());
+        header
+    }
+
     /// Sets what the leader assigns. Both lie outside the checksum.
     #[must_use]
     pub fn stamped(mut self, base_offset: Offset, leader_epoch: LeaderEpoch) -> Self {
@@ -328,7 +354,7 @@ impl BatchHeader {
         self
     }
 
-    pub(super) fn put_producer(&mut self, producer: Option<ProducerStamp>) {
+    fn put_producer(&mut self, producer: Option<ProducerStamp>) {
         let (id, epoch, sequence) = match producer {
             Some(p) => (p.id.get(), p.epoch.get(), p.base_sequence.get()),
             None => (u64::MAX, u16::MAX, u32::MAX),

@@ -6,7 +6,7 @@
 //! - [`Records`] are what is inside, decompressed within a limit and read without a copy.
 
 mod builder;
-mod decoded;
+mod compression;
 mod error;
 mod header;
 mod produced;

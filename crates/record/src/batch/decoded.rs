@@ -1,1 +1,0 @@
-//! Decompression within a limit.
