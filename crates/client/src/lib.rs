@@ -1,1 +1,42 @@
 //! The SDK: producer, consumer, admin; routing, retries, batching.
+//!
+//! Why a thick client when any broker takes any request: it sends each batch to the partition's leader itself, encodes
+//! and checks batches itself, and so neither makes the cluster forward nor decode.
+//!
+//! Invariants
+//! - Every call has one deadline; retries happen under it, with jittered backoff.
+//! - What cannot be known is said to be unknown: no error means "did not happen" unless it cannot have happened.
+//! - A producer never reorders the records of a partition, has at most five batches of it in flight, and resolves every
+//!   record that it took exactly once.
+//! - A consumer gives a partition's records in order, each once, however often it reconnects.
+//! - Nothing is allocated per record.
+//!
+//! Elsewhere: the bytes of a batch are in `quipu-record`, the wire's messages in `quipu-proto`. What decides is pure
+//! (`producer/core`, `routing/table.rs`, `backoff.rs`); tokio is only in the shell around it.
+
+mod admin;
+mod backoff;
+mod client;
+mod config;
+mod consumer;
+mod error;
+mod producer;
+
+pub use admin::{
+    Admin, BrokerDescription, CheckReport, ClusterDescription, ConfigChange, ConfigEntry, DeletedRecords,
+    Finding, FoundOffset, ListenerDescription, NewTopic, PartitionDescription, PartitionRoute,
+    RoutingDescription, Severity, TopicChanged, TopicDescription, TopicRoute,
+};
+pub use client::Client;
+pub use config::{ClientConfig, ConfigError};
+pub use consumer::{ConsumeError, Consumer, ConsumerConfig, FetchedBatch, FetchedIter, Position, Start};
+pub use error::{CallError, ConnectError};
+pub use producer::{
+    Acks, Delivered, Delivery, DeliveryError, Durability, FlushError, Producer, ProducerConfig,
+    ProducerStats, ProducerTopic, Record, SendError,
+};
+/// Terms shared with the rest of Quipu.
+pub use quipu_record::{
+    BrokerId, Codec, ErrorCode, Header, LeaderEpoch, MetadataVersion, Offset, PartitionId, RecordView,
+    Timestamp, TopicId,
+};

@@ -1,0 +1,1 @@
+//! Pauses between retries.

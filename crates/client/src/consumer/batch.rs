@@ -1,0 +1,90 @@
+//! A batch of records as a consumer gets it.
+
+use quipu_record::{BatchError, LeaderEpoch, Offset, PartitionId, RecordView, Records, TopicId};
+use std::sync::Arc;
+
+/// Records of one partition, in order. Keys and values lie in memory that the batch shares, and are borrowed from it.
+#[derive(Clone, Debug)]
+pub struct FetchedBatch {
+    topic: Arc<str>,
+    topic_id: TopicId,
+    partition: PartitionId,
+    leader_epoch: LeaderEpoch,
+    high_watermark: Offset,
+    from: Offset,
+    records: Records,
+}
+
+impl FetchedBatch {
+    /// The topic's name.
+    #[must_use]
+    pub fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The topic's id.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
+    /// The leader epoch that the batch was appended in.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// Everything below is readable, as of when this was read.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// The offset after this batch: where reading goes on.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        self.records.header().next_offset()
+    }
+
+    /// The records, those below the offset asked for left out.
+    #[must_use]
+    pub fn iter(&self) -> FetchedIter<'_> {
+        let _ = self.from;
+        todo!("the next commit")
+    }
+
+    /// The encoded records; `slice_ref` makes a key or a value `Bytes` of its own without a copy.
+    #[must_use]
+    pub fn bytes(&self) -> &bytes::Bytes {
+        self.records.bytes()
+    }
+}
+
+impl<'a> IntoIterator for &'a FetchedBatch {
+    type Item = Result<RecordView<'a>, BatchError>;
+    type IntoIter = FetchedIter<'a>;
+
+    fn into_iter(self) -> FetchedIter<'a> {
+        self.iter()
+    }
+}
+
+/// The iterator over a [`FetchedBatch`].
+#[derive(Clone, Debug)]
+pub struct FetchedIter<'a> {
+    inner: quipu_record::RecordIter<'a>,
+}
+
+impl<'a> Iterator for FetchedIter<'a> {
+    type Item = Result<RecordView<'a>, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.inner.next()
+    }
+}

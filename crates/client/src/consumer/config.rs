@@ -1,0 +1,38 @@
+//! How a consumer reads.
+
+use quipu_record::{Offset, Timestamp};
+
+/// Where to begin in a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Start {
+    /// At the log start.
+    #[default]
+    Earliest,
+    /// At the high watermark: only what comes from now on.
+    Latest,
+    /// At this offset.
+    Offset(Offset),
+    /// At the first record not earlier than this; at the high watermark if there is none.
+    Timestamp(Timestamp),
+}
+
+/// How a consumer reads.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// Bytes at most that a broker sends ahead of what [`Consumer::next`](crate::Consumer::next) has given.
+    pub window_bytes: usize,
+    /// Bytes of one message at most; a larger batch comes whole.
+    pub frame_bytes: usize,
+    /// Bytes at most that one batch may decompress to.
+    pub decoded_bytes_max: usize,
+}
+
+impl Default for ConsumerConfig {
+    fn default() -> Self {
+        Self {
+            window_bytes: 16 * 1024 * 1024,
+            frame_bytes: 1024 * 1024,
+            decoded_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+}
