@@ -17,10 +17,12 @@
 pub mod admit;
 pub mod config;
 pub mod fatal;
+pub mod logging;
 pub mod metrics;
 pub mod partition;
 pub mod service;
 
 pub use admit::{Admission, Api, ConnectionInfo, Phase, Principal, RequestContext};
+pub use config::Config;
 pub use fatal::Fatal;
 pub use metrics::Metrics;

@@ -1,0 +1,195 @@
+//! The smaller sections.
+
+use super::parse;
+use super::reader::Reader;
+use quipu_record::BrokerId;
+use std::collections::BTreeMap;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// What a process does in the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Keeps partitions and serves clients.
+    Broker,
+    /// Votes on the cluster's metadata.
+    Controller,
+}
+
+/// Who this broker is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BrokerConfig {
+    /// Its id, unique in the cluster; for ever that of its data directory.
+    pub id: BrokerId,
+    /// What it does; both, today.
+    pub roles: Vec<Role>,
+    /// Where it stands; empty: not told.
+    pub rack: String,
+}
+
+impl BrokerConfig {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let base = reader.int("broker.ordinal.base", 0, 0..=1_000_000);
+        let ordinal = ordinal(reader).map(|ordinal| ordinal.saturating_add(base));
+        let id = reader.value("broker.id", 0, |text| match (text, ordinal) {
+            ("ordinal", Some(id)) => Ok(id),
+            ("ordinal", None) => Err(
+                "to be had: neither POD_NAME nor HOSTNAME ends in -NUMBER; set broker.id to a number"
+                    .to_owned(),
+            ),
+            (text, _) => parse::int(text, &(0..=1_000_000))
+                .map_err(|wanted| format!("{wanted}, or ordinal (of POD_NAME)")),
+        });
+        let roles = reader.list("broker.roles", |text| {
+            parse::choice(
+                text,
+                &[("broker", Role::Broker), ("controller", Role::Controller)],
+            )
+        });
+        let roles = roles.unwrap_or_else(|| vec![Role::Broker, Role::Controller]);
+        if !(roles.contains(&Role::Broker) && roles.contains(&Role::Controller)) {
+            reader.mistake(
+                &["broker.roles"],
+                "a cluster is one broker today, which needs both roles: broker, controller",
+            );
+        }
+        let rack = reader.value("broker.rack", String::new(), |text| match text.len() {
+            0..=255 => Ok(text.to_owned()),
+            _ => Err("a name of at most 255 bytes".to_owned()),
+        });
+        Self {
+            id: BrokerId::new(id),
+            roles,
+            rack,
+        }
+    }
+}
+
+/// The number at the end of the pod's name, as a StatefulSet gives it.
+fn ordinal(reader: &Reader) -> Option<u32> {
+    let name = reader
+        .variable("POD_NAME")
+        .or_else(|| reader.variable("HOSTNAME"))?;
+    name.rsplit_once('-')?.1.parse().ok()
+}
+
+/// How logs get to the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlushMethod {
+    /// A few files by `fdatasync`, many by one `syncfs`.
+    Auto,
+    /// Each file by `fdatasync`.
+    Fdatasync,
+    /// The whole file system by `syncfs`: for a data directory with a volume of its own.
+    Syncfs,
+}
+
+/// The disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StorageConfig {
+    /// How logs get to the disk.
+    pub flush_method: FlushMethod,
+    /// Segment files that may be open at once.
+    pub open_files: usize,
+}
+
+impl StorageConfig {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        Self {
+            flush_method: reader.value("storage.flush.method", FlushMethod::Auto, |text| {
+                parse::choice(
+                    text,
+                    &[
+                        ("auto", FlushMethod::Auto),
+                        ("fdatasync", FlushMethod::Fdatasync),
+                        ("syncfs", FlushMethod::Syncfs),
+                    ],
+                )
+            }),
+            open_files: reader.int("storage.open.files", 2048, 64..=1_000_000),
+        }
+    }
+}
+
+/// How many threads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ThreadsConfig {
+    /// Own the partitions; 0: one for each processor.
+    pub partition: usize,
+    /// Read what is not in memory.
+    pub read: usize,
+    /// Carry the network; 0: one for each processor.
+    pub network: usize,
+}
+
+impl ThreadsConfig {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        Self {
+            partition: reader.int("threads.partition", 0, 0..=256),
+            read: reader.int("threads.read", 4, 1..=256),
+            network: reader.int("threads.network", 0, 0..=256),
+        }
+    }
+}
+
+/// Bounds on memory and connections.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LimitsConfig {
+    /// Bytes of produced batches that wait in the broker, over all clients.
+    pub queue_bytes: u64,
+    /// Bytes of recent batches kept for consumers at the tail, over all partitions.
+    pub tail_bytes: u64,
+    /// Bytes of unanswered batches that one produce stream may have in the broker.
+    pub stream_window_bytes: u64,
+    /// Client connections, over all listeners.
+    pub connections: usize,
+    /// Streams and calls at once on one connection.
+    pub streams: u32,
+    /// The largest request.
+    pub request_bytes: u64,
+}
+
+impl LimitsConfig {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        Self {
+            queue_bytes: reader.bytes("limits.queue.bytes", 64 * MIB, MIB..=64 * GIB),
+            tail_bytes: reader.bytes("limits.tail.bytes", 32 * MIB, 0..=64 * GIB),
+            stream_window_bytes: reader.bytes("limits.stream.window.bytes", 8 * MIB, 64 * KIB..=GIB),
+            connections: reader.int("limits.connections", 4096, 1..=1_000_000),
+            streams: reader.int("limits.streams", 256, 1..=65_536),
+            request_bytes: reader.bytes("limits.request.bytes", 8 * MIB, MIB..=64 * MIB),
+        }
+    }
+}
+
+/// What a topic gets that its creator did not say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicsConfig {
+    /// Partitions.
+    pub partitions: u32,
+    /// Copies; 0: 3, or the number of brokers if fewer.
+    pub replication_factor: u32,
+    /// Configs by Kafka's names, stored with the topic as it is created.
+    pub defaults: BTreeMap<String, String>,
+}
+
+impl TopicsConfig {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let partitions = reader.int("topic.partitions", 1, 1..=10_000);
+        let replication_factor = reader.int("topic.replication.factor", 0, 0..=100);
+        let mut defaults = BTreeMap::new();
+        for config in reader.keys_below("topic.defaults") {
+            let key = format!("topic.defaults.{config}");
+            if let Some(value) = reader.optional(&key, |text| Ok(text.to_owned())) {
+                defaults.insert(config, value);
+            }
+        }
+        Self {
+            partitions,
+            replication_factor,
+            defaults,
+        }
+    }
+}
