@@ -1,0 +1,203 @@
+//! The real disk: the one file of this crate that makes system calls.
+
+use super::{Access, DirEntry, Disk, DiskFile};
+use memmap2::Mmap;
+use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::Errno;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The machine's file system.
+#[derive(Clone, Debug)]
+pub struct RealDisk {
+    /// A directory on the file system that `syncfs` is for. Opened once: a descriptor reports each write error of its
+    /// file system since it was opened, and a new one would not know of the earlier ones.
+    root: Arc<File>,
+}
+
+impl RealDisk {
+    /// The file system of the directory `root`, which is created if need be.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where system calls are made"
+    )]
+    pub fn new(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        Self::existing(root)
+    }
+
+    /// The file system of `root`, a file or directory that exists; for looking only.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where system calls are made"
+    )]
+    pub fn existing(root: &Path) -> io::Result<Self> {
+        let root = Arc::new(File::open(root)?);
+        Ok(Self { root })
+    }
+}
+
+impl Disk for RealDisk {
+    type File = RealFile;
+    type Lock = File;
+    const PARALLEL: bool = true;
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where system calls are made"
+    )]
+    fn open(&self, path: &Path, access: Access) -> io::Result<RealFile> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match access {
+            Access::Read => &mut options,
+            Access::Write => options.write(true),
+            Access::CreateNew => options.write(true).create_new(true),
+        };
+        options.open(path).map(RealFile)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where system calls are made"
+    )]
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where system calls are made"
+    )]
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where system calls are made"
+    )]
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where system calls are made"
+    )]
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where system calls are made"
+    )]
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let about = match entry.metadata() {
+                Ok(about) => about,
+                Err(gone) if gone.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            found.push(DirEntry {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                is_dir: about.is_dir(),
+                len: about.len(),
+            });
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where system calls are made"
+    )]
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        Ok(rustix::fs::fsync(File::open(dir)?)?)
+    }
+
+    fn sync_filesystem(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(self.root.as_fd())?)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where system calls are made"
+    )]
+    fn lock(&self, path: &Path) -> io::Result<Option<File>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A file of the machine's.
+#[derive(Debug)]
+pub struct RealFile(File);
+
+impl DiskFile for RealFile {
+    type Map = Mmap;
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| {
+            rustix::io::pread(&self.0, &mut *buf, position)
+        })?)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| {
+            rustix::io::pwritev(&self.0, parts, position)
+        })?)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.0.metadata().map(|about| about.len())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.0)?)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn preallocate(&self, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+            // Not every file system can: the file has its length then, and its room when it is written.
+            Err(Errno::OPNOTSUPP) if self.len()? < len => self.truncate(len),
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "mapping a file is unsafe: another process could cut it, and the next look would be a signal"
+    )]
+    fn map(&self, len: usize) -> io::Result<Mmap> {
+        // SAFETY: the map is read-only. The data directory is locked, so no other process of ours changes the file;
+        // this one writes an index only beyond what is mapped, and replaces it by rename instead of cutting it.
+        unsafe { memmap2::MmapOptions::new().len(len).map(&self.0) }
+    }
+}
