@@ -1,0 +1,166 @@
+use super::*;
+use crate::FeatureLevel;
+
+fn set(pairs: &[(&str, &str)]) -> ConfigChange {
+    ConfigChange {
+        set: pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
+        unset: Vec::new(),
+    }
+}
+
+fn create(pairs: &[(&str, &str)], replicas: usize) -> Result<TopicConfig, Vec<ConfigMistake>> {
+    set(pairs).apply(None, replicas, FeatureLevel::V1)
+}
+
+#[test]
+fn the_table_is_sorted_by_name_and_its_numbers_are_distinct() {
+    assert!(CONFIGS.is_sorted_by_key(|spec| spec.name));
+    for spec in CONFIGS {
+        assert_eq!(spec.key.spec(), spec);
+        assert_eq!(ConfigKey::from_number(spec.key.number()), Some(spec.key));
+        assert_eq!(ConfigKey::from_name(spec.name), Some(spec.key));
+        if let ConfigKind::Integer {
+            default: Some(default),
+            min,
+            max,
+        } = spec.kind
+        {
+            assert!((min..=max).contains(&default), "{}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn defaults_are_what_the_design_says() {
+    let config = create(&[], 3).expect("nothing wrong");
+    assert_eq!(config.retention_ms(), Some(604_800_000));
+    assert_eq!(config.retention_bytes(), None);
+    assert_eq!(config.segment_bytes(), 1 << 30);
+    assert_eq!(config.max_message_bytes(), 1_048_576);
+    assert_eq!(config.timestamp_type(), TimestampType::Create);
+    assert_eq!(config.timestamp_after_max_ms(), 3_600_000);
+    assert_eq!(config.timestamp_before_max_ms(), i64::MAX.unsigned_abs());
+    assert_eq!(config.durability(), Durability::Fsync);
+    assert!(!config.unclean_leader_election());
+    assert_eq!(config.min_insync_replicas(), 2);
+    assert_eq!(create(&[], 1).expect("nothing wrong").min_insync_replicas(), 1);
+    assert_eq!(create(&[], 5).expect("nothing wrong").min_insync_replicas(), 3);
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    let mistakes = create(
+        &[
+            ("retention.mss", "1"),
+            ("compression.type", "zstd"),
+            ("cleanup.policy", "compact"),
+            ("segment.bytes", "12"),
+            ("segment.ms", "soon"),
+            ("unclean.leader.election.enable", "yes"),
+            ("min.insync.replicas", "4"),
+            ("flush.ms", "5"),
+            ("flush.ms", "6"),
+        ],
+        3,
+    )
+    .expect_err("many mistakes");
+    let text: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        text,
+        [
+            "unknown config \"retention.mss\"; the nearest known is \"retention.ms\"",
+            "config \"compression.type\" is not supported: batches are stored as the producer compressed them; set it on \
+             the producer",
+            "config cleanup.policy=\"compact\" is not allowed: compaction is not available in this version of Quipu",
+            "config segment.bytes=\"12\" is not allowed: it must lie between 65536 and 2147483647",
+            "config segment.ms=\"soon\" is not allowed: it must be a whole number between 1000 and 9223372036854775807",
+            "config unclean.leader.election.enable=\"yes\" is not allowed: it must be true or false",
+            "config flush.ms is given more than once",
+            "config min.insync.replicas=4 is above the replication factor 3",
+        ]
+    );
+}
+
+#[test]
+fn durability_is_fixed_at_creation() {
+    let before = create(&[("durability", "replicated")], 3).expect("fine");
+    let same = set(&[("durability", "replicated"), ("retention.ms", "-1")]);
+    let after = same
+        .apply(Some(&before), 3, FeatureLevel::V1)
+        .expect("says what holds");
+    assert_eq!(
+        (after.durability(), after.retention_ms()),
+        (Durability::Replicated, None)
+    );
+    let other = set(&[("durability", "fsync")]).apply(Some(&before), 3, FeatureLevel::V1);
+    assert_eq!(other, Err(vec![ConfigMistake::Immutable { key: "durability" }]));
+    let unset = ConfigChange {
+        set: Vec::new(),
+        unset: vec!["durability".to_owned()],
+    };
+    assert_eq!(
+        unset.apply(Some(&before), 3, FeatureLevel::V1),
+        Err(vec![ConfigMistake::Immutable { key: "durability" }])
+    );
+}
+
+#[test]
+fn unset_puts_defaults_back_and_min_insync_stays_resolved() {
+    let before = create(&[("min.insync.replicas", "1"), ("segment.ms", "60000")], 3).expect("fine");
+    assert_eq!(before.min_insync_replicas(), 1);
+    let unset = ConfigChange {
+        set: Vec::new(),
+        unset: vec!["min.insync.replicas".to_owned(), "segment.ms".to_owned()],
+    };
+    let after = unset.apply(Some(&before), 3, FeatureLevel::V1).expect("fine");
+    assert_eq!(after.min_insync_replicas(), 2);
+    assert!(after.is_set(ConfigKey::MinInsyncReplicas));
+    assert!(!after.is_set(ConfigKey::SegmentMs));
+    assert_eq!(after.segment_ms(), 604_800_000);
+}
+
+#[test]
+fn entries_show_every_key_with_its_value() {
+    let config = create(
+        &[
+            ("retention.ms", "-1"),
+            ("message.timestamp.type", "LogAppendTime"),
+        ],
+        3,
+    )
+    .expect("fine");
+    let entries = config.entries();
+    assert_eq!(entries.len(), CONFIGS.len());
+    let shown = |key: &str| {
+        entries
+            .iter()
+            .find(|e| e.key == key)
+            .map(|e| (e.value.as_str(), e.is_default))
+    };
+    assert_eq!(shown("retention.ms"), Some(("-1", false)));
+    assert_eq!(shown("message.timestamp.type"), Some(("LogAppendTime", false)));
+    assert_eq!(shown("durability"), Some(("fsync", true)));
+    assert_eq!(shown("min.insync.replicas"), Some(("2", false)));
+}
+
+#[test]
+fn what_is_displayed_parses_to_the_same_value() {
+    let config = create(&[("durability", "replicated"), ("flush.bytes", "4096")], 3).expect("fine");
+    let shown = config
+        .entries()
+        .into_iter()
+        .map(|e| (e.key.to_owned(), e.value))
+        .collect();
+    let again = ConfigChange {
+        set: shown,
+        unset: Vec::new(),
+    }
+    .apply(None, 3, FeatureLevel::V1)
+    .expect("fine");
+    for spec in CONFIGS {
+        assert_eq!(again.value(spec.key), config.value(spec.key), "{}", spec.name);
+    }
+}
