@@ -1,1 +1,20 @@
-//! quipu-metadata on openraft: log store, state machine, network, snapshots. The only crate that names openraft.
+//! The cluster's metadata, agreed on: `quipu-metadata` on openraft. The only crate that names openraft, and none of its
+//! names leave it.
+//!
+//! Invariants
+//! - Nothing is answered before it is durable: entries and votes go into one write-ahead log, in order, by one writer.
+//! - What is read back after a crash is what was synced, or more; never less, never with a hole.
+//! - An image is published, with its deltas in order, before the proposal that made it is answered.
+//! - A failed sync is final: [`Controller::failed`] says so, and the broker exits.
+//!
+//! Elsewhere: what a command does is decided in `quipu-metadata`. `docs/format.md` has the bytes.
+
+mod config;
+mod controller;
+mod error;
+mod subscription;
+
+pub use config::ControllerConfig;
+pub use controller::{Committed, Controller, ControllerId, ControllerStatus};
+pub use error::{Failure, ProposeError, ReadError, StartError, Unavailable};
+pub use subscription::{Subscription, Update};

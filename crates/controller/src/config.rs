@@ -1,0 +1,42 @@
+//! What a controller needs to know to start.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a controller runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ControllerConfig {
+    /// Its directory, for its write-ahead log and snapshots: its own, beside the partitions' logs. Its parent exists.
+    pub dir: PathBuf,
+    /// Where other controllers reach it, host:port.
+    pub address: String,
+    /// How often a leader makes itself heard.
+    pub heartbeat_interval: Duration,
+    /// A follower that has heard nothing for this long stands for election, at the earliest.
+    pub election_timeout_min: Duration,
+    /// And at the latest.
+    pub election_timeout_max: Duration,
+    /// Log entries between snapshots.
+    pub snapshot_every: u64,
+    /// Log entries kept behind a snapshot, for followers that lag; must never be 0.
+    pub entries_kept: u64,
+    /// The size at which a new file of the write-ahead log is begun, preallocated, in bytes.
+    pub wal_segment_bytes: u64,
+}
+
+impl ControllerConfig {
+    /// The defaults, in this directory.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            address: String::new(),
+            heartbeat_interval: Duration::from_millis(200),
+            election_timeout_min: Duration::from_millis(1000),
+            election_timeout_max: Duration::from_millis(2000),
+            snapshot_every: 10_000,
+            entries_kept: 10_000,
+            wal_segment_bytes: 4 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What can go wrong with a controller.
+
+use crate::ControllerId;
+use quipu_metadata::Refusal;
+use quipu_record::ErrorCode;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a controller does not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting makes no sense.
+    #[error("controller setting {setting}: {why}")]
+    Config {
+        /// Its name.
+        setting: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// The disk failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What is stored is damaged, or was written by a newer version.
+    #[error("{path}, at byte {position}: {what}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The Raft core did not start.
+    #[error("the metadata group does not start: {0}")]
+    Raft(String),
+}
+
+impl StartError {
+    /// How a client would be told.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Config { .. } => ErrorCode::InvalidRequest,
+            Self::Io { .. } => ErrorCode::StorageFailed,
+            Self::Corrupt { .. } => ErrorCode::CorruptLog,
+            Self::Raft(_) => ErrorCode::Internal,
+        }
+    }
+}
+
+/// Why the metadata cannot be asked or changed now, here.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum Unavailable {
+    /// Another controller is the active one.
+    #[error("this controller is not the active one{}", .leader.map_or_else(|| ", and none is known".to_owned(), |id| format!(": {id} is")))]
+    NotActive {
+        /// The active one, if it is known.
+        leader: Option<ControllerId>,
+        /// Where it is reached.
+        address: Option<String>,
+    },
+    /// No majority of controllers answers.
+    #[error("no majority of the controllers answers")]
+    NoQuorum,
+    /// The controller is shutting down, or has failed. A command that was on its way may have been done or not.
+    #[error("the controller has stopped")]
+    Stopped,
+}
+
+impl Unavailable {
+    /// How a client is told.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotActive { .. } | Self::NoQuorum => ErrorCode::NoQuorum,
+            Self::Stopped => ErrorCode::ShuttingDown,
+        }
+    }
+}
+
+/// Why a command was not done.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ProposeError<E: Refusal> {
+    /// It was decided, and refused.
+    #[error(transparent)]
+    Refused(E),
+    /// It could not be decided now, or here.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl<E: Refusal> ProposeError<E> {
+    /// How a client is told.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::Unavailable(unavailable) => unavailable.code(),
+        }
+    }
+}
+
+/// Why a version of the metadata was not reached.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ReadError {
+    /// It cannot be known now, or here.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The time ran out.
+    #[error("the metadata did not reach the version in time")]
+    TimedOut,
+}
+
+impl ReadError {
+    /// How a client is told.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unavailable(unavailable) => unavailable.code(),
+            Self::TimedOut => ErrorCode::RequestTimedOut,
+        }
+    }
+}
+
+/// The controller failed for good: what it held in memory may not be on disk. The process must exit, and start again
+/// from what is.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("the controller failed: {0}")]
+pub struct Failure(pub String);
