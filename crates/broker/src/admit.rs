@@ -138,6 +138,18 @@ impl Admission {
         *self.phase.borrow()
     }
 
+    /// Completes when the broker begins to drain.
+    pub async fn drained(&self) {
+        let mut phase = self.phase.subscribe();
+        // The sender is in `self`: it cannot be closed.
+        let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
+    }
+
+    /// Completes when no admitted request is left: all their contexts are gone.
+    pub async fn idle(&self) {
+        self.phase.closed().await;
+    }
+
     /// Admits a request, or says why not. Every handler calls it first.
     ///
     /// # Errors

@@ -17,9 +17,12 @@
 pub mod admit;
 pub mod config;
 pub mod fatal;
+pub mod health;
+pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod partition;
+pub mod server;
 pub mod service;
 
 pub use admit::{Admission, Api, ConnectionInfo, Phase, Principal, RequestContext};

@@ -149,6 +149,8 @@ pub struct LimitsConfig {
     pub streams: u32,
     /// The largest request.
     pub request_bytes: u64,
+    /// Bytes that half-received requests may hold, over all clients.
+    pub receive_bytes: u64,
 }
 
 impl LimitsConfig {
@@ -160,6 +162,7 @@ impl LimitsConfig {
             connections: reader.int("limits.connections", 4096, 1..=1_000_000),
             streams: reader.int("limits.streams", 256, 1..=65_536),
             request_bytes: reader.bytes("limits.request.bytes", 8 * MIB, MIB..=64 * MIB),
+            receive_bytes: reader.bytes("limits.receive.bytes", 64 * MIB, MIB..=64 * GIB),
         }
     }
 }
