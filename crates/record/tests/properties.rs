@@ -61,7 +61,7 @@ fn push(builder: &mut BatchBuilder, record: &Plain) {
     let bound = BatchBuilder::record_bound(record.key.as_deref(), record.value.as_deref(), &headers);
     builder
         .push(time, record.key.as_deref(), record.value.as_deref(), &headers)
-        .unwrap();
+        .expect("a right batch");
     assert!(builder.size() - before <= bound);
 }
 
@@ -70,13 +70,13 @@ fn build(codec: Codec, records: &[Plain], stamp: Option<ProducerStamp>) -> Bytes
     for record in records {
         push(&mut builder, record);
     }
-    builder.finish(stamp).unwrap()
+    builder.finish(stamp).expect("a right batch")
 }
 
 fn read_back(batch: &StoredBatch) -> Vec<(Offset, Plain)> {
-    let records = batch.records(LIMIT).unwrap();
+    let records = batch.records(LIMIT).expect("a right batch");
     let read = records.iter().map(|record| {
-        let record = record.unwrap();
+        let record = record.expect("a right batch");
         let headers = record
             .headers()
             .map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec)))
@@ -240,7 +240,7 @@ proptest! {
 /// Every reader over `bytes`, made into something that passes for a batch if `right_crc`.
 fn read_everything(mut bytes: Vec<u8>, right_crc: bool, codec: Codec) {
     if right_crc && bytes.len() >= HEADER_LEN {
-        let length = u32::try_from(bytes.len() - 12).unwrap();
+        let length = u32::try_from(bytes.len() - 12).expect("it is short");
         bytes[8..12].copy_from_slice(&length.to_be_bytes());
         bytes[..8].fill(0);
         bytes[12..16].fill(0);

@@ -142,7 +142,7 @@ impl BatchHeader {
             0,
             "a batch has 0 to 2147483647 records",
         )?;
-        if self.i64_at(43) >= 0 {
+        if self.has_producer() {
             let rule = "a batch with a producerId has it too, not negative";
             at_least(
                 "producerEpoch",
@@ -253,11 +253,17 @@ impl BatchHeader {
         Timestamp::new(self.i64_at(35))
     }
 
-    /// The idempotent producer, if one made the batch. A negative `producerId` alone means that none did: clients
-    /// differ in what they write into the epoch and the sequence then.
+    /// Whether the producer's fields mean something. A negative `producerId` alone says that they do not: clients
+    /// differ in what they write into the epoch and the sequence then. A control batch names the producer whose
+    /// transaction it ends, and has no sequence.
+    fn has_producer(&self) -> bool {
+        self.i64_at(43) >= 0 && !self.is_control()
+    }
+
+    /// The idempotent producer, if one made the batch.
     #[must_use]
     pub fn producer(&self) -> Option<ProducerStamp> {
-        (self.i64_at(43) >= 0).then(|| ProducerStamp {
+        self.has_producer().then(|| ProducerStamp {
             id: ProducerId::new(u64::from_be_bytes(self.get(43))),
             epoch: ProducerEpoch::new(u16::from_be_bytes(self.get(51))),
             base_sequence: Sequence::new(u32::from_be_bytes(self.get(53))),
