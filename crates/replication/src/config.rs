@@ -1,6 +1,6 @@
 //! What one topic asks of its partitions, as far as agreement goes. The log's own settings are `quipu_storage::LogConfig`.
 
-use quipu_record::{MESSAGE_BYTES_DEFAULT, Timestamp, TimestampType};
+use quipu_record::{MESSAGE_BYTES_DEFAULT, TimestampType};
 use std::time::Duration;
 
 /// What an acknowledgement is worth on a topic (`durability`). Fixed when the topic is created.
@@ -46,19 +46,5 @@ impl Default for PartitionConfig {
             flush_bytes: 64 << 20,
             producer_expiry: Duration::from_secs(7 * 24 * 3600),
         }
-    }
-}
-
-impl PartitionConfig {
-    /// The earliest and the latest time that a record may carry at `wall`.
-    pub(crate) fn timestamp_bounds(&self, wall: Timestamp) -> (Timestamp, Timestamp) {
-        let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        let earliest = self
-            .timestamp_before_max
-            .map_or(i64::MIN, |span| wall.get().saturating_sub(millis(span)));
-        let latest = self
-            .timestamp_after_max
-            .map_or(i64::MAX, |span| wall.get().saturating_add(millis(span)));
-        (Timestamp::new(earliest), Timestamp::new(latest))
     }
 }

@@ -104,6 +104,12 @@ pub enum ProduceError {
         /// What came.
         got: Sequence,
     },
+    /// Nothing was appended.
+    #[error("too many files of the broker wait for a flush: nothing was appended, send it again")]
+    Throttled,
+    /// Nothing was appended: the log holds bad bytes and takes no more until it was repaired.
+    #[error("the partition's log is damaged and takes no appends: see `quipu cluster check`")]
+    LogDamaged,
     /// More producers at once than a partition remembers.
     #[error(
         "this partition already remembers {limit} idempotent producers: reuse producers, or send without idempotence"
@@ -134,7 +140,8 @@ impl ProduceError {
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequence,
             Self::UnknownProducer { .. } => ErrorCode::UnknownProducer,
             Self::DuplicateSequence { .. } => ErrorCode::DuplicateSequence,
-            Self::TooManyProducers { .. } => ErrorCode::Throttled,
+            Self::Throttled | Self::TooManyProducers { .. } => ErrorCode::Throttled,
+            Self::LogDamaged => ErrorCode::CorruptLog,
             Self::Internal(_) => ErrorCode::Internal,
         }
     }
@@ -172,6 +179,8 @@ impl ProduceError {
             | Self::InvalidProducerEpoch { .. }
             | Self::OutOfOrderSequence { .. }
             | Self::UnknownProducer { .. }
+            | Self::Throttled
+            | Self::LogDamaged
             | Self::TooManyProducers { .. } => false,
         }
     }

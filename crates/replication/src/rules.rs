@@ -2,5 +2,7 @@
 
 pub mod high_watermark;
 pub mod isr;
+pub mod leader;
 pub mod producers;
+pub mod timestamps;
 pub mod waiting;
