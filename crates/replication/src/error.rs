@@ -160,6 +160,18 @@ impl ProduceError {
         }
     }
 
+    /// Whether the answer tells of what is in the log, and so must not leave before that is as durable as an
+    /// acknowledgement: were its cause lost in a crash, it would have been false.
+    #[must_use]
+    pub fn rests_on_log(&self) -> bool {
+        matches!(
+            self,
+            Self::InvalidProducerEpoch { .. }
+                | Self::OutOfOrderSequence { .. }
+                | Self::DuplicateSequence { .. }
+        )
+    }
+
     /// Whether the batch may be in the log all the same: its outcome is unknown, not a failure.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {

@@ -4,6 +4,7 @@ use crate::answer::{Acks, Token};
 use crate::clock::Tick;
 use crate::config::PartitionConfig;
 use quipu_record::{Batch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, RecordsSummary};
+use quipu_storage::{FlushDone, LogConfig};
 use std::sync::Arc;
 
 /// One event. Each is complete in itself: it names the epoch it belongs to wherever one matters, so that a late or
@@ -17,14 +18,30 @@ pub enum Input {
     Resign(Resign),
     /// Batches to append, in order, with one write.
     Produce(Vec<Append>),
+    /// A flush of what [`crate::Driver::take_flush`] gave has ended well.
+    Flushed(FlushDone),
+    /// A flush round failed: what it should have made durable may be lost. Final.
+    DiskFailed {
+        /// What was being done, and what the disk said.
+        what: String,
+    },
     /// Delete the records below an offset.
     DeleteRecords(DeleteRecords),
     /// House-keeping: retention, expiry of producers, memory. Every few minutes, and whenever the disk is nearly full.
     Retain,
     /// The topic's settings have changed.
-    Config(Arc<PartitionConfig>),
+    Config(Settings),
     /// The deadline that [`crate::Effects::deadline`] named has come.
     Tick,
+}
+
+/// A topic's settings, as far as one replica needs them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// For agreement.
+    pub partition: Arc<PartitionConfig>,
+    /// For the log.
+    pub log: LogConfig,
 }
 
 /// One partition's record in the metadata, as far as its leader needs it.

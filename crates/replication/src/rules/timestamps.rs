@@ -52,6 +52,12 @@ pub fn apply(config: &PartitionConfig, batch: Batch, wall: Timestamp) -> (Batch,
     }
 }
 
+/// The time that a stored batch was given by its leader, on topics where it is; `max_timestamp` is from its header.
+#[must_use]
+pub fn given(config: &PartitionConfig, max_timestamp: Timestamp) -> Option<Timestamp> {
+    (config.timestamp_type == TimestampType::LogAppend).then_some(max_timestamp)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

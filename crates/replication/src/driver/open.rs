@@ -1,0 +1,133 @@
+//! A driver begins: its high watermark from a hint, its producers from the newest snapshot and the batches after it.
+
+use super::house_keeping::Snapshots;
+use super::{Driver, DriverOptions, Role};
+use crate::rules::high_watermark::HighWatermark;
+use crate::rules::producers::snapshot::SnapshotError;
+use crate::rules::producers::{BatchMark, Producers, snapshot};
+use crate::view::View;
+use quipu_record::{BatchHeader, ErrorCode, Offset, Timestamp};
+use quipu_storage::{Disk, Log, ReadError};
+use thiserror::Error;
+
+/// Why a driver did not open.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DriverOpenError {
+    /// The producers' snapshot could not be read.
+    #[error("cannot read the producers' snapshot: {0}")]
+    Snapshot(#[source] quipu_storage::SnapshotError),
+    /// The log could not be read.
+    #[error("cannot replay the log's producers: {0}")]
+    Replay(#[source] ReadError),
+}
+
+impl DriverOpenError {
+    /// The code that tells a client.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        ErrorCode::StorageFailed
+    }
+}
+
+/// How the producers' state was rebuilt, for the log of the broker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Replayed {
+    /// Batches were replayed from here on.
+    pub from: Offset,
+    /// So many.
+    pub batches: u64,
+    /// The snapshot that storage had, if it was not one.
+    pub bad_snapshot: Option<SnapshotError>,
+}
+
+impl<D: Disk> Driver<D> {
+    /// Takes over a log that was just opened. `wall` counts as the last sign of life of producers found in the log.
+    ///
+    /// # Errors
+    /// [`DriverOpenError`]: the disk fails. Damage in the log is not an error: such a log takes no appends anyway.
+    pub fn open(
+        log: Log<D>,
+        options: DriverOptions,
+        wall: Timestamp,
+    ) -> Result<(Self, Replayed), DriverOpenError> {
+        let (producers, snapshots, replayed) = rebuild_producers(&log, wall)?;
+        let (log_start, log_end) = (log.log_start(), log.log_end());
+        let high_watermark = HighWatermark::from_hint(options.high_watermark_hint, log_start, log_end);
+        let driver = Self {
+            seen_epoch: log.epochs().latest().map(|entry| entry.epoch),
+            log,
+            me: options.me,
+            config: options.config,
+            role: Role::Idle,
+            high_watermark,
+            producers,
+            snapshots,
+            deleting: Vec::new(),
+            flush_due: None,
+            unflushed_bytes: 0,
+            published: View {
+                leading: None,
+                log_start,
+                high_watermark: high_watermark.offset(),
+                log_end,
+            },
+            failed: false,
+        };
+        Ok((driver, replayed))
+    }
+}
+
+/// The state at the log end: the newest snapshot, then every batch header from there on.
+fn rebuild_producers<D: Disk>(
+    log: &Log<D>,
+    wall: Timestamp,
+) -> Result<(Producers, Snapshots, Replayed), DriverOpenError> {
+    let stored = log.producer_snapshot().map_err(DriverOpenError::Snapshot)?;
+    let mut replayed = Replayed {
+        from: log.log_start(),
+        batches: 0,
+        bad_snapshot: None,
+    };
+    let mut producers = Producers::default();
+    let mut snapshots = Snapshots::default();
+    if let Some((at, bytes)) = stored {
+        match snapshot::decode(&bytes, at) {
+            Ok(decoded) => {
+                producers = decoded;
+                snapshots = Snapshots::stored(at, bytes.len());
+                replayed.from = at.max(log.log_start());
+            }
+            Err(error) => replayed.bad_snapshot = Some(error),
+        }
+    }
+    if replayed.from >= log.log_end() {
+        return Ok((producers, snapshots, replayed));
+    }
+    let from = replayed.from;
+    let walked = log.reader().for_each_header(from, |header| {
+        if header.base_offset() >= from {
+            replay(&mut producers, header, wall);
+            snapshots.appended(header.size());
+            replayed.batches += 1;
+        }
+    });
+    match walked {
+        Ok(()) | Err(ReadError::Corrupt(_)) => Ok((producers, snapshots, replayed)),
+        Err(error) => Err(DriverOpenError::Replay(error)),
+    }
+}
+
+/// Applies one stored batch, as appending it did. The log is the authority: sequences are not judged again.
+pub(super) fn replay(producers: &mut Producers, header: &BatchHeader, wall: Timestamp) {
+    if let (Some(stamp), Some(leader_epoch)) = (header.producer(), header.leader_epoch()) {
+        let mark = BatchMark {
+            first: stamp.base_sequence,
+            last: stamp.base_sequence.plus(header.last_offset_delta()),
+            base_offset: header.base_offset(),
+            leader_epoch,
+            max_timestamp: header.max_timestamp(),
+        };
+        let _ = producers.record(stamp.id, stamp.epoch, mark, wall);
+    }
+}
