@@ -1,31 +1,38 @@
 //! The door: one client per cluster, from which producers, consumers and admins come.
 
+use crate::routing::Cluster;
 use crate::{
-    Admin, ClientConfig, ConnectError, Consumer, ConsumerConfig, Producer, ProducerConfig, SendError,
+    Admin, CallError, ClientConfig, ConnectError, Consumer, ConsumerConfig, Producer, ProducerConfig,
+    SendError,
 };
 use std::sync::Arc;
 
 /// A connection to a cluster. Cheap to clone; all clones share connections and routes.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: Arc<ClientConfig>,
+    cluster: Arc<Cluster>,
 }
 
 impl Client {
     /// Connects: returns once one of the addresses has answered.
     ///
     /// # Errors
-    /// [`ConnectError`] says what each address said.
+    /// [`ConnectError`] says what went wrong last.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
-        let _ = config;
-        todo!("the next commit")
+        let cluster = Arc::new(Cluster::new(config)?);
+        match cluster.greet().await {
+            Ok(()) => Ok(Self { cluster }),
+            Err(CallError::Rejected(failure)) => Err(ConnectError::Refused(failure)),
+            Err(error) => Err(ConnectError::Unreachable {
+                reasons: error.to_string(),
+            }),
+        }
     }
 
     /// The cluster's id.
     #[must_use]
     pub fn cluster_id(&self) -> String {
-        let _ = &self.inner;
-        todo!("the next commit")
+        self.cluster.cluster_id()
     }
 
     /// A new producer, with an identity of its own.
@@ -47,6 +54,6 @@ impl Client {
     /// To look at the cluster and to change it.
     #[must_use]
     pub fn admin(&self) -> Admin {
-        todo!("the next commit")
+        Admin::new(self.cluster.clone())
     }
 }

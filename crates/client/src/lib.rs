@@ -18,9 +18,11 @@ mod admin;
 mod backoff;
 mod client;
 mod config;
+mod connection;
 mod consumer;
 mod error;
 mod producer;
+mod routing;
 
 pub use admin::{
     Admin, BrokerDescription, CheckReport, ClusterDescription, ConfigChange, ConfigEntry, DeletedRecords,

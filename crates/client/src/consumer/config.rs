@@ -1,5 +1,6 @@
 //! How a consumer reads.
 
+use quipu_proto::v1;
 use quipu_record::{Offset, Timestamp};
 
 /// Where to begin in a partition.
@@ -33,6 +34,20 @@ impl Default for ConsumerConfig {
             window_bytes: 16 * 1024 * 1024,
             frame_bytes: 1024 * 1024,
             decoded_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl From<Start> for v1::StartPosition {
+    fn from(start: Start) -> Self {
+        use v1::start_position::Position;
+        Self {
+            position: Some(match start {
+                Start::Earliest => Position::Earliest(v1::Earliest {}),
+                Start::Latest => Position::Latest(v1::Latest {}),
+                Start::Offset(offset) => Position::Offset(offset.get()),
+                Start::Timestamp(time) => Position::TimestampMs(time.get()),
+            }),
         }
     }
 }

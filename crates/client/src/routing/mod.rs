@@ -1,0 +1,177 @@
+//! Whom to ask, and where partitions are led: connections and routes that all of a client's parts share.
+
+mod call;
+mod table;
+
+pub(crate) use call::{Operation, timed};
+pub(crate) use table::{Route, Topic};
+
+use crate::backoff::{BackoffLimits, Jitter};
+use crate::config::{ClientConfig, ConfigError};
+use crate::connection::Pool;
+use crate::error::CallError;
+use quipu_proto::v1::cluster_service_client::ClusterServiceClient;
+use quipu_proto::{Failure, LeaderHint, v1};
+use quipu_record::{BrokerId, MetadataVersion, PartitionId, TopicId};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use table::Table;
+
+/// The cluster as one client sees it.
+pub(crate) struct Cluster {
+    pub(crate) config: ClientConfig,
+    pub(crate) pool: Pool,
+    table: Mutex<Table>,
+    jitter: Mutex<Jitter>,
+    /// The address that answered last is asked first.
+    favourite: Mutex<String>,
+    /// Held by whoever looks a topic up, so that many who miss the same one ask once.
+    looking_up: tokio::sync::Mutex<()>,
+}
+
+impl Cluster {
+    pub(crate) fn new(config: ClientConfig) -> Result<Self, ConfigError> {
+        if config.bootstrap.is_empty() {
+            return Err(ConfigError {
+                field: "bootstrap",
+                problem: "no address: give at least one broker's host:port".into(),
+            });
+        }
+        let favourite = config.bootstrap[0].clone();
+        Ok(Self {
+            pool: Pool::new(config.clone())?,
+            config,
+            table: Mutex::default(),
+            jitter: Mutex::new(Jitter::new(rand::random())),
+            favourite: Mutex::new(favourite),
+            looking_up: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Asks whoever answers which cluster this is, and who is in it.
+    pub(crate) async fn greet(&self) -> Result<(), CallError> {
+        let cluster = self.describe().await?;
+        let news = v1::GetRoutingResponse {
+            brokers: cluster.brokers,
+            metadata_version: cluster.metadata_version,
+            cluster_id: cluster.cluster_id,
+            ..v1::GetRoutingResponse::default()
+        };
+        let taken = self.table().take(&news);
+        taken.map_err(|failure| bad_answer("describe the cluster", &failure))
+    }
+
+    pub(crate) async fn describe(&self) -> Result<v1::GetClusterResponse, CallError> {
+        let operation = Operation::repeatable("describe the cluster", self.config.call_timeout);
+        self.call(operation, |connection, left| async move {
+            let request = timed(v1::GetClusterRequest {}, left);
+            ClusterServiceClient::new(connection).get_cluster(request).await
+        })
+        .await
+    }
+
+    pub(crate) fn cluster_id(&self) -> String {
+        self.table().cluster_id().to_owned()
+    }
+
+    pub(crate) fn backoff_limits(&self) -> BackoffLimits {
+        BackoffLimits {
+            min: self.config.backoff_min,
+            max: self.config.backoff_max,
+        }
+    }
+
+    /// Where a broker is, if known.
+    pub(crate) fn address(&self, broker: BrokerId) -> Option<String> {
+        self.table().address(broker).map(str::to_owned)
+    }
+
+    /// A topic as known without asking.
+    pub(crate) fn known_topic(&self, name: &str) -> Option<Topic> {
+        self.table().topic(name).cloned()
+    }
+
+    /// A topic; asks the cluster if it is not known. `None`: there is none.
+    pub(crate) async fn topic(&self, name: &str) -> Result<Option<Topic>, CallError> {
+        if let Some(topic) = self.known_topic(name) {
+            return Ok(Some(topic));
+        }
+        let _alone = self.looking_up.lock().await;
+        if let Some(topic) = self.known_topic(name) {
+            return Ok(Some(topic));
+        }
+        self.refresh(&[name]).await?;
+        Ok(self.known_topic(name))
+    }
+
+    /// Asks the cluster where these topics are led.
+    pub(crate) async fn refresh(&self, topics: &[&str]) -> Result<(), CallError> {
+        let topics = topics.iter().map(|&name| name.to_owned()).collect();
+        self.routing(topics).await.map(drop)
+    }
+
+    /// Asks the cluster where these topics are led (all of them if none is named), and remembers it.
+    pub(crate) async fn routing(&self, topics: Vec<String>) -> Result<v1::GetRoutingResponse, CallError> {
+        let request = v1::GetRoutingRequest {
+            topics,
+            min_version: self.table().floor().get(),
+        };
+        let operation = Operation::repeatable("look up routes", self.config.call_timeout);
+        let answer = self
+            .call(operation, |connection, left| {
+                let request = timed(request.clone(), left);
+                async move { ClusterServiceClient::new(connection).get_routing(request).await }
+            })
+            .await?;
+        self.table()
+            .take(&answer)
+            .map_err(|failure| bad_answer(operation.name, &failure))?;
+        Ok(answer)
+    }
+
+    /// Takes a broker's word about a leader; says whether it was news.
+    pub(crate) fn hint(&self, name: &str, id: TopicId, partition: PartitionId, hint: &LeaderHint) -> bool {
+        self.table().hint(name, id, partition, hint)
+    }
+
+    /// The metadata version that this client has seen made, and wants to see.
+    pub(crate) fn floor(&self) -> MetadataVersion {
+        self.table().floor()
+    }
+
+    /// Forgets a topic that proved to be gone or another.
+    pub(crate) fn forget(&self, name: &str) {
+        self.table().forget(name);
+    }
+
+    /// This client changed the metadata: what it asks from now on is no older.
+    pub(crate) fn changed(&self, name: &str, version: MetadataVersion) {
+        let mut table = self.table();
+        table.raise_floor(version);
+        table.forget(name);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        lock(&self.table)
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is in there is whole even if a thread died holding it: every change is one assignment or one call.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An answer that makes no sense.
+pub(crate) fn bad_answer(operation: &'static str, failure: &Failure) -> CallError {
+    CallError::BadAnswer {
+        operation,
+        problem: failure.message.clone(),
+    }
+}
