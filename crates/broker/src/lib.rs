@@ -16,6 +16,7 @@
 
 pub mod admit;
 pub mod config;
+pub mod data_plane;
 pub mod fatal;
 pub mod health;
 pub mod http;
@@ -27,5 +28,6 @@ pub mod service;
 
 pub use admit::{Admission, Api, ConnectionInfo, Phase, Principal, RequestContext};
 pub use config::Config;
+pub use data_plane::{DataPlane, DataPlaneConfig};
 pub use fatal::Fatal;
 pub use metrics::Metrics;

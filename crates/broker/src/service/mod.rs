@@ -2,7 +2,10 @@
 //! [`crate::Admission::admit`] first.
 
 pub mod consume;
+mod credit;
 pub mod error;
 pub mod fetch;
+mod lanes;
 pub mod list_offsets;
 pub mod produce;
+mod route;

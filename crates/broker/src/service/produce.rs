@@ -1,1 +1,6 @@
 //! Produce, ProduceStream, InitProducer.
+
+mod ids;
+
+pub use ids::ProducerIdSource;
+pub(crate) use ids::ProducerIds;

@@ -1,0 +1,56 @@
+//! How a partition thread answers: by handing the result to whoever asked, without waiting for them.
+
+use super::budget::Charge;
+use super::replica::Replica;
+use quipu_replication::{Appended, ProduceError};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Where an answer belongs in the eyes of who asked; comes back untouched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tag {
+    /// The lane: one partition on one stream.
+    pub(crate) lane: u32,
+    /// The request's number within its lane.
+    pub(crate) number: u64,
+    /// The client's own number for it.
+    pub(crate) request: u64,
+}
+
+/// One batch's way back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// Where to. Without a bound of its own: the asker's window bounds what can be on the way.
+    pub(crate) to: mpsc::UnboundedSender<Answered>,
+    /// The answer's place.
+    pub(crate) tag: Tag,
+    /// The partition asked.
+    pub(crate) replica: Arc<Replica>,
+    /// The bytes that the batch is charged for; given back once the answer has gone to the network.
+    pub(crate) charge: Option<Charge>,
+}
+
+/// An answer on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// Its place.
+    pub(crate) tag: Tag,
+    /// The partition that answers.
+    pub(crate) replica: Arc<Replica>,
+    /// What became of the batch.
+    pub(crate) result: Result<Appended, ProduceError>,
+    /// Held until the answer has gone.
+    pub(crate) charge: Option<Charge>,
+}
+
+impl Reply {
+    /// Answers. Who is gone by now wants no answer.
+    pub(crate) fn send(self, result: Result<Appended, ProduceError>) {
+        let _ = self.to.send(Answered {
+            tag: self.tag,
+            replica: self.replica,
+            result,
+            charge: self.charge,
+        });
+    }
+}

@@ -1,0 +1,35 @@
+//! A topic's configs as its partitions' drivers and logs take them.
+
+use quipu_metadata::TopicConfig;
+use quipu_replication::{Durability, PartitionConfig, Settings};
+use quipu_storage::LogConfig;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a topic's configs mean for each of its partitions.
+pub(crate) fn settings(config: &TopicConfig) -> Settings {
+    let partition = PartitionConfig {
+        durability: match config.durability() {
+            quipu_metadata::Durability::Fsync => Durability::Fsync,
+            quipu_metadata::Durability::Replicated => Durability::Replicated,
+        },
+        timestamp_type: config.timestamp_type(),
+        timestamp_before_max: Some(Duration::from_millis(config.timestamp_before_max_ms())),
+        timestamp_after_max: Some(Duration::from_millis(config.timestamp_after_max_ms())),
+        max_message_bytes: config.max_message_bytes() as usize,
+        flush_interval: Duration::from_millis(config.flush_ms()),
+        flush_bytes: config.flush_bytes(),
+        ..PartitionConfig::default()
+    };
+    let log = LogConfig {
+        segment_bytes: config.segment_bytes(),
+        segment_ms: config.segment_ms(),
+        retention_ms: config.retention_ms(),
+        retention_bytes: config.retention_bytes(),
+        ..LogConfig::default()
+    };
+    Settings {
+        partition: Arc::new(partition),
+        log,
+    }
+}

@@ -1,0 +1,337 @@
+//! What a partition thread does: its partitions' drivers, stepped. See `thread.rs` for the shape of a turn.
+
+use super::clock::Clock;
+use super::flusher::FlushQueue;
+use super::replica::Replica;
+use super::ring::Ring;
+use super::thread::{Adopted, Command, Produce, ThreadHandle};
+use crate::fatal::Fatal;
+use quipu_record::{StoredBatch, TopicPartition};
+use quipu_replication::{
+    Append, DeleteRecords, DeleteRecordsError, Driver, Effects, Input, Now, ProduceError, Resign, Tick,
+};
+use quipu_storage::{FlushJob, Log, RealDisk};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+mod drain;
+mod waiting;
+
+use drain::Drain;
+use waiting::Waiting;
+
+/// What a thread needs from outside.
+#[derive(Debug)]
+pub(crate) struct WorkerParts {
+    /// The clocks.
+    pub(crate) clock: Clock,
+    /// Where dirty logs go.
+    pub(crate) flushes: Arc<FlushQueue>,
+    /// Where the end is announced.
+    pub(crate) fatal: Fatal,
+    /// Bytes of recent batches that it may keep in memory.
+    pub(crate) tail_bytes: usize,
+    /// How often to do the house-keeping.
+    pub(crate) housekeeping: Duration,
+}
+
+/// One partition thread's own state.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    handle: Arc<ThreadHandle>,
+    parts: WorkerParts,
+    owned: HashMap<TopicPartition, Box<Owned>>,
+    waiting: Waiting,
+    ring: Ring<Arc<Replica>>,
+    /// Partitions with batches to append in this turn.
+    touched: Vec<TopicPartition>,
+    /// Logs to hand to the flusher at the end of this turn.
+    flushes: Vec<FlushJob<RealDisk>>,
+    /// Jobs handed to the flusher that it has not reported done.
+    flushing: usize,
+    deadlines: BinaryHeap<Reverse<(Tick, TopicPartition)>>,
+    housekeeping_at: Option<Tick>,
+    effects: Effects,
+    drain: Option<Drain>,
+}
+
+/// A replica and what its thread keeps with it.
+#[derive(Debug)]
+struct Owned {
+    replica: Arc<Replica>,
+    driver: Driver<RealDisk>,
+    appends: Vec<Append>,
+    /// The deadline that stands for it in the heap, at most one.
+    armed: Option<Tick>,
+}
+
+impl Worker {
+    /// A thread's state, with nothing owned yet.
+    pub(super) fn new(handle: Arc<ThreadHandle>, parts: WorkerParts) -> Self {
+        Self {
+            handle,
+            ring: Ring::new(parts.tail_bytes),
+            parts,
+            owned: HashMap::new(),
+            waiting: Waiting::default(),
+            touched: Vec::new(),
+            flushes: Vec::new(),
+            flushing: 0,
+            deadlines: BinaryHeap::new(),
+            housekeeping_at: None,
+            effects: Effects::default(),
+            drain: None,
+        }
+    }
+
+    /// The loop.
+    pub(super) fn run(mut self) {
+        let mut commands = Vec::new();
+        loop {
+            self.handle.drain_into(&mut commands, self.patience());
+            let now = self.parts.clock.now();
+            for command in commands.drain(..) {
+                if let Command::Stop = command {
+                    return;
+                }
+                self.take(now, command);
+            }
+            self.append_all(now);
+            self.tick(now);
+            self.keep_house(now);
+            self.flushing += self.flushes.len();
+            self.parts.flushes.submit(&mut self.flushes);
+            if self.drained(now) {
+                return;
+            }
+        }
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        let deadline = self.deadlines.peek().map(|Reverse((tick, _))| *tick);
+        let drain = self.drain.as_ref().map(Drain::until);
+        let first = [deadline, drain, self.housekeeping_at]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(self.parts.clock.until(first))
+    }
+
+    fn take(&mut self, now: Now, command: Command) {
+        match command {
+            Command::Produce(work) => self.produce(work),
+            Command::Flushed(done) => {
+                self.flushing -= 1;
+                self.step(now, done.partition(), Input::Flushed(done));
+            }
+            Command::DeleteRecords(at, before, answer) => {
+                let token = self.waiting.delete(answer);
+                if !self.step(now, at, Input::DeleteRecords(DeleteRecords { token, before })) {
+                    self.waiting.deleted(token, Err(DeleteRecordsError::NotLeader));
+                }
+            }
+            Command::Adopt(adopted) => self.adopt(now, *adopted),
+            Command::Lead(at, leadership) => {
+                self.step(now, at, Input::Lead(leadership));
+            }
+            Command::Resign(at, resign) => {
+                self.step(now, at, Input::Resign(resign));
+            }
+            Command::Config(at, settings) => {
+                self.step(now, at, Input::Config(settings));
+            }
+            Command::DiskFailed(what) => self.fail_all(now, &what),
+            Command::Abandon(at, log) => self.abandon(now, at, &log),
+            Command::Barrier(done) => {
+                self.append_all(now);
+                let _ = done.send(());
+            }
+            Command::Drain(until, report) => {
+                self.drain = Some(Drain::new(until, report));
+            }
+            Command::Stop => {}
+        }
+    }
+
+    fn produce(&mut self, work: Produce) {
+        let at = work.reply.replica.at;
+        let Some(owned) = self.owned.get_mut(&at) else {
+            work.reply.send(Err(ProduceError::NotLeader));
+            return;
+        };
+        if owned.appends.is_empty() {
+            self.touched.push(at);
+        }
+        owned.appends.push(Append {
+            token: self.waiting.append(work.reply),
+            batch: work.batch,
+            summary: work.summary,
+            acks: work.acks,
+            deadline: work.deadline,
+        });
+    }
+
+    fn adopt(&mut self, now: Now, adopted: Adopted) {
+        if holds_records(&adopted.driver) {
+            self.wind(now);
+        }
+        let at = adopted.replica.at;
+        adopted.replica.publish(adopted.driver.view());
+        let owned = Owned {
+            replica: adopted.replica,
+            driver: adopted.driver,
+            appends: Vec::new(),
+            armed: None,
+        };
+        self.owned.insert(at, Box::new(owned));
+    }
+
+    /// Whoever waits hears that the disk failed.
+    fn fail_all(&mut self, now: Now, what: &str) {
+        let waiting = self.owned.iter().filter(|(_, owned)| owned.driver.waiting() > 0);
+        for at in waiting.map(|(at, _)| *at).collect::<Vec<_>>() {
+            let what = what.to_owned();
+            self.step(now, at, Input::DiskFailed { what });
+        }
+    }
+
+    fn abandon(&mut self, now: Now, at: TopicPartition, log: &crossbeam_channel::Sender<Log<RealDisk>>) {
+        let Some(owned) = self.owned.get(&at) else {
+            return;
+        };
+        if let Some(leading) = owned.driver.view().leading {
+            let leader_epoch = leading.epoch;
+            self.step(now, at, Input::Resign(Resign { leader_epoch }));
+        }
+        if let Some(owned) = self.owned.remove(&at) {
+            owned.replica.tail.clear();
+            let _ = log.send(owned.driver.into_log());
+        }
+    }
+
+    /// Appends what this turn brought, one step for each partition.
+    fn append_all(&mut self, now: Now) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for at in touched.drain(..) {
+            self.append(now, at);
+        }
+        self.touched = touched;
+    }
+
+    fn append(&mut self, now: Now, at: TopicPartition) {
+        if let Some(owned) = self.owned.get_mut(&at)
+            && !owned.appends.is_empty()
+        {
+            let appends = std::mem::take(&mut owned.appends);
+            owned.driver.step(now, Input::Produce(appends), &mut self.effects);
+            self.carry_out(now, at);
+        }
+    }
+
+    /// Steps one driver, after what was to be appended before; false if it is not owned here.
+    fn step(&mut self, now: Now, at: TopicPartition, input: Input) -> bool {
+        self.append(now, at);
+        let Some(owned) = self.owned.get_mut(&at) else {
+            return false;
+        };
+        owned.driver.step(now, input, &mut self.effects);
+        self.carry_out(now, at);
+        true
+    }
+
+    /// Does what a step asks, in the order that [`Effects`] states.
+    fn carry_out(&mut self, now: Now, at: TopicPartition) {
+        let effects = &mut self.effects;
+        if let Some(reason) = effects.fatal.take() {
+            self.parts.fatal.announce(reason);
+        }
+        if let Some(owned) = self.owned.get_mut(&at) {
+            let replica = &owned.replica;
+            if !effects.appended.is_empty() {
+                count(replica, &effects.appended);
+                self.ring.push(Arc::clone(replica), &mut effects.appended);
+                if self.housekeeping_at.is_none() {
+                    self.housekeeping_at = Some(now.mono.after(self.parts.housekeeping));
+                }
+            }
+            if let Some(view) = effects.view {
+                replica.publish(view);
+            }
+            for answer in effects.answers.drain(..) {
+                self.waiting.appended(answer.token, answer.result);
+            }
+            for (token, result) in effects.deleted.drain(..) {
+                self.waiting.deleted(token, result);
+            }
+            if effects.flush {
+                self.flushes.extend(owned.driver.take_flush());
+            }
+            if let Some(deadline) = effects.deadline
+                && owned.armed.is_none_or(|armed| deadline < armed)
+            {
+                owned.armed = Some(deadline);
+                self.deadlines.push(Reverse((deadline, at)));
+            }
+        }
+        effects.clear();
+    }
+
+    /// Ticks the drivers whose deadline has come.
+    fn tick(&mut self, now: Now) {
+        while let Some(Reverse((tick, at))) = self.deadlines.peek().copied()
+            && tick <= now.mono
+        {
+            self.deadlines.pop();
+            let due = self.owned.get_mut(&at).filter(|owned| owned.armed == Some(tick));
+            if let Some(owned) = due {
+                owned.armed = None;
+                self.step(now, at, Input::Tick);
+            }
+        }
+    }
+
+    /// Retention, expiry, memory: for all partitions with anything in them, every now and then. While there are none
+    /// there is no clock either.
+    fn keep_house(&mut self, now: Now) {
+        if self.housekeeping_at.is_none_or(|at| now.mono < at) {
+            return;
+        }
+        self.ring.age();
+        let used = self
+            .owned
+            .iter()
+            .filter(|(_, owned)| holds_records(&owned.driver));
+        let used: Vec<_> = used.map(|(at, _)| *at).collect();
+        let idle = used.is_empty() && self.ring.is_empty();
+        for at in used {
+            self.step(now, at, Input::Retain);
+        }
+        self.housekeeping_at = (!idle).then(|| now.mono.after(self.parts.housekeeping));
+    }
+
+    /// Starts the clock of the house-keeping, if it stands still.
+    fn wind(&mut self, now: Now) {
+        if self.housekeeping_at.is_none() {
+            self.housekeeping_at = Some(now.mono.after(self.parts.housekeeping));
+        }
+    }
+}
+
+fn holds_records(driver: &Driver<RealDisk>) -> bool {
+    let view = driver.view();
+    view.log_end > view.log_start
+}
+
+/// Counts what was appended, by topic.
+fn count(replica: &Replica, appended: &[StoredBatch]) {
+    let metrics = &replica.topic.metrics;
+    let bytes: usize = appended.iter().map(StoredBatch::len).sum();
+    let records: u64 = appended
+        .iter()
+        .map(|batch| u64::from(batch.header().records_count()))
+        .sum();
+    metrics.bytes_in.inc_by(bytes as u64);
+    metrics.records_in.inc_by(records);
+}
