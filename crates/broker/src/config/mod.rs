@@ -16,9 +16,7 @@ pub use listeners::{HttpConfig, ListenerConfig, Protocol};
 pub use mistake::{ConfigError, Mistake, Origin};
 pub use parse::HostPort;
 pub use reader::Reader;
-pub use sections::{
-    BrokerConfig, FlushMethod, LimitsConfig, Role, StorageConfig, ThreadsConfig, TopicsConfig,
-};
+pub use sections::{BrokerConfig, LimitsConfig, Role, StorageConfig, ThreadsConfig, TopicsConfig};
 pub use sources::Sources;
 
 use crate::logging;

@@ -2,7 +2,9 @@
 
 use super::parse;
 use super::reader::Reader;
+use quipu_metadata::{ConfigChange, FeatureLevel};
 use quipu_record::BrokerId;
+use quipu_storage::FlushMethod;
 use std::collections::BTreeMap;
 
 const KIB: u64 = 1 << 10;
@@ -73,17 +75,6 @@ fn ordinal(reader: &Reader) -> Option<u32> {
         .variable("POD_NAME")
         .or_else(|| reader.variable("HOSTNAME"))?;
     name.rsplit_once('-')?.1.parse().ok()
-}
-
-/// How logs get to the disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FlushMethod {
-    /// A few files by `fdatasync`, many by one `syncfs`.
-    Auto,
-    /// Each file by `fdatasync`.
-    Fdatasync,
-    /// The whole file system by `syncfs`: for a data directory with a volume of its own.
-    Syncfs,
 }
 
 /// The disk.
@@ -186,6 +177,19 @@ impl TopicsConfig {
         for config in reader.keys_below("topic.defaults") {
             let key = format!("topic.defaults.{config}");
             if let Some(value) = reader.optional(&key, |text| Ok(text.to_owned())) {
+                // Whether it fits the number of replicas is known when a topic is created.
+                let change = ConfigChange {
+                    set: vec![(config.clone(), value.clone())],
+                    unset: Vec::new(),
+                };
+                for mistake in change
+                    .apply(None, usize::MAX, FeatureLevel::SUPPORTED)
+                    .err()
+                    .into_iter()
+                    .flatten()
+                {
+                    reader.mistake(&[&key], mistake.to_string());
+                }
                 defaults.insert(config, value);
             }
         }

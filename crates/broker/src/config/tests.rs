@@ -1,6 +1,7 @@
 //! Every mistake at once, with where it was made; layers; the documented file.
 
 use super::*;
+use quipu_storage::FlushMethod;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/quipu.toml");
 
@@ -175,6 +176,30 @@ fn variables_of_others_are_left_alone() {
         ("PATH", "x"),
     ];
     load("", &environment, &[]).unwrap();
+}
+
+#[test]
+fn topic_defaults_are_checked_as_a_topics_configs_are() {
+    let file = "[topic.defaults]\nretention.ms = -1\nretention.byte = 5\n\"segment.bytes\" = 0";
+    let told = load(file, &[("QUIPU_TOPIC_DEFAULTS_MIN_INSYNC_REPLICAS", "2")], &[]).unwrap_err();
+    assert!(
+        told.contains("quipu.toml:3: topic.defaults.retention.byte: unknown config"),
+        "{told}"
+    );
+    assert!(
+        told.contains("quipu.toml:4: topic.defaults.segment.bytes: config segment.bytes="),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 3, "{told}");
+
+    let config = load(
+        "[topic.defaults]\nretention.ms = -1",
+        &[("QUIPU_TOPIC_DEFAULTS_SEGMENT_BYTES", "1048576")],
+        &[],
+    );
+    let defaults = config.unwrap().topics.defaults;
+    assert_eq!(defaults["retention.ms"], "-1");
+    assert_eq!(defaults["segment.bytes"], "1048576");
 }
 
 #[test]

@@ -1,11 +1,22 @@
 //! The contract of `proto/quipu/v1`, a file for each RPC or family of them. Each handler calls
 //! [`crate::Admission::admit`] first.
 
+mod call;
+pub mod check;
+pub mod cluster;
 pub mod consume;
 mod credit;
+pub mod delete_records;
+mod describe;
 pub mod error;
 pub mod fetch;
 mod lanes;
 pub mod list_offsets;
 pub mod produce;
 mod route;
+#[cfg(test)]
+mod test_image;
+pub mod topics;
+mod watch_routing;
+
+pub use call::Calls;

@@ -1,0 +1,149 @@
+//! `quipu.v1.ClusterService`: the cluster described from the controller's image, and looked over for what is wrong.
+
+use super::call::Calls;
+use super::{check, describe, topics, watch_routing};
+use crate::admit::{Api, RequestContext};
+use crate::logging::LogControl;
+use quipu_controller::Controller;
+use quipu_proto::v1::cluster_service_server::ClusterService;
+use quipu_proto::{Failure, v1};
+use quipu_record::{BrokerId, ErrorCode};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The service.
+pub struct Cluster {
+    calls: Calls,
+    controller: Controller,
+    broker: BrokerId,
+    logs: LogControl,
+    local: Arc<dyn check::LocalFindings>,
+}
+
+impl Cluster {
+    /// Of this broker; `local` knows what is wrong with its own logs and disk.
+    #[must_use]
+    pub fn new(
+        calls: Calls,
+        controller: Controller,
+        broker: BrokerId,
+        logs: LogControl,
+        local: Arc<dyn check::LocalFindings>,
+    ) -> Self {
+        Self {
+            calls,
+            controller,
+            broker,
+            logs,
+            local,
+        }
+    }
+
+    fn cluster(&self, context: &RequestContext) -> v1::GetClusterResponse {
+        // The only controller runs in this process; with more of them, their brokers will be in the image.
+        let active = self.controller.status().is_active().then_some(self.broker);
+        describe::cluster(&self.controller.image(), &context.listener, self.broker, active)
+    }
+
+    async fn routing(
+        &self,
+        context: &RequestContext,
+        request: v1::GetRoutingRequest,
+    ) -> Result<v1::GetRoutingResponse, Failure> {
+        let image = match describe::version(request.min_version) {
+            Some(version) => topics::at_least(&self.controller, version).await?,
+            None => self.controller.image(),
+        };
+        let mut routing = describe::routing(&image, &request.topics, &context.listener);
+        routing.throttle_ms = context.throttle_ms();
+        Ok(routing)
+    }
+
+    fn brokers(&self, context: &RequestContext) -> v1::ListBrokersResponse {
+        let image = self.controller.image();
+        v1::ListBrokersResponse {
+            brokers: describe::brokers(&image, &context.listener),
+            metadata_version: image.version().get(),
+        }
+    }
+
+    fn check(&self) -> v1::CheckClusterResponse {
+        let image = self.controller.image();
+        let mut findings = check::cluster(&image, &self.controller.status());
+        findings.extend(self.local.findings(&image));
+        check::response(&image, findings)
+    }
+
+    fn set_log_level(&self, request: &v1::SetLogLevelRequest) -> Result<v1::SetLogLevelResponse, Failure> {
+        let previous = self.logs.set(&request.filter).map_err(|wanted| {
+            let told = format!("filter {:?} is not {wanted}", request.filter);
+            Failure::new(ErrorCode::InvalidRequest, told)
+        })?;
+        tracing::info!(filter = %request.filter, %previous, "the log filter was changed");
+        Ok(v1::SetLogLevelResponse { previous })
+    }
+}
+
+#[tonic::async_trait]
+impl ClusterService for Cluster {
+    async fn get_cluster(
+        &self,
+        request: Request<v1::GetClusterRequest>,
+    ) -> Result<Response<v1::GetClusterResponse>, Status> {
+        let (context, _) = self.calls.admit(Api::GetCluster, request)?;
+        self.calls
+            .run(&context, async { Ok(self.cluster(&context)) })
+            .await
+    }
+
+    async fn get_routing(
+        &self,
+        request: Request<v1::GetRoutingRequest>,
+    ) -> Result<Response<v1::GetRoutingResponse>, Status> {
+        let (context, request) = self.calls.admit(Api::GetRouting, request)?;
+        self.calls.run(&context, self.routing(&context, request)).await
+    }
+
+    type WatchRoutingStream = watch_routing::Stream;
+
+    async fn watch_routing(
+        &self,
+        request: Request<v1::WatchRoutingRequest>,
+    ) -> Result<Response<Self::WatchRoutingStream>, Status> {
+        let (context, request) = self.calls.admit(Api::WatchRouting, request)?;
+        let subscription = self.controller.subscribe();
+        Ok(Response::new(watch_routing::start(
+            context,
+            request.topics,
+            subscription,
+        )))
+    }
+
+    async fn list_brokers(
+        &self,
+        request: Request<v1::ListBrokersRequest>,
+    ) -> Result<Response<v1::ListBrokersResponse>, Status> {
+        let (context, _) = self.calls.admit(Api::ListBrokers, request)?;
+        self.calls
+            .run(&context, async { Ok(self.brokers(&context)) })
+            .await
+    }
+
+    async fn check_cluster(
+        &self,
+        request: Request<v1::CheckClusterRequest>,
+    ) -> Result<Response<v1::CheckClusterResponse>, Status> {
+        let (context, _) = self.calls.admit(Api::CheckCluster, request)?;
+        self.calls.run(&context, async { Ok(self.check()) }).await
+    }
+
+    async fn set_log_level(
+        &self,
+        request: Request<v1::SetLogLevelRequest>,
+    ) -> Result<Response<v1::SetLogLevelResponse>, Status> {
+        let (context, request) = self.calls.admit(Api::SetLogLevel, request)?;
+        self.calls
+            .run(&context, async { self.set_log_level(&request) })
+            .await
+    }
+}
