@@ -1,23 +1,15 @@
 //! From the metadata's image to the contract's messages. Pure; copies what was asked for and nothing else.
 
 use quipu_metadata::{Broker, Image, Partition, Topic};
-use quipu_proto::{Failure, v1};
-use quipu_record::{BrokerId, ErrorCode, MetadataVersion, PartitionId, TopicId};
+use quipu_proto::{Failure, scalars, v1};
+use quipu_record::{BrokerId, ErrorCode, MetadataVersion, PartitionId};
 
 /// The topic that a request means.
 ///
 /// # Errors
 /// There is none of this name, or it has another id now.
 pub(crate) fn find<'i>(image: &'i Image, name: &str, id: Option<&str>) -> Result<&'i Topic, Failure> {
-    let id = id.map(|text| {
-        TopicId::parse(text).ok_or_else(|| {
-            Failure::new(
-                ErrorCode::InvalidRequest,
-                format!("topic_id {text:?} is not a hyphenated UUID"),
-            )
-        })
-    });
-    let id = id.transpose()?;
+    let id = scalars::optional_topic_id(id)?;
     let Some(topic) = image.topic_named(name) else {
         return Err(Failure::new(
             ErrorCode::UnknownTopicOrPartition,

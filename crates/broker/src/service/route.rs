@@ -79,7 +79,9 @@ impl DataPlane {
             // The metadata is ahead of the partition's thread, or this broker is on its way out.
             Some(leader) if leader == self.config.broker => Failure::new(
                 ErrorCode::LeaderNotAvailable,
-                format!("the leader of partition {partition} of topic {name:?} is not ready: try again in a moment"),
+                format!(
+                    "the leader of partition {partition} of topic {name:?} is not ready: try again in a moment"
+                ),
             ),
             Some(leader) => Failure::new(
                 ErrorCode::NotLeader,

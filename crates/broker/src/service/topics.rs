@@ -2,10 +2,10 @@
 //! described from its image.
 
 use super::call::Calls;
-use super::delete_records::{self, DeleteRecords};
-use super::describe;
-use crate::admit::Api;
+use super::{delete_records, describe};
+use crate::admit::{Api, RequestContext};
 use crate::config::TopicsConfig;
+use crate::data_plane::DataPlane;
 use prost::Message;
 use quipu_controller::{Committed, Controller, ProposeError, ReadError};
 use quipu_metadata::{
@@ -16,9 +16,12 @@ use quipu_proto::v1::topic_service_server::TopicService;
 use quipu_proto::{Failure, v1};
 use quipu_record::{ErrorCode, MetadataVersion, TopicId};
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+/// How long a deletion of records may take whose client named no deadline.
+const PATIENCE: Duration = Duration::from_secs(30);
 const PAGE_DEFAULT: u32 = 1000;
 const PAGE_MAX: u32 = 10_000;
 /// A page ends here even if more topics were asked for: generated clients refuse messages of more than 4 MiB.
@@ -29,23 +32,18 @@ pub struct Topics {
     calls: Calls,
     controller: Controller,
     defaults: TopicsConfig,
-    logs: Arc<dyn DeleteRecords>,
+    data: Arc<DataPlane>,
 }
 
 impl Topics {
     /// Of a broker with this controller.
     #[must_use]
-    pub fn new(
-        calls: Calls,
-        controller: Controller,
-        defaults: TopicsConfig,
-        logs: Arc<dyn DeleteRecords>,
-    ) -> Self {
+    pub fn new(calls: Calls, controller: Controller, defaults: TopicsConfig, data: Arc<DataPlane>) -> Self {
         Self {
             calls,
             controller,
             defaults,
-            logs,
+            data,
         }
     }
 
@@ -100,7 +98,11 @@ impl Topics {
         })
     }
 
-    async fn create(&self, request: v1::CreateTopicRequest) -> Result<v1::CreateTopicResponse, Failure> {
+    async fn create(
+        &self,
+        _: &RequestContext,
+        request: v1::CreateTopicRequest,
+    ) -> Result<v1::CreateTopicResponse, Failure> {
         let validate_only = request.validate_only;
         let (image, created) = self.change(self.new_topic(request)?, validate_only).await?;
         Ok(v1::CreateTopicResponse {
@@ -109,7 +111,11 @@ impl Topics {
         })
     }
 
-    async fn get(&self, request: v1::GetTopicRequest) -> Result<v1::GetTopicResponse, Failure> {
+    async fn get(
+        &self,
+        _: &RequestContext,
+        request: v1::GetTopicRequest,
+    ) -> Result<v1::GetTopicResponse, Failure> {
         let image = match describe::version(request.min_version) {
             Some(version) => self.image_at(version).await?,
             None => self.controller.image(),
@@ -123,6 +129,7 @@ impl Topics {
 
     async fn update(
         &self,
+        _: &RequestContext,
         request: v1::UpdateTopicConfigRequest,
     ) -> Result<v1::UpdateTopicConfigResponse, Failure> {
         let topic_id = self.id_of(&request.name, request.topic_id.as_deref())?;
@@ -143,7 +150,11 @@ impl Topics {
         })
     }
 
-    async fn delete(&self, request: v1::DeleteTopicRequest) -> Result<v1::DeleteTopicResponse, Failure> {
+    async fn delete(
+        &self,
+        _: &RequestContext,
+        request: v1::DeleteTopicRequest,
+    ) -> Result<v1::DeleteTopicResponse, Failure> {
         let topic_id = self.id_of(&request.name, request.topic_id.as_deref())?;
         let (image, deleted) = self
             .change(DeleteTopic { topic_id }, request.validate_only)
@@ -156,6 +167,7 @@ impl Topics {
 
     async fn extend(
         &self,
+        _: &RequestContext,
         request: v1::CreatePartitionsRequest,
     ) -> Result<v1::CreatePartitionsResponse, Failure> {
         let topic_id = self.id_of(&request.name, request.topic_id.as_deref())?;
@@ -170,15 +182,21 @@ impl Topics {
         })
     }
 
-    async fn list(&self, request: v1::ListTopicsRequest) -> Result<v1::ListTopicsResponse, Failure> {
+    async fn list(
+        &self,
+        _: &RequestContext,
+        request: v1::ListTopicsRequest,
+    ) -> Result<v1::ListTopicsResponse, Failure> {
         page(&self.controller.image(), &request)
     }
 
     async fn delete_records_of(
         &self,
+        context: &RequestContext,
         request: v1::DeleteRecordsRequest,
     ) -> Result<v1::DeleteRecordsResponse, Failure> {
-        delete_records::answer(&self.controller.image(), &*self.logs, request).await
+        let patience = context.at_most(PATIENCE);
+        delete_records::answer(&self.controller.image(), &self.data, request, patience).await
     }
 
     fn id_of(&self, name: &str, id: Option<&str>) -> Result<TopicId, Failure> {
@@ -262,7 +280,7 @@ macro_rules! handlers {
                     request: Request<v1::$request>,
                 ) -> Result<Response<v1::$response>, Status> {
                     let (context, request) = self.calls.admit(Api::$api, request)?;
-                    self.calls.run(&context, self.$handler(request)).await
+                    self.calls.run(&context, self.$handler(&context, request)).await
                 }
             )*
         }
