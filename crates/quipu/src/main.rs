@@ -1,1 +1,24 @@
-fn main() {}
+//! `quipu`: the whole of Quipu in one binary.
+//!
+//! `cli` is the shape of the command line, `cmd` has one file a command. `output` is what all of them print through,
+//! `failure` turns errors into what to do next. `text` and `measure` are pure; `demo` is the proof on real data;
+//! `broker_process` runs brokers as processes of their own, for `dev` and `demo`.
+
+mod broker_process;
+mod cli;
+mod cmd;
+mod demo;
+mod failure;
+mod measure;
+mod output;
+mod text;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(ending) => ending.into(),
+        Err(failure) => failure.tell(),
+    }
+}

@@ -1,0 +1,164 @@
+//! A broker as a process of its own: this very executable, run with `serve`. It ends when its owner does, however that
+//! ends: the broker reads its standard input, which closes with the owner.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+/// How long a broker may take to get ready: recovery after a kill included.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of a broker's log is shown when it did not start.
+const LOG_TAIL_BYTES: usize = 2000;
+
+/// What `serve -o json` prints on standard output, as one line, once it is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    pub(crate) broker_id: u32,
+    pub(crate) pid: u32,
+    /// host:port of each listener, by name.
+    pub(crate) listeners: BTreeMap<String, String>,
+    /// host:port of probes and metrics, unless they are off.
+    pub(crate) http: Option<String>,
+}
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpawnError {
+    #[error("cannot start a broker: {0}")]
+    Io(#[from] io::Error),
+    #[error("the broker was not ready after {} s\n{log}", READY_TIMEOUT.as_secs())]
+    Late { log: String },
+    #[error("the broker ended before it was ready, with {status}\n{log}")]
+    Ended { status: ExitStatus, log: String },
+    #[error("the broker said {line:?} where it should have said that it is ready")]
+    Unexpected { line: String },
+}
+
+/// What a broker process is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct BrokerSpec {
+    pub(crate) data_dir: PathBuf,
+    /// Where clients connect; port 0: any.
+    pub(crate) client: String,
+    /// Where probes and metrics are; port 0: any.
+    pub(crate) http: String,
+    /// Where the log goes; `None`: to this process's standard error.
+    pub(crate) log: Option<PathBuf>,
+}
+
+/// A running broker process. Dropped, it is killed.
+pub(crate) struct BrokerProcess {
+    child: Child,
+    ready: Ready,
+    /// Held open: it closes with this process.
+    _stdin: Option<ChildStdin>,
+}
+
+impl BrokerProcess {
+    /// Starts one and waits until it is ready.
+    pub(crate) async fn start(spec: &BrokerSpec) -> Result<Self, SpawnError> {
+        let mut child = spec.command()?.spawn()?;
+        let stdin = child.stdin.take();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(
+            child
+                .stdout
+                .take()
+                .ok_or(io::Error::from(io::ErrorKind::BrokenPipe))?,
+        );
+        let read = tokio::time::timeout(READY_TIMEOUT, stdout.read_line(&mut line)).await;
+        match read {
+            Err(_) => Err(SpawnError::Late { log: spec.log_tail() }),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(0)) => {
+                let status = child.wait().await?;
+                Err(SpawnError::Ended {
+                    status,
+                    log: spec.log_tail(),
+                })
+            }
+            Ok(Ok(_)) => match serde_json::from_str::<Ready>(&line) {
+                Ok(ready) => Ok(Self {
+                    child,
+                    ready,
+                    _stdin: stdin,
+                }),
+                Err(_) => Err(SpawnError::Unexpected { line }),
+            },
+        }
+    }
+
+    /// Where it listens, and who it is.
+    pub(crate) fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// host:port for clients.
+    pub(crate) fn client(&self) -> &str {
+        self.ready.listeners.values().next().map_or("", String::as_str)
+    }
+
+    /// SIGKILL; returns once the process is gone.
+    pub(crate) async fn kill(mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+
+    /// SIGTERM; returns once the process is gone.
+    pub(crate) async fn terminate(mut self) -> io::Result<ExitStatus> {
+        let pid = self
+            .child
+            .id()
+            .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+        if let Some(pid) = pid {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        }
+        self.child.wait().await
+    }
+
+    /// Returns when the process ends by itself.
+    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+}
+
+impl BrokerSpec {
+    fn command(&self) -> io::Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["serve", "--output", "json", "--stop-with-stdin"])
+            .arg("--data-dir")
+            .arg(&self.data_dir)
+            .args(["--listen", &self.client, "--http", &self.http])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        // It is told everything it needs; what is configured for other brokers of this user is not for it.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_configuration(name)) {
+            command.env_remove(name);
+        }
+        if let Some(log) = &self.log {
+            command.stderr(File::options().create(true).append(true).open(log)?);
+        }
+        Ok(command)
+    }
+
+    /// The end of its log, for whoever has to find out why it did not start.
+    fn log_tail(&self) -> String {
+        self.log.as_deref().map_or_else(String::new, tail)
+    }
+}
+
+fn is_configuration(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"QUIPU_") && name != "QUIPU_LOG"
+}
+
+fn tail(path: &Path) -> String {
+    let text = std::fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned()
+}

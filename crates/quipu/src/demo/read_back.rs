@@ -1,0 +1,56 @@
+//! Everything that a topic delivers, from its beginning to its end.
+
+use super::proof::{Place, Read};
+use crate::output::Failure;
+use quipu_client::{Client, ConsumerConfig, Offset, PartitionId, Start};
+use std::time::Duration;
+
+/// A consumer that gets nothing for so long will get nothing any more.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Reads all partitions up to their high watermarks.
+pub(super) async fn all(client: &Client, topic: &str, partitions: u32) -> Result<Vec<Read>, Failure> {
+    let queries = (0..partitions).map(|p| (topic.to_owned(), PartitionId::new(p), Start::Latest));
+    let ends = client.admin().list_offsets(queries.collect()).await?;
+    let mut unread: Vec<(PartitionId, Offset)> = ends
+        .into_iter()
+        .map(|end| (end.partition, end.offset))
+        .filter(|(_, end)| *end > Offset::ZERO)
+        .collect();
+
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    consumer.add_topic(topic, Start::Earliest).await?;
+    let mut read = Vec::new();
+    while !unread.is_empty() {
+        let Ok(batch) = tokio::time::timeout(SILENCE, consumer.next()).await else {
+            let left = unread
+                .iter()
+                .map(|(partition, end)| format!("partition {partition} to {end}"));
+            let left = left.collect::<Vec<_>>().join(", ");
+            return Err(Failure::new(format_args!(
+                "the broker delivers no more, though there is more to read: {left}"
+            )));
+        };
+        let batch = batch?;
+        for record in &batch {
+            let record = record.map_err(|error| {
+                Failure::new(format_args!(
+                    "partition {}: a batch cannot be read: {error}",
+                    batch.partition()
+                ))
+            })?;
+            let bytes = |slice: &[u8]| batch.bytes().slice_ref(slice);
+            read.push(Read {
+                place: Place {
+                    partition: batch.partition(),
+                    offset: record.offset,
+                },
+                time: record.timestamp,
+                key: record.key.map(bytes),
+                value: record.value.map(bytes),
+            });
+        }
+        unread.retain(|(partition, end)| *partition != batch.partition() || batch.next_offset() < *end);
+    }
+    Ok(read)
+}

@@ -1,0 +1,221 @@
+//! The course of the demo.
+
+use super::flights::{Flight, Flights};
+use super::outage::{self, Outage};
+use super::proof::{Place, Proof, prove};
+use super::read_back;
+use super::report::{self, ConsumedReport, OutageReport, ProducedReport, Report, SourceReport};
+use super::screen::Screen;
+use crate::broker_process::{BrokerProcess, BrokerSpec};
+use crate::measure::Pace;
+use crate::output::{Ending, Failure, Outcome, Output, json_line, progress_of};
+use indicatif::ProgressBar;
+use quipu_client::{Client, Delivered, Delivery, NewTopic, Producer, ProducerConfig, ProducerTopic, Record};
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+const TOPIC: &str = "flights";
+const PARTITIONS: NonZeroU32 = NonZeroU32::new(6).unwrap();
+/// The broker is killed when so much of the data is sent.
+const KILL_AT: f64 = 0.5;
+/// How often records are sent at the steady rate.
+const TICK: Duration = Duration::from_millis(5);
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// Everything, from an empty directory to the verdict; whatever happens, the directory is removed and the broker gone.
+pub(crate) async fn run(seconds: u64, out: Output) -> Outcome {
+    let directory = tempfile::Builder::new().prefix("quipu-demo-").tempdir();
+    let directory =
+        directory.map_err(|e| Failure::new(format_args!("cannot make a temporary directory: {e}")))?;
+    let ending = tokio::select! {
+        ending = play(seconds, directory.path(), out) => ending,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+    };
+    let removed = directory.close();
+    let ending = ending?;
+    removed.map_err(|error| Failure::new(format_args!("cannot remove the temporary directory: {error}")))?;
+    Ok(ending)
+}
+
+async fn play(seconds: u64, directory: &Path, out: Output) -> Outcome {
+    let screen = Screen::new(out);
+    let flights = Flights::january()?;
+    screen.title()?;
+
+    let spec = BrokerSpec {
+        data_dir: directory.join("data"),
+        client: ANY_PORT.to_owned(),
+        http: ANY_PORT.to_owned(),
+        log: Some(directory.join("broker.log")),
+    };
+    let broker = BrokerProcess::start(&spec).await?;
+    let client = crate::cli::connect(&[broker.client().to_owned()]).await?;
+    let topic = NewTopic::new(TOPIC)
+        .with_partitions(PARTITIONS.get())
+        .with_config("retention.ms", "-1");
+    client.admin().create_topic(topic).await?;
+    screen.broker(broker.ready().pid, broker.client(), TOPIC, PARTITIONS.get())?;
+    screen.source(&flights)?;
+
+    let produced = produce(&client, &flights, broker, &spec, seconds, screen).await?;
+    screen.produced(&produced.report)?;
+
+    let began = Instant::now();
+    let read = read_back::all(&client, TOPIC, PARTITIONS.get()).await?;
+    let consumed = ConsumedReport::new(read.len(), began.elapsed());
+    screen.consumed(&consumed)?;
+
+    let proof = prove(&flights, &produced.places, &read, PARTITIONS);
+    let stopped = produced.broker.terminate().await;
+    let stopped = stopped.map_err(|error| Failure::new(format_args!("cannot stop the broker: {error}")))?;
+    if !stopped.success() {
+        return Err(Failure::new(format_args!(
+            "the broker did not stop cleanly: {stopped}"
+        )));
+    }
+    tell(&flights, produced.outage, produced.report, consumed, &proof, out)
+}
+
+fn tell(
+    flights: &Flights,
+    outage: Outage,
+    produced: ProducedReport,
+    consumed: ConsumedReport,
+    proof: &Proof,
+    out: Output,
+) -> Outcome {
+    let report = Report {
+        proven: proof.holds() && outage.unacknowledged_batches > 0,
+        source: SourceReport {
+            flights: flights.rows.len(),
+            aircraft: flights.aircraft(),
+            bytes: flights.source.len(),
+        },
+        produced,
+        outage: OutageReport::from(&outage),
+        consumed,
+        checks: report::checks(proof),
+        totals: proof.totals.clone(),
+    };
+    if out.is_json() {
+        json_line(&report)?;
+    }
+    let screen = Screen::new(out);
+    screen.proof(&report.checks, &report.totals)?;
+    screen.verdict(report.proven)?;
+    Ok(if report.proven {
+        Ending::Done
+    } else {
+        Ending::Unproven
+    })
+}
+
+/// What came of producing.
+struct Produced {
+    /// For each flight, where it was acknowledged.
+    places: Vec<Option<Place>>,
+    report: ProducedReport,
+    outage: Outage,
+    broker: BrokerProcess,
+}
+
+async fn produce(
+    client: &Client,
+    flights: &Flights,
+    broker: BrokerProcess,
+    spec: &BrokerSpec,
+    seconds: u64,
+    screen: Screen,
+) -> Result<Produced, Failure> {
+    let producer = client.producer(ProducerConfig::default()).await?;
+    let topic = producer.topic(TOPIC).await?;
+    let started = Instant::now();
+    let bar = progress_of(flights.rows.len() as u64, "flights acknowledged");
+    let (half_way, at_half) = oneshot::channel();
+
+    let sending = send(&flights.rows, seconds, &producer, &topic, half_way, &bar);
+    let killing = async {
+        // An error of the sender's is told by the sender.
+        at_half.await.map_err(|_| Failure::new("producing ended early"))?;
+        bar.set_message("killed with SIGKILL");
+        let (outage, broker) = outage::cause(broker, spec, &producer, started).await?;
+        bar.set_message("");
+        bar.suspend(|| screen.outage(&OutageReport::from(&outage)))?;
+        Ok::<_, Failure>((outage, broker))
+    };
+    let (deliveries, killed) = tokio::join!(sending, killing);
+    let deliveries = deliveries?;
+    let (outage, broker) = killed?;
+    producer.flush().await?;
+    let seconds = started.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+
+    let mut places = Vec::with_capacity(deliveries.len());
+    let mut deduplicated = 0;
+    for delivery in deliveries {
+        let Delivered {
+            partition,
+            offset,
+            duplicate,
+            ..
+        } = delivery.await?;
+        places.push(offset.map(|offset| Place { partition, offset }));
+        deduplicated += u64::from(duplicate);
+    }
+    let stats = producer.stats();
+    let report = ProducedReport {
+        records: stats.records,
+        acknowledged: stats.acknowledged,
+        seconds,
+        batches: stats.batches,
+        retries: stats.retries,
+        deduplicated,
+    };
+    Ok(Produced {
+        places,
+        report,
+        outage,
+        broker,
+    })
+}
+
+/// Sends all flights in their order at a steady rate.
+async fn send(
+    rows: &[Flight],
+    seconds: u64,
+    producer: &Producer,
+    topic: &ProducerTopic,
+    half_way: oneshot::Sender<()>,
+    bar: &ProgressBar,
+) -> Result<Vec<Delivery>, Failure> {
+    let pace = Pace::new(Some((rows.len() as u64).div_ceil(seconds)));
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
+    let kill_at = (rows.len() as f64 * KILL_AT) as usize;
+    let mut half_way = Some(half_way);
+    let mut ticks = tokio::time::interval(TICK);
+    let started = Instant::now();
+    let mut deliveries = Vec::with_capacity(rows.len());
+    for (row, flight) in rows.iter().enumerate() {
+        while pace.due(row as u64).is_some_and(|due| due > started.elapsed()) {
+            ticks.tick().await;
+            bar.set_position(producer.stats().acknowledged);
+        }
+        let record = Record {
+            key: flight.key.as_deref(),
+            ..Record::new(&flight.line)
+        }
+        .at(flight.time);
+        deliveries.push(topic.send(record).await?);
+        if let Some(signal) = half_way.take_if(|_| row >= kill_at) {
+            // Nobody listens only if the killing has failed, which is told there.
+            let _ = signal.send(());
+        }
+    }
+    Ok(deliveries)
+}
