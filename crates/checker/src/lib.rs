@@ -1,1 +1,25 @@
-//! Histories of what clients saw, and what may not happen in them; linear time; no I/O.
+//! Histories of what clients did and saw, and what may not happen in them.
+//!
+//! A log needs no search: the offset in each reply is the witness order, so every property is one pass, linear in the
+//! history. [`check`] gives a [`Verdict`]: counts by kind and, for each anomaly shown, the shortest piece of the history
+//! that shows it, in words.
+//!
+//! Invariants
+//! - Nothing here looks at anything but the history. The caller reads and writes files.
+//! - A history that breaks the rules of histories is an error, never a verdict.
+//! - A property that had nothing to look at is named as unchecked, never counted as kept.
+//!
+//! Elsewhere: `quipu-sim` makes histories from seeds; a property is a file in `properties/`, and adding one is adding a
+//! file and a line in `verdict.rs`.
+
+mod history;
+mod observed;
+mod properties;
+mod verdict;
+
+pub use history::{
+    Acks, Event, EventId, FORMAT_LINE, Final, History, HistoryError, Key, Kind, LineError, Op, Operation,
+    Poll, PolledPartition, Process, ReadRecord, Send, Time, Trim, Value, ValueId, from_line, from_lines,
+    to_line,
+};
+pub use verdict::{Anomaly, AnomalyKind, Counts, Evidence, Verdict, check};

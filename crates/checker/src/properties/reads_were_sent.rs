@@ -1,0 +1,79 @@
+//! P3: what is read was sent, to that partition, with those bytes, by somebody who was not told that it failed.
+
+use super::{name, told, told_send};
+use crate::history::{History, Kind, Op, Operation, Send, ValueId};
+use crate::observed::{Observed, Sighting};
+use crate::verdict::{AnomalyKind, Evidence, Verdict};
+use std::collections::HashSet;
+
+pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
+    let mut seen: HashSet<(AnomalyKind, Option<ValueId>)> = HashSet::new();
+    for sighting in &observed.reads {
+        let Some((kind, summary)) = fault(history, observed, sighting) else {
+            continue;
+        };
+        // One value is told once for each fault, however often it was read; bytes without a value each time.
+        if sighting.value.is_some() && !seen.insert((kind, sighting.value)) {
+            continue;
+        }
+        verdict.add(kind, || {
+            let mut evidence = vec![told(history, observed, sighting)];
+            if let Some((value, sender)) = sighting
+                .value
+                .and_then(|value| history.sender(value).map(|sender| (value, sender)))
+            {
+                evidence.push(told_send(history, sender.invoke, value));
+                evidence.extend(failure(history, sender, value));
+            }
+            (summary, evidence)
+        });
+    }
+    if observed.reads.is_empty() {
+        verdict.unchecked.push("P3: nothing was read");
+    }
+}
+
+fn fault(history: &History, observed: &Observed, sighting: &Sighting) -> Option<(AnomalyKind, String)> {
+    let key = observed.key(sighting.key);
+    let place = format!("{} at {key} offset {}", name(sighting.value), sighting.offset);
+    let unsent = || {
+        Some((
+            AnomalyKind::UnsentRead,
+            format!("{place} was never sent to {key}"),
+        ))
+    };
+    let Some((value, sender)) = sighting.value.and_then(|v| history.sender(v).map(|s| (v, s))) else {
+        return unsent();
+    };
+    let sent = send_of(history, sender)?;
+    if sent.key != *key {
+        return unsent();
+    }
+    let hash = sent
+        .values
+        .iter()
+        .find(|candidate| candidate.id == value)
+        .map(|candidate| candidate.hash);
+    if hash != sighting.hash {
+        let summary = format!("{place} has other bytes than were sent");
+        return Some((AnomalyKind::CorruptRead, summary));
+    }
+    if history.outcome(sender) == Kind::Fail {
+        let summary = format!("{place} was read, though its sender was told that it had certainly failed");
+        return Some((AnomalyKind::AbortedRead, summary));
+    }
+    None
+}
+
+fn send_of(history: &History, operation: Operation) -> Option<&Send> {
+    match &history.event(operation.invoke).op {
+        Op::Send(send) => Some(send),
+        _ => None,
+    }
+}
+
+fn failure(history: &History, operation: Operation, value: ValueId) -> Option<Evidence> {
+    let completion = operation.completion?;
+    let failed = history.event(completion).kind == Kind::Fail;
+    failed.then(|| Evidence::of(history, completion, &format!("value {value} was not appended")))
+}
