@@ -481,11 +481,16 @@ fn what_a_builder_does_not_take() {
     let nothing = builder.finish(None).map_err(|e| e.to_string());
     let words = "the batch header's recordsCount is 0: a producer's batch has at least one record";
     assert_eq!(nothing, Err(words.to_owned()));
-    builder.push(Timestamp::new(i64::MIN), None, None, &[]).unwrap();
-    let far = builder.push(Timestamp::new(1), None, None, &[]);
-    assert_eq!(far, Err(PushError::Full));
-    assert_eq!(far.map_err(|e| e.code()), Err(ErrorCode::BatchTooLarge));
-    builder.push(Timestamp::new(-1), None, None, &[]).unwrap();
+    builder.push(Timestamp::new(5), None, None, &[]).unwrap();
+    // A million years are the most that a batch of ours spans.
+    for far in [(1 << 55) + 5, i64::MIN] {
+        let far = builder.push(Timestamp::new(far), None, None, &[]);
+        assert_eq!(far, Err(PushError::Full));
+        assert_eq!(far.map_err(|e| e.code()), Err(ErrorCode::BatchTooLarge));
+    }
+    for near in [(1 << 55) + 4, -(1 << 55) + 5] {
+        builder.push(Timestamp::new(near), None, None, &[]).unwrap();
+    }
     let stamp = ProducerStamp {
         id: ProducerId::new(1),
         epoch: ProducerEpoch::FIRST,
@@ -493,8 +498,10 @@ fn what_a_builder_does_not_take() {
     };
     let batch = Batch::check(builder.finish(Some(stamp)).unwrap(), LIMIT).unwrap();
     let summary = batch.validate_records(LIMIT).unwrap();
-    assert_eq!((summary.count, summary.keyless), (2, 2));
-    assert_eq!(summary.min_timestamp, Timestamp::new(i64::MIN));
+    assert_eq!((summary.count, summary.keyless), (3, 3));
+    assert_eq!(summary.min_timestamp, Timestamp::new(-(1 << 55) + 5));
+    builder.push(Timestamp::new(i64::MIN), None, None, &[]).unwrap();
+    builder.clear();
     assert!(builder.is_empty());
     builder.push(TIME, None, None, &[]).unwrap();
     builder.clear();

@@ -4,9 +4,9 @@ use super::compression;
 use super::error::BatchError;
 use super::header::{BatchHeader, Codec, HEADER_LEN, ProducerStamp};
 use super::records::Header;
-use super::varint::{self, VARINT_MAX, VARLONG_MAX, zigzag32, zigzag64};
+use super::varint::{self, ENCODED_BITS_MAX, Encoded, VARINT_MAX, zigzag32, zigzag64};
 use crate::{ErrorCode, Timestamp};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
 
 /// Bytes at most of one batch: `batchLength` is a positive 32-bit integer.
@@ -14,7 +14,7 @@ const BATCH_MAX: usize = i32::MAX as usize;
 
 /// What stands before a record's key: length, attributes, timestamp, offset, length of the key; rounded up.
 const LEAD_MAX: usize = 32;
-const _: () = assert!(3 * VARINT_MAX + VARLONG_MAX < LEAD_MAX);
+const _: () = assert!(2 * VARINT_MAX + 1 + 8 + 8 <= LEAD_MAX);
 
 /// Why a record does not go into a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -45,7 +45,9 @@ pub struct BatchBuilder {
     codec: Codec,
     capacity: usize,
     /// Room for the header, then the records so far. Empty while there are none.
-    buffer: BytesMut,
+    buffer: Vec<u8>,
+    /// The last batch, whose memory is taken back once nothing else holds it.
+    last: Bytes,
     count: u32,
     base_timestamp: i64,
     max_timestamp: i64,
@@ -59,7 +61,8 @@ impl BatchBuilder {
         Self {
             codec,
             capacity,
-            buffer: BytesMut::new(),
+            buffer: Vec::new(),
+            last: Bytes::new(),
             count: 0,
             base_timestamp: 0,
             max_timestamp: 0,
@@ -103,13 +106,14 @@ impl BatchBuilder {
         if self.count == 0 {
             self.begin(time, bound);
         }
-        let delta = time.checked_sub(self.base_timestamp).ok_or(PushError::Full)?;
+        let delta = time.checked_sub(self.base_timestamp).map_or(u64::MAX, zigzag64);
         let offset = i32::try_from(self.count).map_err(|_| PushError::Full)?;
-        if bound > BATCH_MAX - self.buffer.len() || offset == i32::MAX {
+        let room = BATCH_MAX - self.buffer.len();
+        if bound > room || offset == i32::MAX || delta >> ENCODED_BITS_MAX != 0 {
             return Err(PushError::Full);
         }
         self.buffer.reserve(bound);
-        self.encode(zigzag64(delta), u64::from(zigzag32(offset)), key, value, headers);
+        self.encode(delta, u64::from(zigzag32(offset)), key, value, headers);
         self.count += 1;
         self.max_timestamp = self.max_timestamp.max(time);
         Ok(())
@@ -117,6 +121,11 @@ impl BatchBuilder {
 
     #[inline(never)]
     fn begin(&mut self, time: i64, bound: usize) {
+        if self.buffer.capacity() == 0
+            && let Ok(last) = std::mem::take(&mut self.last).try_into_mut()
+        {
+            self.buffer = last.into();
+        }
         self.buffer.clear();
         self.buffer.reserve(self.capacity.max(HEADER_LEN + bound));
         self.buffer.resize(HEADER_LEN, 0);
@@ -134,49 +143,52 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[Header<'_>],
     ) {
-        let (key_len, value_len) = (raw_len(key), raw_len(value));
+        let timestamp = varint::encode(timestamp);
+        let offset = varint::encode(offset);
+        let key_len = varint::encode(raw_len(key));
+        let value_len = varint::encode(raw_len(value));
+        let headers_count = varint::encode(raw_of(headers.len()));
         let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
-        let body = 1
-            + varint::len(timestamp)
-            + varint::len(offset)
-            + varint::len(key_len)
-            + key.len()
-            + varint::len(value_len)
-            + value.len()
-            + headers_len(headers);
-        let mut lead = [0; LEAD_MAX];
-        let mut at = varint::put(&mut lead, 0, raw_of(body));
-        // The attributes, of which none is defined.
-        at += 1;
-        at = varint::put(&mut lead, at, timestamp);
-        at = varint::put(&mut lead, at, offset);
-        at = varint::put(&mut lead, at, key_len);
-        self.put_short(&lead, at);
+        let fields = 1 + timestamp.len + offset.len + key_len.len + value_len.len + headers_count.len;
+        let body = fields + key.len() + value.len() + headers_len(headers);
+        self.put_short(|lead: &mut [u8; LEAD_MAX]| {
+            // After the length stand the attributes, of which none is defined.
+            let at = varint::put(lead, 0, varint::encode(raw_of(body))) + 1;
+            let at = varint::put(lead, at, timestamp);
+            let at = varint::put(lead, at, offset);
+            varint::put(lead, at, key_len)
+        });
         self.buffer.extend_from_slice(key);
         self.put_varint(value_len);
         self.buffer.extend_from_slice(value);
-        self.put_varint(raw_of(headers.len()));
+        self.put_varint(headers_count);
         for header in headers {
-            self.put_varint(raw_of(header.key.len()));
+            self.put_varint(varint::encode(raw_of(header.key.len())));
             self.buffer.extend_from_slice(header.key.as_bytes());
-            self.put_varint(raw_len(header.value));
+            self.put_varint(varint::encode(raw_len(header.value)));
             self.buffer.extend_from_slice(header.value.unwrap_or_default());
         }
     }
 
     #[inline(always)]
-    fn put_varint(&mut self, raw: u64) {
-        let mut bytes = [0; 8];
-        let len = varint::put(&mut bytes, 0, raw);
-        self.put_short(&bytes, len);
+    fn put_varint(&mut self, varint: Encoded) {
+        self.put_short(|bytes: &mut [u8; 8]| {
+            *bytes = varint.bytes;
+            varint.len
+        });
     }
 
-    /// Appends the first `len` bytes: all of them, then back. A copy of fixed length is two moves, not a call.
+    /// Appends what `write` leaves in `N` bytes, which are 0 before, up to the end that it returns. It writes in place:
+    /// bytes put together elsewhere and then copied would stall the processor, which cannot forward narrow stores to a
+    /// wide load.
     #[inline(always)]
-    fn put_short<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
-        let end = self.buffer.len() + len;
-        self.buffer.extend_from_slice(bytes);
-        self.buffer.truncate(end);
+    fn put_short<const N: usize>(&mut self, write: impl FnOnce(&mut [u8; N]) -> usize) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(&[0; N]);
+        if let Some(bytes) = self.buffer[start..].first_chunk_mut() {
+            let len = write(bytes);
+            self.buffer.truncate(start + len);
+        }
     }
 
     /// How many records there are.
@@ -216,21 +228,23 @@ impl BatchBuilder {
                 rule: "a producer's batch has at least one record",
             });
         }
-        let mut plain = self.buffer.split();
-        let header = |body: &[u8]| {
-            let base = Timestamp::new(self.base_timestamp);
-            let max = Timestamp::new(self.max_timestamp);
-            BatchHeader::produced(self.codec, count, base, max, producer, body)
-        };
+        let base = Timestamp::new(self.base_timestamp);
+        let max = Timestamp::new(self.max_timestamp);
+        let header = |body: &[u8]| BatchHeader::produced(self.codec, count, base, max, producer, body);
         match self.codec {
             Codec::None => {
-                let header = header(&plain[HEADER_LEN..]);
-                plain[..HEADER_LEN].copy_from_slice(header.as_bytes());
-                Ok(plain.freeze())
+                let header = header(&self.buffer[HEADER_LEN..]);
+                self.buffer[..HEADER_LEN].copy_from_slice(header.as_bytes());
+                self.last = std::mem::take(&mut self.buffer).into();
+                Ok(self.last.clone())
             }
-            Codec::Zstd => compression::with_compressed(&plain[HEADER_LEN..], |body| {
-                Ok(super::produced::join(&header(body), body))
-            }),
+            Codec::Zstd => {
+                let batch = compression::with_compressed(&self.buffer[HEADER_LEN..], |body| {
+                    Ok(super::produced::join(&header(body), body))
+                });
+                self.buffer.clear();
+                batch
+            }
         }
     }
 }
@@ -247,11 +261,12 @@ fn raw_len(bytes: Option<&[u8]>) -> u64 {
     bytes.map_or(1, |bytes| raw_of(bytes.len()))
 }
 
+/// Bytes of the headers after their count.
 #[inline(always)]
 fn headers_len(headers: &[Header<'_>]) -> usize {
-    let count = varint::len(raw_of(headers.len()));
-    headers.iter().fold(count, |sum, header| {
+    headers.iter().fold(0, |sum, header| {
         let (key, value) = (header.key.len(), header.value.map_or(0, <[u8]>::len));
-        sum + varint::len(raw_of(key)) + key + varint::len(raw_len(header.value)) + value
+        let lengths = varint::encode(raw_of(key)).len + varint::encode(raw_len(header.value)).len;
+        sum + lengths + key + value
     })
 }

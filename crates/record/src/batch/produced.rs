@@ -88,7 +88,7 @@ impl Batch {
     /// Gives every record the leader's time of appending (`message.timestamp.type=LogAppendTime`).
     #[must_use]
     pub fn with_append_time(mut self, now: Timestamp) -> Self {
-        self.header = self.header.with_append_time(now);
+        self.header = self.header.with_append_time(now, &self.body);
         self
     }
 

@@ -24,23 +24,49 @@ const fn unzigzag64(raw: u64) -> i64 {
     (raw >> 1).cast_signed() ^ -((raw & 1).cast_signed())
 }
 
-/// Writes a raw (already zig-zagged) varint into `out` and returns the place after it. `out` has room.
-#[inline(always)]
-pub(super) fn put<const N: usize>(out: &mut [u8; N], mut at: usize, mut raw: u64) -> usize {
-    while raw >= 0x80 {
-        out[at] = (raw & 0x7f) as u8 | 0x80;
-        raw >>= 7;
-        at += 1;
-    }
-    out[at] = (raw & 0x7f) as u8;
-    at + 1
+/// Bits at most of a raw varint that is written. (Read are all that the format allows.)
+pub(super) const ENCODED_BITS_MAX: u32 = 56;
+
+/// A varint put together in a register, to be written with one store.
+#[derive(Clone, Copy)]
+pub(super) struct Encoded {
+    /// Its bytes, lowest first, then zeros.
+    pub(super) bytes: [u8; 8],
+    /// How many of them count.
+    pub(super) len: usize,
 }
 
-/// How many bytes a raw varint takes.
+/// Encodes a raw (already zig-zagged) varint of at most [`ENCODED_BITS_MAX`] bits; of a longer one, the lowest.
 #[inline(always)]
-pub(super) const fn len(raw: u64) -> usize {
-    // 1 + floor(log2(raw | 1) / 7), without a division.
-    ((63 - (raw | 1).leading_zeros()) * 9 + 73) as usize / 64
+pub(super) fn encode(raw: u64) -> Encoded {
+    let (bits, len) = if raw < 0x80 {
+        (raw, 1)
+    } else if raw < 0x4000 {
+        (raw & 0x7f | 0x80 | raw >> 7 << 8, 2)
+    } else {
+        encode_long(raw)
+    };
+    Encoded {
+        bytes: bits.to_le_bytes(),
+        len,
+    }
+}
+
+#[inline(never)]
+fn encode_long(mut raw: u64) -> (u64, usize) {
+    let (mut bits, mut len) = (0, 0);
+    while raw >= 0x80 && len < 7 {
+        bits |= (raw & 0x7f | 0x80) << (8 * len);
+        raw >>= 7;
+        len += 1;
+    }
+    (bits | (raw & 0x7f) << (8 * len), len + 1)
+}
+/// Puts a varint into `out` and returns the place after it.
+#[inline(always)]
+pub(super) fn put<const N: usize>(out: &mut [u8; N], at: usize, varint: Encoded) -> usize {
+    out[at..at + 8].copy_from_slice(&varint.bytes);
+    at + varint.len
 }
 
 /// Takes a 32-bit varint off the front.
@@ -75,7 +101,36 @@ pub(super) fn take_i64(bytes: &mut &[u8]) -> Result<i64, &'static str> {
     }
 }
 
+#[inline(always)]
 fn take_raw(bytes: &mut &[u8], max_len: usize, bits: u32) -> Result<u64, &'static str> {
+    if let Some((raw, len)) = bytes.first_chunk().and_then(front)
+        && len <= max_len
+        && (bits == u64::BITS || raw >> bits == 0)
+    {
+        *bytes = &bytes[len..];
+        return Ok(raw);
+    }
+    take_bytewise(bytes, max_len, bits)
+}
+
+/// The varint at the front of eight bytes, and its length, without a loop; `None` if it is longer than they.
+#[inline(always)]
+const fn front(bytes: &[u8; 8]) -> Option<(u64, usize)> {
+    let word = u64::from_le_bytes(*bytes);
+    let ends = !word & 0x8080_8080_8080_8080;
+    if ends == 0 {
+        return None;
+    }
+    // What lies up to and with the first end, without the marks; then pairs of 7 bits, of 14, and of 28 close up.
+    let x = word & (ends ^ (ends - 1)) & 0x7f7f_7f7f_7f7f_7f7f;
+    let x = x & 0x007f_007f_007f_007f | (x & 0x7f00_7f00_7f00_7f00) >> 1;
+    let x = x & 0x0000_3fff_0000_3fff | (x & 0x3fff_0000_3fff_0000) >> 2;
+    let x = x & 0x0000_0000_0fff_ffff | (x & 0x0fff_ffff_0000_0000) >> 4;
+    Some((x, ends.trailing_zeros() as usize / 8 + 1))
+}
+
+#[inline(never)]
+fn take_bytewise(bytes: &mut &[u8], max_len: usize, bits: u32) -> Result<u64, &'static str> {
     let mut raw = 0u64;
     let mut shift = 0;
     for (i, &byte) in bytes.iter().take(max_len).enumerate() {
@@ -98,43 +153,73 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn encoded(raw: u64) -> Vec<u8> {
-        let mut out = [0; VARLONG_MAX];
-        let end = put(&mut out, 0, raw);
-        out[..end].to_vec()
+    /// As written bit by bit, of any length.
+    fn plain(mut raw: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while raw >= 0x80 {
+            bytes.push((raw & 0x7f) as u8 | 0x80);
+            raw >>= 7;
+        }
+        bytes.push((raw & 0x7f) as u8);
+        bytes
+    }
+
+    fn check_64(value: i64) {
+        let raw = zigzag64(value);
+        let bytes = plain(raw);
+        let mut rest = bytes.as_slice();
+        assert_eq!(take_i64(&mut rest), Ok(value));
+        assert!(rest.is_empty());
+        let followed = [&bytes[..], &[0xff; 9]].concat();
+        let mut rest = followed.as_slice();
+        assert_eq!(take_i64(&mut rest), Ok(value));
+        assert_eq!(rest, [0xff; 9]);
+        if raw >> ENCODED_BITS_MAX == 0 {
+            let encoded = encode(raw);
+            assert_eq!(encoded.bytes[..encoded.len], bytes);
+            assert!(encoded.bytes[encoded.len..].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    fn check_32(value: i64) {
+        let value = (zigzag64(value) & 0xffff_ffff) as u32;
+        let value = unzigzag32(value);
+        let bytes = plain(u64::from(zigzag32(value)));
+        let mut rest = bytes.as_slice();
+        assert_eq!(take_i32(&mut rest), Ok(value));
+        assert!(rest.is_empty());
+        let followed = [&bytes[..], &[0; 9]].concat();
+        let mut rest = followed.as_slice();
+        assert_eq!(take_i32(&mut rest), Ok(value));
+        assert_eq!(rest, [0; 9]);
+        assert!(bytes.len() <= VARINT_MAX);
     }
 
     proptest! {
         #[test]
-        fn round_trips_64(value: i64, shift in 0u32..64) {
-            let value = value >> shift;
-            let bytes = encoded(zigzag64(value));
-            prop_assert_eq!(bytes.len(), len(zigzag64(value)));
-            let mut rest = bytes.as_slice();
-            prop_assert_eq!(take_i64(&mut rest), Ok(value));
-            prop_assert!(rest.is_empty());
-        }
-
-        #[test]
-        fn round_trips_32(value: i32, shift in 0u32..32) {
-            let value = value >> shift;
-            let bytes = encoded(u64::from(zigzag32(value)));
-            prop_assert!(bytes.len() <= VARINT_MAX);
-            let mut rest = bytes.as_slice();
-            prop_assert_eq!(take_i32(&mut rest), Ok(value));
-            prop_assert!(rest.is_empty());
+        fn round_trips(value: i64, shift in 0u32..64) {
+            check_64(value >> shift);
+            check_32(value >> shift);
         }
     }
 
     #[test]
     fn extremes() {
-        for value in [0, -1, 1, 63, -64, 64, i64::MIN, i64::MAX] {
-            let bytes = encoded(zigzag64(value));
-            assert_eq!(take_i64(&mut bytes.as_slice()), Ok(value));
-            assert_eq!(bytes.len(), len(zigzag64(value)));
+        for bits in 0..64 {
+            let power = i64::MIN >> bits;
+            for value in [
+                power - i64::from(bits != 0),
+                power,
+                power + 1,
+                !power,
+                -(power + 1),
+            ] {
+                check_64(value);
+                check_32(value);
+            }
         }
-        assert_eq!(encoded(zigzag64(i64::MIN)).len(), VARLONG_MAX);
-        assert_eq!(encoded(u64::from(zigzag32(i32::MIN))).len(), VARINT_MAX);
+        assert_eq!(plain(zigzag64(i64::MIN)).len(), VARLONG_MAX);
+        assert_eq!(plain(u64::from(zigzag32(i32::MIN))).len(), VARINT_MAX);
     }
 
     #[test]
