@@ -2,7 +2,8 @@
 //!
 //! The way of a request: a listener (`server`) accepts a connection and marks it with the listener's name; a service
 //! ([`service`]) calls [`Admission::admit`] first, always, and gets a [`RequestContext`]; metadata requests are
-//! answered from the controller's image, data requests go to the partition threads ([`partition`]).
+//! answered from the controller's image, data requests go to the partition threads ([`partition`]). How a broker starts
+//! and ends is in `lifecycle`.
 //!
 //! Invariants
 //! - No request is served without having passed [`Admission::admit`]: authentication, authorization and quotas will stand
@@ -15,11 +16,14 @@
 //! `quipu-metadata`, agreement on that in `quipu-controller`.
 
 pub mod admit;
+mod applied;
+mod broker;
 pub mod config;
 pub mod data_plane;
 pub mod fatal;
 pub mod health;
 pub mod http;
+mod lifecycle;
 pub mod logging;
 pub mod metrics;
 pub mod partition;
@@ -27,7 +31,10 @@ pub mod server;
 pub mod service;
 
 pub use admit::{Admission, Api, ConnectionInfo, Phase, Principal, RequestContext};
+pub use broker::{Broker, Ended, run, runtime};
 pub use config::Config;
 pub use data_plane::{DataPlane, DataPlaneConfig};
 pub use fatal::Fatal;
+pub use lifecycle::{Addresses, IdentityError, StartError, StopError};
+pub use logging::LogControl;
 pub use metrics::Metrics;

@@ -2,6 +2,7 @@
 //! topics, never partitions or clients. What can be looked up when asked (partition states, the disk, the process) is a
 //! [`Collector`] and costs nothing in between.
 
+pub(crate) mod collect;
 mod labels;
 
 pub use labels::{RequestLabels, Stage, TopicLabels};
@@ -43,6 +44,7 @@ pub struct TopicMetrics {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Mutex<Registry>,
+    process: Registry,
     requests: Histograms,
     // An RPC's histograms appear with its first request, and are then found without a lock.
     by_api: Box<[[OnceLock<Histogram>; Stage::ALL.len()]]>,
@@ -57,7 +59,10 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
+        let mut process = Registry::default();
+        process.register_collector(Box::new(collect::ProcessCollector));
         let metrics = Self {
+            process,
             registry: Mutex::new(Registry::with_prefix("quipu")),
             requests: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             by_api: Api::ALL.iter().map(|_| Default::default()).collect(),
@@ -162,7 +167,9 @@ impl Metrics {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing into a `String` cannot fail; a collector's own failure leaves a page without its end mark, which
         // the scraper reports.
-        if let Err(error) = text::encode(&mut page, &registry) {
+        let encoded =
+            text::encode_registry(&mut page, &self.process).and_then(|()| text::encode(&mut page, &registry));
+        if let Err(error) = encoded {
             tracing::warn!(%error, "a collector failed; the scrape is incomplete");
         }
         page

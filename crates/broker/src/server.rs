@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -60,17 +61,16 @@ pub async fn serve(
     drain: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (accepted, incoming) = mpsc::channel::<Result<Connection, Infallible>>(BACKLOG);
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|bound| tokio::spawn(bound.accept(accepted.clone())))
-        .collect();
+    let mut accepting = JoinSet::new();
+    for bound in listeners {
+        accepting.spawn(bound.accept(accepted.clone()));
+    }
     drop(accepted);
     let service = Receiving::new(routes, ReceiveBudget::new(limits.receive_bytes));
-    let drain = async {
+    // Dropped together with this future, the accepting tasks end and the ports are free.
+    let drain = async move {
         drain.await;
-        for task in &accepting {
-            task.abort();
-        }
+        accepting.shutdown().await;
     };
     settings(limits)
         .serve_with_incoming_shutdown(service, ReceiverStream::new(incoming), drain)

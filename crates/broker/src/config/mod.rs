@@ -20,15 +20,15 @@ pub use sections::{BrokerConfig, LimitsConfig, Role, StorageConfig, ThreadsConfi
 pub use sources::Sources;
 
 use crate::logging;
+use quipu_metadata::ClusterId;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Everything a broker is told before it starts.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// The cluster that the data must belong to; absent: whatever the data directory says, or a new one.
-    pub cluster_id: Option<Uuid>,
+    pub cluster_id: Option<ClusterId>,
     /// Who this broker is.
     pub broker: BrokerConfig,
     /// Where everything is kept.
@@ -80,7 +80,7 @@ impl Config {
     fn read(reader: &mut Reader) -> Self {
         Self {
             cluster_id: reader.optional("cluster.id", |text| {
-                Uuid::try_parse(text).map_err(|_| "a UUID".to_owned())
+                ClusterId::parse(text).ok_or_else(|| "a hyphenated UUID".to_owned())
             }),
             broker: BrokerConfig::read(reader),
             data_dir: reader.path("data.dir", "quipu-data"),

@@ -1,8 +1,9 @@
 //! `quipu.v1.ClusterService`: the cluster described from the controller's image, and looked over for what is wrong.
 
 use super::call::Calls;
-use super::{check, describe, topics, watch_routing};
+use super::{check, describe, watch_routing};
 use crate::admit::{Api, RequestContext};
+use crate::applied::Applied;
 use crate::logging::LogControl;
 use quipu_controller::Controller;
 use quipu_proto::v1::cluster_service_server::ClusterService;
@@ -15,6 +16,7 @@ use tonic::{Request, Response, Status};
 pub struct Cluster {
     calls: Calls,
     controller: Controller,
+    applied: Arc<Applied>,
     broker: BrokerId,
     logs: LogControl,
     local: Arc<dyn check::LocalFindings>,
@@ -26,6 +28,7 @@ impl Cluster {
     pub fn new(
         calls: Calls,
         controller: Controller,
+        applied: Arc<Applied>,
         broker: BrokerId,
         logs: LogControl,
         local: Arc<dyn check::LocalFindings>,
@@ -33,6 +36,7 @@ impl Cluster {
         Self {
             calls,
             controller,
+            applied,
             broker,
             logs,
             local,
@@ -42,7 +46,7 @@ impl Cluster {
     fn cluster(&self, context: &RequestContext) -> v1::GetClusterResponse {
         // The only controller runs in this process; with more of them, their brokers will be in the image.
         let active = self.controller.status().is_active().then_some(self.broker);
-        describe::cluster(&self.controller.image(), &context.listener, self.broker, active)
+        describe::cluster(&self.applied.image(), &context.listener, self.broker, active)
     }
 
     async fn routing(
@@ -51,8 +55,8 @@ impl Cluster {
         request: v1::GetRoutingRequest,
     ) -> Result<v1::GetRoutingResponse, Failure> {
         let image = match describe::version(request.min_version) {
-            Some(version) => topics::at_least(&self.controller, version).await?,
-            None => self.controller.image(),
+            Some(version) => self.applied.at_least(version).await,
+            None => self.applied.image(),
         };
         let mut routing = describe::routing(&image, &request.topics, &context.listener);
         routing.throttle_ms = context.throttle_ms();
@@ -60,7 +64,7 @@ impl Cluster {
     }
 
     fn brokers(&self, context: &RequestContext) -> v1::ListBrokersResponse {
-        let image = self.controller.image();
+        let image = self.applied.image();
         v1::ListBrokersResponse {
             brokers: describe::brokers(&image, &context.listener),
             metadata_version: image.version().get(),
@@ -68,7 +72,7 @@ impl Cluster {
     }
 
     fn check(&self) -> v1::CheckClusterResponse {
-        let image = self.controller.image();
+        let image = self.applied.image();
         let mut findings = check::cluster(&image, &self.controller.status());
         findings.extend(self.local.findings(&image));
         check::response(&image, findings)
@@ -111,11 +115,11 @@ impl ClusterService for Cluster {
         request: Request<v1::WatchRoutingRequest>,
     ) -> Result<Response<Self::WatchRoutingStream>, Status> {
         let (context, request) = self.calls.admit(Api::WatchRouting, request)?;
-        let subscription = self.controller.subscribe();
+        let images = self.applied.subscribe();
         Ok(Response::new(watch_routing::start(
             context,
             request.topics,
-            subscription,
+            images,
         )))
     }
 

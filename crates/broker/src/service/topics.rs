@@ -4,10 +4,11 @@
 use super::call::Calls;
 use super::{delete_records, describe};
 use crate::admit::{Api, RequestContext};
+use crate::applied::Applied;
 use crate::config::TopicsConfig;
 use crate::data_plane::DataPlane;
 use prost::Message;
-use quipu_controller::{Committed, Controller, ProposeError, ReadError};
+use quipu_controller::{Committed, Controller, ProposeError};
 use quipu_metadata::{
     Command, ConfigChange, CreatePartitions, CreateTopic, DeleteTopic, Delta, Image, Refusal,
     Request as Change, UpdateTopicConfig,
@@ -31,6 +32,7 @@ const PAGE_BYTES: usize = 1 << 20;
 pub struct Topics {
     calls: Calls,
     controller: Controller,
+    applied: Arc<Applied>,
     defaults: TopicsConfig,
     data: Arc<DataPlane>,
 }
@@ -38,10 +40,17 @@ pub struct Topics {
 impl Topics {
     /// Of a broker with this controller.
     #[must_use]
-    pub fn new(calls: Calls, controller: Controller, defaults: TopicsConfig, data: Arc<DataPlane>) -> Self {
+    pub fn new(
+        calls: Calls,
+        controller: Controller,
+        applied: Arc<Applied>,
+        defaults: TopicsConfig,
+        data: Arc<DataPlane>,
+    ) -> Self {
         Self {
             calls,
             controller,
+            applied,
             defaults,
             data,
         }
@@ -54,16 +63,12 @@ impl Topics {
         validate_only: bool,
     ) -> Result<(Arc<Image>, C::Outcome), Failure> {
         if validate_only {
-            return dry_run(&self.controller.image(), change);
+            return dry_run(&self.applied.image(), change);
         }
         let committed = self.controller.propose(change).await;
         let Committed { version, outcome } = committed
             .map_err(|error: ProposeError<C::Refusal>| Failure::new(error.code(), error.to_string()))?;
-        Ok((self.image_at(version).await?, outcome))
-    }
-
-    async fn image_at(&self, version: MetadataVersion) -> Result<Arc<Image>, Failure> {
-        at_least(&self.controller, version).await
+        Ok((self.applied.at_least(version).await, outcome))
     }
 
     fn new_topic(&self, request: v1::CreateTopicRequest) -> Result<CreateTopic, Failure> {
@@ -117,8 +122,8 @@ impl Topics {
         request: v1::GetTopicRequest,
     ) -> Result<v1::GetTopicResponse, Failure> {
         let image = match describe::version(request.min_version) {
-            Some(version) => self.image_at(version).await?,
-            None => self.controller.image(),
+            Some(version) => self.applied.at_least(version).await,
+            None => self.applied.image(),
         };
         let topic = describe::find(&image, &request.name, request.topic_id.as_deref())?;
         Ok(v1::GetTopicResponse {
@@ -187,7 +192,7 @@ impl Topics {
         _: &RequestContext,
         request: v1::ListTopicsRequest,
     ) -> Result<v1::ListTopicsResponse, Failure> {
-        page(&self.controller.image(), &request)
+        page(&self.applied.image(), &request)
     }
 
     async fn delete_records_of(
@@ -196,21 +201,12 @@ impl Topics {
         request: v1::DeleteRecordsRequest,
     ) -> Result<v1::DeleteRecordsResponse, Failure> {
         let patience = context.at_most(PATIENCE);
-        delete_records::answer(&self.controller.image(), &self.data, request, patience).await
+        delete_records::answer(&self.applied.image(), &self.data, request, patience).await
     }
 
     fn id_of(&self, name: &str, id: Option<&str>) -> Result<TopicId, Failure> {
-        Ok(describe::find(&self.controller.image(), name, id)?.id)
+        Ok(describe::find(&self.applied.image(), name, id)?.id)
     }
-}
-
-/// Waits for an image of this version; the caller bounds the time.
-pub(super) async fn at_least(
-    controller: &Controller,
-    version: MetadataVersion,
-) -> Result<Arc<Image>, Failure> {
-    let image = controller.wait_for_version(version).await;
-    image.map_err(|error: ReadError| Failure::new(error.code(), error.to_string()))
 }
 
 /// What a change would do to this image.

@@ -5,14 +5,12 @@
 
 use super::describe;
 use crate::admit::RequestContext;
-use quipu_controller::{Subscription, Update};
-use quipu_metadata::{Delta, Image, Record};
+use quipu_metadata::Image;
 use quipu_proto::{Failure, v1};
-use quipu_record::{ErrorCode, TopicId};
-use std::collections::BTreeSet;
+use quipu_record::ErrorCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -23,15 +21,16 @@ pub(super) type Stream = ReceiverStream<Result<v1::WatchRoutingResponse, Status>
 const GATHER: Duration = Duration::from_millis(20);
 
 /// Starts to watch.
-pub(super) fn start(context: RequestContext, topics: Vec<String>, subscription: Subscription) -> Stream {
+pub(super) fn start(
+    context: RequestContext,
+    names: Vec<String>,
+    images: watch::Receiver<Arc<Image>>,
+) -> Stream {
     let (answers, stream) = mpsc::channel(1);
-    let image = subscription.image().clone();
     let watcher = Watcher {
         context,
-        names: topics,
-        ids: BTreeSet::new(),
-        image,
-        subscription,
+        names,
+        images,
     };
     tokio::spawn(watcher.run(answers));
     ReceiverStream::new(stream)
@@ -40,10 +39,7 @@ pub(super) fn start(context: RequestContext, topics: Vec<String>, subscription: 
 struct Watcher {
     context: RequestContext,
     names: Vec<String>,
-    /// What the names mean now.
-    ids: BTreeSet<TopicId>,
-    image: Arc<Image>,
-    subscription: Subscription,
+    images: watch::Receiver<Arc<Image>>,
 }
 
 type Answers = mpsc::Sender<Result<v1::WatchRoutingResponse, Status>>;
@@ -64,74 +60,100 @@ impl Watcher {
 
     /// Answers until there is nothing more to follow: then why, or nothing if the client is gone.
     async fn follow(&mut self, answers: &Answers) -> Option<Status> {
+        let mut image = self.images.borrow_and_update().clone();
         loop {
-            self.ids = self
-                .names
-                .iter()
-                .filter_map(|name| Some(self.image.topic_named(name)?.id))
-                .collect();
-            let routing = describe::routing(&self.image, &self.names, &self.context.listener);
+            let routing = describe::routing(&image, &self.names, &self.context.listener);
             let answer = v1::WatchRoutingResponse {
                 routing: Some(routing),
             };
             answers.send(Ok(answer)).await.ok()?;
-            if let Err(status) = self.change().await {
-                return Some(status);
-            }
-        }
-    }
-
-    /// Waits until something that concerns the watcher has changed, and what comes right after it.
-    async fn change(&mut self) -> Result<(), Status> {
-        let mut concerned = false;
-        let mut gathered = std::pin::pin!(tokio::time::sleep(Duration::MAX));
-        loop {
-            let update = tokio::select! {
-                update = self.subscription.next() => update,
-                () = &mut gathered, if concerned => return Ok(()),
+            image = loop {
+                if self.images.changed().await.is_err() {
+                    return Some(stopped());
+                }
+                tokio::time::sleep(GATHER).await;
+                let after = self.images.borrow_and_update().clone();
+                if concerned(&image, &after, &self.names) {
+                    break after;
+                }
             };
-            let update = update.ok_or_else(|| {
-                Failure::new(
-                    ErrorCode::ShuttingDown,
-                    "this broker's controller has stopped; watch another broker",
-                )
-            })?;
-            if self.take(update)? && !concerned {
-                concerned = true;
-                gathered.as_mut().reset(tokio::time::Instant::now() + GATHER);
-            }
-        }
-    }
-
-    /// Takes an update in; whether it concerns the watcher.
-    fn take(&mut self, update: Update) -> Result<bool, Status> {
-        match update {
-            Update::Image(image) => {
-                self.image = image;
-                Ok(true)
-            }
-            Update::Delta(delta) => {
-                let concerned = delta.records.iter().any(|record| self.concerns(record));
-                apply(&mut self.image, &delta)?;
-                Ok(concerned)
-            }
-        }
-    }
-
-    fn concerns(&self, record: &Record) -> bool {
-        let watched = |id: &TopicId| self.names.is_empty() || self.ids.contains(id);
-        match record {
-            Record::Topic { name, .. } => self.names.is_empty() || self.names.iter().any(|n| **n == **name),
-            Record::TopicConfig { id, .. } | Record::TopicDeleted { id } => watched(id),
-            Record::Partition { at, .. } => watched(&at.topic),
-            Record::Broker(_) | Record::BrokerState { .. } | Record::Cluster { .. } => true,
-            // Producer ids, and what later versions add, are no routes.
-            _ => false,
         }
     }
 }
 
-fn apply(image: &mut Arc<Image>, delta: &Delta) -> Result<(), Status> {
-    let applied = Arc::make_mut(image).apply(delta);
-    applied.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()).into_status())
+fn stopped() -> Status {
+    Failure::new(
+        ErrorCode::ShuttingDown,
+        "this broker has stopped; watch another broker",
+    )
+    .into_status()
+}
+
+/// Whether the routes of these topics (of all, if none is named) may differ. Unchanged parts are shared between images.
+fn concerned(before: &Image, after: &Image, names: &[String]) -> bool {
+    let same_brokers = before.broker_count() == after.broker_count()
+        && before
+            .brokers()
+            .zip(after.brokers())
+            .all(|(a, b)| Arc::ptr_eq(a, b));
+    let same_topics = if names.is_empty() {
+        before.topic_count() == after.topic_count()
+            && before
+                .topics()
+                .zip(after.topics())
+                .all(|(a, b)| Arc::ptr_eq(a, b))
+    } else {
+        names
+            .iter()
+            .all(|name| match (before.topic_named(name), after.topic_named(name)) {
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                (None, None) => true,
+                _ => false,
+            })
+    };
+    !(same_brokers && same_topics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::test_image;
+    use quipu_metadata::{AllocProducerIds, DeleteTopic};
+    use quipu_record::BrokerId;
+
+    #[test]
+    fn only_what_was_asked_for_concerns() {
+        let mut image = test_image::cluster(1);
+        let flights = test_image::create(&mut image, "flights", 3, 1);
+        let (mine, all, other) = (["flights".to_owned()], [], ["weather".to_owned()]);
+        let changed = |before: &Image, after: &Image| {
+            [&mine[..], &all, &other].map(|names| concerned(before, after, names))
+        };
+
+        let id = BrokerId::new(0);
+        let epoch = image.broker(id).unwrap().epoch;
+        let before = image.clone();
+        test_image::run(&mut image, AllocProducerIds { id, epoch });
+        assert_eq!(
+            changed(&before, &image),
+            [false, false, false],
+            "producer ids are no routes"
+        );
+
+        let before = image.clone();
+        test_image::create(&mut image, "weather", 1, 1);
+        assert_eq!(changed(&before, &image), [false, true, true]);
+
+        let before = image.clone();
+        test_image::run(&mut image, DeleteTopic { topic_id: flights });
+        assert_eq!(changed(&before, &image), [true, true, false]);
+
+        let before = image.clone();
+        test_image::run(&mut image, test_image::register(BrokerId::new(1)));
+        assert_eq!(
+            changed(&before, &image),
+            [true, true, true],
+            "a broker has addresses"
+        );
+    }
 }

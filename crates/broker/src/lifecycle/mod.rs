@@ -1,0 +1,121 @@
+//! A broker's life: locked, opened, registered, unfenced, serving; drained, flushed, gone.
+//!
+//! ```text
+//!  bind ─▶ lock data dir ─▶ identity ─▶ controller ─▶ open logs ─▶ register ─▶ unfence ─▶ SERVING
+//!                                                                                           │ shutdown
+//!  exit ◀─ controller ◀─ flush, mark clean ◀─ cut what is left ◀─ streams end, GOAWAY ◀─ hand over
+//! ```
+//! A failed fsync or a failed controller ends it from anywhere, unclean: the next start recovers.
+
+mod boot;
+mod drain;
+mod follow;
+mod identity;
+mod local;
+mod machine;
+mod producer_ids;
+mod services;
+
+pub use boot::StartError;
+pub use drain::StopError;
+pub use identity::IdentityError;
+
+pub(crate) use boot::boot;
+pub(crate) use drain::drain;
+pub(crate) use machine::disk_room;
+
+use crate::admit::Admission;
+use crate::data_plane::DataPlane;
+use crate::fatal::Fatal;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::server::Address;
+use quipu_controller::Controller;
+use quipu_metadata::ClusterId;
+use quipu_record::{BrokerEpoch, BrokerId};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Where a running broker is, and who.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Addresses {
+    /// Its id.
+    pub broker_id: BrokerId,
+    /// Its cluster.
+    pub cluster_id: ClusterId,
+    /// Its listeners, by name.
+    pub listeners: Vec<Address>,
+    /// Probes and metrics, unless they are off.
+    pub http: Option<SocketAddr>,
+}
+
+/// The file in the data directory that says where the broker listens, for scripts that let it choose its ports.
+pub(crate) const ADDRESSES_FILE: &str = "addresses";
+
+impl Addresses {
+    /// A line for each, `name=host:port`.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        let mut lines: String = self
+            .listeners
+            .iter()
+            .map(|address| format!("{address}\n"))
+            .collect();
+        if let Some(http) = self.http {
+            lines.push_str(&format!("http={http}\n"));
+        }
+        lines
+    }
+}
+
+/// A running broker's parts.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) addresses: Addresses,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) health: Health,
+    pub(crate) fatal: Fatal,
+    pub(crate) controller: Controller,
+    pub(crate) data: Arc<DataPlane>,
+    pub(crate) epoch: BrokerEpoch,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) drain_timeout: Duration,
+    /// True: connections end now.
+    pub(crate) cut: watch::Sender<bool>,
+    /// Ends when every connection has.
+    pub(crate) serving: Serving,
+    pub(crate) tasks: Tasks,
+}
+
+/// The server's task: ends when every connection has, or is ended.
+#[derive(Debug)]
+pub(crate) struct Serving(pub(crate) JoinHandle<()>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tasks that end with the broker, however that ends.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks(Vec<JoinHandle<()>>);
+
+impl Tasks {
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(tokio::spawn(task));
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}

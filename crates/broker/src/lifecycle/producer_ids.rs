@@ -1,0 +1,54 @@
+//! Blocks of producer ids, from the controller.
+
+use crate::service::produce::ProducerIdSource;
+use quipu_controller::Controller;
+use quipu_metadata::{AllocProducerIds, ProducerIdBlock};
+use quipu_proto::Failure;
+use quipu_record::{BrokerEpoch, BrokerId, ErrorCode};
+use std::pin::Pin;
+use std::sync::OnceLock;
+
+/// Asks the controller in the name of this broker.
+#[derive(Debug)]
+pub(super) struct ControllerIds {
+    controller: Controller,
+    id: BrokerId,
+    epoch: OnceLock<BrokerEpoch>,
+}
+
+impl ControllerIds {
+    pub(super) fn new(controller: Controller, id: BrokerId) -> Self {
+        Self {
+            controller,
+            id,
+            epoch: OnceLock::new(),
+        }
+    }
+
+    /// The broker is registered: it may ask.
+    pub(super) fn registered(&self, epoch: BrokerEpoch) {
+        // A process registers once.
+        let _ = self.epoch.set(epoch);
+    }
+
+    async fn ask(&self) -> Result<ProducerIdBlock, Failure> {
+        let Some(&epoch) = self.epoch.get() else {
+            return Err(Failure::new(
+                ErrorCode::NotReady,
+                "this broker is not registered yet; try again in a moment",
+            ));
+        };
+        let block = self
+            .controller
+            .propose(AllocProducerIds { id: self.id, epoch })
+            .await;
+        let block = block.map_err(|error| Failure::new(error.code(), error.to_string()))?;
+        Ok(block.outcome)
+    }
+}
+
+impl ProducerIdSource for ControllerIds {
+    fn next_block(&self) -> Pin<Box<dyn Future<Output = Result<ProducerIdBlock, Failure>> + Send + '_>> {
+        Box::pin(self.ask())
+    }
+}

@@ -1,0 +1,94 @@
+//! Every service behind the listeners.
+
+use super::Tasks;
+use super::local::LocalState;
+use crate::admit::Admission;
+use crate::applied::Applied;
+use crate::config::Config;
+use crate::data_plane::DataPlane;
+use crate::health::Health;
+use crate::logging::LogControl;
+use crate::metrics::Metrics;
+use crate::server;
+use crate::service::Calls;
+use crate::service::cluster::Cluster;
+use crate::service::topics::Topics;
+use quipu_controller::Controller;
+use quipu_proto::v1::cluster_service_server::ClusterServiceServer;
+use quipu_proto::v1::topic_service_server::TopicServiceServer;
+use std::sync::Arc;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+
+/// What services are made of.
+pub(super) struct Services<'a> {
+    pub(super) config: &'a Config,
+    pub(super) admission: &'a Arc<Admission>,
+    pub(super) metrics: &'a Arc<Metrics>,
+    pub(super) health: &'a Health,
+    pub(super) logs: &'a LogControl,
+    pub(super) controller: &'a Controller,
+    pub(super) applied: &'a Arc<Applied>,
+    pub(super) data: &'a Arc<DataPlane>,
+    pub(super) local: &'a Arc<LocalState>,
+}
+
+impl Services<'_> {
+    /// All of them, health and reflection too.
+    pub(super) fn routes(&self, tasks: &mut Tasks) -> Routes {
+        let calls = Calls::new(self.admission.clone(), self.metrics.clone());
+        let topics = Topics::new(
+            calls.clone(),
+            self.controller.clone(),
+            self.applied.clone(),
+            self.config.topics.clone(),
+            self.data.clone(),
+        );
+        let cluster = Cluster::new(
+            calls,
+            self.controller.clone(),
+            self.applied.clone(),
+            self.config.broker.id,
+            self.logs.clone(),
+            self.local.clone(),
+        );
+        let message_bytes_max = server::message_bytes_max(&self.config.limits);
+        let topics = TopicServiceServer::new(topics).max_decoding_message_size(message_bytes_max);
+        let cluster = ClusterServiceServer::new(cluster).max_decoding_message_size(message_bytes_max);
+        let names = vec![name(&topics), name(&cluster)];
+
+        let reporter = HealthReporter::new();
+        let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
+        let health = tonic_health::pb::health_server::HealthServer::new(health);
+        tasks.spawn(self.health.clone().report(reporter, names));
+
+        let mut routes = Routes::builder();
+        routes
+            .add_service(topics)
+            .add_service(cluster)
+            .add_service(health);
+        add_reflection(&mut routes);
+        routes.routes().prepare()
+    }
+}
+
+fn name<S: NamedService>(_: &S) -> String {
+    S::NAME.to_owned()
+}
+
+/// Both versions: tools ask for either. They describe what was compiled in, so they cannot fail to build but by a bug,
+/// which is said and costs reflection alone.
+fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(quipu_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (builder().build_v1(), builder().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => {
+            routes.add_service(v1).add_service(v1alpha);
+        }
+        (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "reflection is not served"),
+    }
+}
