@@ -15,7 +15,7 @@
 pub(crate) mod budget;
 pub(crate) mod clock;
 pub(crate) mod flusher;
-mod inbox;
+pub(crate) mod inbox;
 pub(crate) mod read_pool;
 pub(crate) mod replica;
 pub(crate) mod reply;

@@ -2,11 +2,11 @@
 
 use super::budget::Charge;
 use super::replica::Replica;
-use quipu_replication::{Appended, ProduceError};
+use quipu_replication::{Acks, Appended, ProduceError, Tick};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Where an answer belongs in the eyes of who asked; comes back untouched.
+/// What an answer is about, in the words of who asked; comes back untouched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Tag {
     /// The lane: one partition on one stream.
@@ -15,6 +15,10 @@ pub(crate) struct Tag {
     pub(crate) number: u64,
     /// The client's own number for it.
     pub(crate) request: u64,
+    /// What was to be waited for.
+    pub(crate) acks: Acks,
+    /// When it came in.
+    pub(crate) received: Tick,
 }
 
 /// One batch's way back.
@@ -22,7 +26,7 @@ pub(crate) struct Tag {
 pub(crate) struct Reply {
     /// Where to. Without a bound of its own: the asker's window bounds what can be on the way.
     pub(crate) to: mpsc::UnboundedSender<Answered>,
-    /// The answer's place.
+    /// What it is about.
     pub(crate) tag: Tag,
     /// The partition asked.
     pub(crate) replica: Arc<Replica>,
@@ -33,8 +37,10 @@ pub(crate) struct Reply {
 /// An answer on its way to the client.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    /// Its place.
+    /// What it is about.
     pub(crate) tag: Tag,
+    /// When the partition's thread took it up.
+    pub(crate) taken: Tick,
     /// The partition that answers.
     pub(crate) replica: Arc<Replica>,
     /// What became of the batch.
@@ -45,9 +51,10 @@ pub(crate) struct Answered {
 
 impl Reply {
     /// Answers. Who is gone by now wants no answer.
-    pub(crate) fn send(self, result: Result<Appended, ProduceError>) {
+    pub(crate) fn send(self, taken: Tick, result: Result<Appended, ProduceError>) {
         let _ = self.to.send(Answered {
             tag: self.tag,
+            taken,
             replica: self.replica,
             result,
             charge: self.charge,

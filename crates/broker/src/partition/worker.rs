@@ -121,7 +121,7 @@ impl Worker {
 
     fn take(&mut self, now: Now, command: Command) {
         match command {
-            Command::Produce(work) => self.produce(work),
+            Command::Produce(work) => self.produce(now, work),
             Command::Flushed(done) => {
                 self.flushing -= 1;
                 self.step(now, done.partition(), Input::Flushed(done));
@@ -155,17 +155,17 @@ impl Worker {
         }
     }
 
-    fn produce(&mut self, work: Produce) {
+    fn produce(&mut self, now: Now, work: Produce) {
         let at = work.reply.replica.at;
         let Some(owned) = self.owned.get_mut(&at) else {
-            work.reply.send(Err(ProduceError::NotLeader));
+            work.reply.send(now.mono, Err(ProduceError::NotLeader));
             return;
         };
         if owned.appends.is_empty() {
             self.touched.push(at);
         }
         owned.appends.push(Append {
-            token: self.waiting.append(work.reply),
+            token: self.waiting.append(now.mono, work.reply),
             batch: work.batch,
             summary: work.summary,
             acks: work.acks,

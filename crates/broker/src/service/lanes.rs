@@ -10,8 +10,10 @@ use std::hash::Hash;
 /// A request's place among those of its partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
-    lane: u32,
-    number: u64,
+    /// The partition, as the stream counts them.
+    pub(crate) lane: u32,
+    /// The request's number in it.
+    pub(crate) number: u64,
 }
 
 /// The reader's side: gives out places.
@@ -94,6 +96,11 @@ impl<T> InOrder<T> {
             lane.next += 1;
             self.ready.extend(lane.early.pop_front().flatten());
         }
+    }
+
+    /// Whether an answer may go out.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// The next answer that may go out.

@@ -2,7 +2,7 @@
 
 use crate::partition::reply::Reply;
 use quipu_record::Offset;
-use quipu_replication::{Appended, DeleteRecordsError, ProduceError, Token};
+use quipu_replication::{Appended, DeleteRecordsError, ProduceError, Tick, Token};
 use tokio::sync::oneshot;
 
 type DeleteAnswer = oneshot::Sender<Result<Offset, DeleteRecordsError>>;
@@ -17,14 +17,15 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 enum Place {
     Free,
-    Append(Reply),
+    /// A batch, and when the thread took it up.
+    Append(Tick, Reply),
     Delete(DeleteAnswer),
 }
 
 impl Waiting {
     /// A token for a batch.
-    pub(super) fn append(&mut self, reply: Reply) -> Token {
-        self.put(Place::Append(reply))
+    pub(super) fn append(&mut self, taken: Tick, reply: Reply) -> Token {
+        self.put(Place::Append(taken, reply))
     }
 
     /// A token for a deletion.
@@ -34,8 +35,8 @@ impl Waiting {
 
     /// Answers a batch.
     pub(super) fn appended(&mut self, token: Token, result: Result<Appended, ProduceError>) {
-        if let Place::Append(reply) = self.take(token) {
-            reply.send(result);
+        if let Place::Append(taken, reply) = self.take(token) {
+            reply.send(taken, result);
         }
     }
 

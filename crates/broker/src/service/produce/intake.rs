@@ -64,10 +64,10 @@ fn record_bytes(record: &v1::Record) -> usize {
     len(&record.key) + len(&record.value) + headers + RECORD_OVERHEAD
 }
 
-/// Takes a batch in.
-pub(super) fn take_in(plane: &DataPlane, listener: &str, batch: v1::Batch) -> Result<Intake, Refusal> {
+/// Takes a batch in; its payload is gone afterwards.
+pub(super) fn take_in(plane: &DataPlane, listener: &str, batch: &mut v1::Batch) -> Result<Intake, Refusal> {
     let topic = plane.topic(&batch.topic, batch.topic_id.as_deref())?;
-    let partition = choose_partition(&topic, &batch)?;
+    let partition = choose_partition(&topic, batch)?;
     let replica = plane.replica(&topic, partition, listener)?;
     let refused = |failure| Refusal {
         replica: Some(Arc::clone(&replica)),
@@ -77,7 +77,7 @@ pub(super) fn take_in(plane: &DataPlane, listener: &str, batch: v1::Batch) -> Re
         return Err(refused(plane.not_leader(replica.at, &topic.info.name, listener)));
     }
     let max = topic.info.max_message_bytes();
-    let encoded = match batch.payload {
+    let encoded = match batch.payload.take() {
         Some(Payload::Encoded(_)) if batch.identity.is_some() => {
             return Err(refused(invalid(
                 "batch.identity is for plain records: an encoded batch carries its own",
@@ -85,7 +85,11 @@ pub(super) fn take_in(plane: &DataPlane, listener: &str, batch: v1::Batch) -> Re
         }
         Some(Payload::Encoded(bytes)) => bytes,
         Some(Payload::Records(list)) => build(&list, batch.identity.as_ref(), max).map_err(&refused)?,
-        None => return Err(refused(invalid("batch.payload is missing: give records or encoded"))),
+        None => {
+            return Err(refused(invalid(
+                "batch.payload is missing: give records or encoded",
+            )));
+        }
     };
     let (batch, summary) = check(encoded, max).map_err(|error| refused(bad_batch(&error)))?;
     Ok(Intake {
@@ -150,7 +154,12 @@ fn build(
         }));
         let timestamp = record.timestamp_ms.map_or(now, Timestamp::new);
         builder
-            .push(timestamp, record.key.as_deref(), record.value.as_deref(), &headers)
+            .push(
+                timestamp,
+                record.key.as_deref(),
+                record.value.as_deref(),
+                &headers,
+            )
             .map_err(|error| unpushable(error, index))?;
         if builder.size() > max {
             return Err(too_large(index, max));
@@ -169,7 +178,9 @@ fn stamp(identity: &v1::ProducerIdentity) -> Result<ProducerStamp, Failure> {
 
 fn too_large(index: usize, max: usize) -> Failure {
     let message = if index == 0 {
-        format!("a record is larger than max.message.bytes ({max}): make it smaller, or raise the topic's limit")
+        format!(
+            "a record is larger than max.message.bytes ({max}): make it smaller, or raise the topic's limit"
+        )
     } else {
         format!("the first {index} records fill a batch of max.message.bytes ({max}): send fewer at once")
     };
