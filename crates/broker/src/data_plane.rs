@@ -110,7 +110,7 @@ pub struct DataPlane {
     pub(crate) metrics: Arc<Metrics>,
     fatal: Fatal,
     pub(crate) image: ArcSwap<Image>,
-    pub(crate) threads: Threads,
+    threads: Threads,
     dir: DataDir<RealDisk>,
     assignment: Mutex<assign::Assignment>,
     running: Mutex<Option<Running>>,

@@ -32,6 +32,12 @@ impl EncodedBatches {
         }
     }
 
+    /// Adds another's pieces at the end.
+    pub fn append(&mut self, other: Self) {
+        self.len += other.len;
+        self.pieces.extend(other.pieces);
+    }
+
     /// Bytes in all pieces.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,1 +1,285 @@
-//! Fetch: reads once, waits for data if there is none.
+//! Fetch: reads some partitions once; waits for data if there is too little.
+
+use super::decode::{Decoded, Decoder, Limits};
+use super::read;
+use crate::admit::RequestContext;
+use crate::data_plane::DataPlane;
+use crate::partition::replica::Replica;
+use crate::partition::wait::Waiter;
+use quipu_proto::{EncodedBatches, Failure, scalars, v1};
+use quipu_record::{ErrorCode, LeaderEpoch, Offset};
+use quipu_replication::View;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const PARTITION_BYTES_DEFAULT: usize = 1 << 20;
+const TOTAL_BYTES_DEFAULT: usize = 3 << 20;
+const TOTAL_BYTES_MAX: usize = 32 << 20;
+/// A generated client takes messages of 4 MiB: decoded records stay below, with room for what is around them.
+pub(super) const DECODED_BYTES_MAX: usize = 3 << 20;
+const WAIT_MAX_MS: u32 = 60_000;
+
+/// Serves one call.
+pub(super) async fn fetch(
+    plane: &Arc<DataPlane>,
+    context: &RequestContext,
+    request: v1::FetchRequest,
+) -> Result<v1::FetchResponse, Failure> {
+    let mut fetch = Fetch::new(plane, context, &request)?;
+    let wait = context.at_most(Duration::from_millis(request.max_wait_ms.into()));
+    let deadline = Instant::now() + wait;
+    let wanted = (request.min_bytes as usize).max(1);
+    let mut parts = fetch.parts(request.partitions);
+    let mut waiter = Waiter::default();
+    loop {
+        let mut failed = false;
+        for part in &mut parts {
+            fetch.advance(part).await;
+            failed |= part.error.is_some();
+        }
+        let enough = fetch.bytes >= wanted || fetch.bytes >= fetch.bytes_max;
+        if enough || failed || parts.iter().all(|part| part.full) || wait.is_zero() {
+            break;
+        }
+        for (key, part) in (0u32..).zip(&parts) {
+            part.wait(&mut waiter, key);
+        }
+        let more = tokio::select! {
+            _ = waiter.fired() => true,
+            () = tokio::time::sleep_until(deadline) => false,
+            () = context.drained() => false,
+        };
+        if !more {
+            break;
+        }
+    }
+    Ok(v1::FetchResponse {
+        partitions: parts.into_iter().map(|part| part.finish(&fetch)).collect(),
+        throttle_ms: context.throttle_ms(),
+    })
+}
+
+/// What holds for the whole call.
+struct Fetch<'a> {
+    plane: &'a Arc<DataPlane>,
+    context: &'a RequestContext,
+    decoded: bool,
+    bytes_max: usize,
+    /// Read so far.
+    bytes: usize,
+}
+
+/// One partition of the call.
+struct Part {
+    data: v1::PartitionData,
+    replica: Option<Arc<Replica>>,
+    known_epoch: Option<LeaderEpoch>,
+    /// The view it was last read by.
+    seen: Option<View>,
+    cursor: Offset,
+    bytes_max: usize,
+    bytes: usize,
+    encoded: EncodedBatches,
+    records: Decoded,
+    /// Nothing more will be read.
+    full: bool,
+    error: Option<Failure>,
+}
+
+impl<'a> Fetch<'a> {
+    fn new(
+        plane: &'a Arc<DataPlane>,
+        context: &'a RequestContext,
+        request: &v1::FetchRequest,
+    ) -> Result<Self, Failure> {
+        v1::Routing::from_wire(request.routing)?;
+        let decoded = v1::Format::from_wire(request.format)? == v1::Format::Records;
+        if request.max_wait_ms > WAIT_MAX_MS {
+            return Err(invalid(format!(
+                "max_wait_ms is {}: it is at most {WAIT_MAX_MS}",
+                request.max_wait_ms
+            )));
+        }
+        let bytes_max = match request.max_bytes as usize {
+            0 => TOTAL_BYTES_DEFAULT,
+            given if given <= TOTAL_BYTES_MAX => given,
+            given => {
+                return Err(invalid(format!(
+                    "max_bytes is {given}: it is at most {TOTAL_BYTES_MAX}"
+                )));
+            }
+        };
+        let mut seen = HashSet::new();
+        for part in &request.partitions {
+            if !seen.insert((part.topic.as_str(), part.partition)) {
+                let (topic, partition) = (&part.topic, part.partition);
+                return Err(invalid(format!(
+                    "partition {partition} of topic {topic:?} is named twice"
+                )));
+            }
+        }
+        Ok(Self {
+            plane,
+            context,
+            decoded,
+            bytes_max: if decoded {
+                bytes_max.min(DECODED_BYTES_MAX)
+            } else {
+                bytes_max
+            },
+            bytes: 0,
+        })
+    }
+
+    fn parts(&self, partitions: Vec<v1::FetchPartition>) -> Vec<Part> {
+        partitions
+            .into_iter()
+            .map(|partition| self.part(partition))
+            .collect()
+    }
+
+    fn part(&self, asked: v1::FetchPartition) -> Part {
+        let listener = &self.context.listener;
+        let found = scalars::offset("offset", asked.offset).and_then(|cursor| {
+            let id = asked.topic_id.as_deref();
+            let replica = self.plane.find(&asked.topic, id, asked.partition, listener)?;
+            Ok((replica, cursor))
+        });
+        let data = v1::PartitionData {
+            topic: asked.topic,
+            topic_id: asked.topic_id.unwrap_or_default(),
+            partition: asked.partition,
+            next_offset: asked.offset,
+            ..v1::PartitionData::default()
+        };
+        let mut part = Part {
+            data,
+            replica: None,
+            known_epoch: asked.leader_epoch.map(LeaderEpoch::new),
+            seen: None,
+            cursor: Offset::ZERO,
+            bytes_max: match asked.max_bytes as usize {
+                0 => PARTITION_BYTES_DEFAULT,
+                given => given,
+            },
+            bytes: 0,
+            encoded: EncodedBatches::default(),
+            records: Decoded::default(),
+            full: false,
+            error: None,
+        };
+        match found {
+            Ok((replica, cursor)) => {
+                part.data.topic_id.clone_from(&replica.topic.id_text);
+                part.replica = Some(replica);
+                part.cursor = cursor;
+            }
+            Err(failure) => part.fail(failure),
+        }
+        part
+    }
+
+    /// Reads what is there of one partition now, within the limits.
+    async fn advance(&mut self, part: &mut Part) {
+        let Some(replica) = part.replica.clone().filter(|_| !part.full) else {
+            return;
+        };
+        if self.bytes >= self.bytes_max {
+            return;
+        }
+        let view = replica.view();
+        part.see(view);
+        let limit = match view.read_limit(part.cursor, part.known_epoch) {
+            Ok(limit) => limit,
+            Err(error) => {
+                let listener = &self.context.listener;
+                return part.fail(self.plane.read_refused(&error, &replica, listener));
+            }
+        };
+        if limit <= part.cursor {
+            return;
+        }
+        let room = (part.bytes_max.saturating_sub(part.bytes)).min(self.bytes_max - self.bytes);
+        match read::read(self.plane, &replica, part.cursor, limit, room).await {
+            Ok(batches) => {
+                let before = part.bytes;
+                if let Err(failure) = part.add(batches, room, self.decoded) {
+                    return part.fail(failure);
+                }
+                let bytes = part.bytes - before;
+                self.bytes += bytes;
+                replica.topic.metrics.bytes_out.inc_by(bytes as u64);
+                part.full |= part.bytes >= part.bytes_max;
+            }
+            Err(failure) => part.fail(failure),
+        }
+    }
+}
+
+impl Part {
+    fn see(&mut self, view: View) {
+        self.seen = Some(view);
+        if let Some(leading) = view.leading {
+            self.data.leader_epoch = leading.epoch.get();
+            self.data.high_watermark = view.high_watermark.get();
+            self.data.log_start = view.log_start.get();
+        }
+    }
+
+    fn add(&mut self, batches: read::Batches, room: usize, decoded: bool) -> Result<(), Failure> {
+        if !decoded {
+            let encoded = batches.encode(u64::MAX);
+            self.bytes += encoded.batches.len();
+            self.encoded.append(encoded.batches);
+            self.cursor = encoded.next.unwrap_or(self.cursor);
+            return Ok(());
+        }
+        let before = self.records.frame_bytes;
+        let mut decoder = Decoder::new(batches, self.cursor)?;
+        let limits = Limits {
+            frame_bytes: before + room,
+            payload_bytes: u64::MAX,
+            records: u64::MAX,
+        };
+        decoder.fill(&mut self.records, limits)?;
+        self.full |= !decoder.is_done();
+        self.cursor = decoder.next_offset();
+        self.bytes += self.records.frame_bytes - before;
+        Ok(())
+    }
+
+    /// Notes why no more is read. What was read before is given without the error: the next call meets it first.
+    fn fail(&mut self, failure: Failure) {
+        self.full = true;
+        if self.bytes == 0 {
+            self.error = Some(failure);
+        }
+    }
+
+    fn wait(&self, waiter: &mut Waiter, key: u32) {
+        if let (Some(replica), Some(seen)) = (&self.replica, &self.seen)
+            && !self.full
+        {
+            replica.wait(waiter, key, self.cursor, seen);
+        }
+    }
+
+    fn finish(mut self, fetch: &Fetch<'_>) -> v1::PartitionData {
+        self.data.next_offset = self.cursor.get().max(self.data.next_offset);
+        if let Some(failure) = self.error {
+            fetch.plane.metrics.error(fetch.context.api, failure.code);
+            self.data.error = Some(failure.into());
+        } else if fetch.decoded {
+            self.data.records = self.records.records;
+        } else {
+            self.data.encoded = Some(self.encoded);
+        }
+        self.data
+    }
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::new(ErrorCode::InvalidRequest, message)
+}

@@ -6,13 +6,16 @@ pub mod check;
 pub mod cluster;
 pub mod consume;
 mod credit;
+mod decode;
 pub mod delete_records;
 mod describe;
 pub mod error;
 pub mod fetch;
 mod lanes;
 pub mod list_offsets;
+mod position;
 pub mod produce;
+mod read;
 mod route;
 #[cfg(test)]
 mod test_image;

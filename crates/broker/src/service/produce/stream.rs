@@ -150,7 +150,7 @@ impl Reader {
         self.plane
             .metrics
             .observe(self.context.api, Stage::Local, received.elapsed());
-        let submitted = submit(&self.plane, intake, tag, deadline, self.to.clone(), Some(charge));
+        let submitted = submit(intake, tag, deadline, self.to.clone(), Some(charge));
         if let Err((result, charge)) = submitted {
             self.refuse_at(place, request.request_id, result, charge);
         }

@@ -47,7 +47,6 @@ pub(super) async fn charge(plane: &DataPlane, bytes: usize, patience: Duration) 
 
 /// Hands a batch to its partition's thread, which answers to `to`; or says at once what became of it.
 pub(super) fn submit(
-    plane: &DataPlane,
     intake: Intake,
     tag: Tag,
     deadline: Tick,
@@ -67,7 +66,7 @@ pub(super) fn submit(
             charge,
         },
     };
-    let Err((work, why)) = plane.threads.owner(replica.at).produce(work) else {
+    let Err((work, why)) = replica.thread.produce(work) else {
         return Ok(());
     };
     let failure = match why {

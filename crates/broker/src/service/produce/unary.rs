@@ -6,10 +6,9 @@ use super::submit::{acks, charge, patience, submit};
 use crate::admit::RequestContext;
 use crate::data_plane::DataPlane;
 use crate::metrics::Stage;
-use crate::partition::reply::{Answered, Tag};
+use crate::partition::reply::Tag;
 use quipu_proto::{Failure, v1};
 use quipu_record::ErrorCode;
-use quipu_replication::Acks;
 use std::collections::HashSet;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -41,9 +40,7 @@ pub(super) async fn produce(
             received,
         };
         let submitted = match take_in(plane, &context.listener, batch) {
-            Ok(intake) => {
-                submit(plane, intake, tag, deadline, to.clone(), None).map_err(|(result, _)| result)
-            }
+            Ok(intake) => submit(intake, tag, deadline, to.clone(), None).map_err(|(result, _)| result),
             Err(refusal) => Err(outcome::refused(batch, refusal)),
         };
         results[lane as usize] = submitted.err();

@@ -1,0 +1,107 @@
+//! The first message of a stream: what to consume, and how.
+
+use super::cursor::Cursors;
+use super::frame::Delivery;
+use crate::admit::RequestContext;
+use crate::data_plane::DataPlane;
+use crate::service::fetch::DECODED_BYTES_MAX;
+use crate::service::position;
+use quipu_proto::v1::open::Source;
+use quipu_proto::{Failure, v1};
+use quipu_record::ErrorCode;
+use std::time::Duration;
+
+const FRAME_BYTES_DEFAULT: usize = 1 << 20;
+const ENCODED_FRAME_BYTES_MAX: usize = 32 << 20;
+/// How long a new leader may take to learn how far the log is committed.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens what `open` asks. A partition that cannot be opened says so in the answer; the others go on.
+pub(super) async fn open(
+    plane: &DataPlane,
+    context: &RequestContext,
+    open: v1::Open,
+) -> Result<(Delivery, Cursors, v1::Opened), Failure> {
+    let delivery = delivery(&open)?;
+    let Some(Source::Partitions(v1::OpenPartitions { partitions })) = open.source else {
+        return Err(invalid("open.source is missing: name the partitions to consume"));
+    };
+    if partitions.is_empty() {
+        return Err(invalid(
+            "open.partitions is empty: name the partitions to consume",
+        ));
+    }
+    let mut cursors = Cursors::default();
+    let mut opened = Vec::with_capacity(partitions.len());
+    for asked in partitions {
+        opened.push(one(plane, context, asked, &mut cursors).await?);
+    }
+    Ok((delivery, cursors, v1::Opened { partitions: opened }))
+}
+
+fn delivery(open: &v1::Open) -> Result<Delivery, Failure> {
+    v1::Routing::from_wire(open.routing)?;
+    let decoded = v1::Format::from_wire(open.format)? == v1::Format::Records;
+    let max = if decoded {
+        DECODED_BYTES_MAX
+    } else {
+        ENCODED_FRAME_BYTES_MAX
+    };
+    let frame_bytes = match open.max_frame_bytes as usize {
+        0 => FRAME_BYTES_DEFAULT,
+        given if given <= max => given,
+        given => {
+            return Err(invalid(&format!(
+                "max_frame_bytes is {given}: in this format it is at most {max}"
+            )));
+        }
+    };
+    Ok(Delivery { decoded, frame_bytes })
+}
+
+async fn one(
+    plane: &DataPlane,
+    context: &RequestContext,
+    asked: v1::ConsumePartition,
+    cursors: &mut Cursors,
+) -> Result<v1::OpenedPartition, Failure> {
+    let listener = &context.listener;
+    let mut opened = v1::OpenedPartition {
+        topic: asked.topic.clone(),
+        topic_id: asked.topic_id.clone().unwrap_or_default(),
+        partition: asked.partition,
+        ..v1::OpenedPartition::default()
+    };
+    let result = async {
+        let replica = plane.find(&asked.topic, asked.topic_id.as_deref(), asked.partition, listener)?;
+        opened.topic_id.clone_from(&replica.topic.id_text);
+        let view = replica.view();
+        if view.leading.is_some() {
+            opened.high_watermark = view.high_watermark.get();
+            opened.log_start = view.log_start.get();
+        }
+        let patience = context.at_most(PATIENCE);
+        let found = position::find(plane, &replica, asked.start.as_ref(), listener, patience).await?;
+        Ok::<_, Failure>((replica, found.offset))
+    };
+    match result.await {
+        Ok((replica, offset)) => {
+            opened.offset = offset.get();
+            if !cursors.add(asked.topic, asked.partition, replica, offset) {
+                let (topic, partition) = (&opened.topic, opened.partition);
+                return Err(invalid(&format!(
+                    "partition {partition} of topic {topic:?} is named twice"
+                )));
+            }
+        }
+        Err(failure) => {
+            plane.metrics.error(context.api, failure.code);
+            opened.error = Some(failure.into());
+        }
+    }
+    Ok(opened)
+}
+
+pub(super) fn invalid(message: &str) -> Failure {
+    Failure::new(ErrorCode::InvalidRequest, message)
+}
