@@ -76,3 +76,6 @@ pub async fn serve(
         .serve_with_incoming_shutdown(service, ReceiverStream::new(incoming), drain)
         .await
 }
+
+#[cfg(test)]
+mod tests;
