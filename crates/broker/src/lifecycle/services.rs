@@ -13,6 +13,7 @@ use crate::server;
 use crate::service::Calls;
 use crate::service::cluster::Cluster;
 use crate::service::topics::Topics;
+use crate::service::{consume, produce};
 use quipu_controller::Controller;
 use quipu_proto::v1::cluster_service_server::ClusterServiceServer;
 use quipu_proto::v1::topic_service_server::TopicServiceServer;
@@ -56,7 +57,9 @@ impl Services<'_> {
         let message_bytes_max = server::message_bytes_max(&self.config.limits);
         let topics = TopicServiceServer::new(topics).max_decoding_message_size(message_bytes_max);
         let cluster = ClusterServiceServer::new(cluster).max_decoding_message_size(message_bytes_max);
-        let names = vec![name(&topics), name(&cluster)];
+        let produce = produce::server(self.data.clone(), self.admission.clone());
+        let consume = consume::server(self.data.clone(), self.admission.clone());
+        let names = vec![name(&topics), name(&cluster), name(&produce), name(&consume)];
 
         let reporter = HealthReporter::new();
         let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
@@ -67,6 +70,8 @@ impl Services<'_> {
         routes
             .add_service(topics)
             .add_service(cluster)
+            .add_service(produce)
+            .add_service(consume)
             .add_service(health);
         add_reflection(&mut routes);
         routes.routes().prepare()
