@@ -8,9 +8,10 @@ use quipu_proto::v1::consume_service_server::{ConsumeService, ConsumeServiceServ
 use quipu_proto::v1::produce_service_client::ProduceServiceClient;
 use quipu_proto::v1::produce_service_server::{ProduceService, ProduceServiceServer};
 use quipu_proto::v1::{
-    Batch, BatchResult, ConsumeRequest, ConsumeResponse, Credit, FetchRequest, FetchResponse, InitProducerRequest,
-    InitProducerResponse, ListOffsetsRequest, ListOffsetsResponse, PartitionData, ProduceRequest, ProduceResponse,
-    ProduceStreamRequest, ProduceStreamResponse, batch, consume_request, consume_response,
+    Batch, BatchResult, ConsumeRequest, ConsumeResponse, Credit, FetchRequest, FetchResponse,
+    InitProducerRequest, InitProducerResponse, ListOffsetsRequest, ListOffsetsResponse, PartitionData,
+    ProduceRequest, ProduceResponse, ProduceStreamRequest, ProduceStreamResponse, batch, consume_request,
+    consume_response,
 };
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ struct Bare {
 /// Serves on a free port, which goes to standard output, until the process is killed.
 pub(crate) async fn serve(batch: Bytes) -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", listener.local_addr()?);
+    tell!("{}", listener.local_addr()?);
     let bare = Bare { batch };
     let incoming = TcpListenerStream::new(listener).map(|stream| {
         let stream = stream?;
@@ -70,7 +71,10 @@ impl ProduceService for Bare {
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
         let answers = request.into_inner().map(|message| {
             let message = message?;
-            let result = BatchResult { base_offset: Some(message.request_id), ..BatchResult::default() };
+            let result = BatchResult {
+                base_offset: Some(message.request_id),
+                ..BatchResult::default()
+            };
             Ok(ProduceStreamResponse {
                 request_id: Some(message.request_id),
                 result: Some(result),
@@ -102,7 +106,8 @@ impl ConsumeService for Bare {
         request: Request<Streaming<ConsumeRequest>>,
     ) -> Result<Response<Self::ConsumeStream>, Status> {
         let first = request.into_inner().message().await?;
-        let Some(consume_request::Message::Credit(Credit { bytes: batches, .. })) = first.and_then(|m| m.message)
+        let Some(consume_request::Message::Credit(Credit { bytes: batches, .. })) =
+            first.and_then(|m| m.message)
         else {
             return Err(Status::invalid_argument("the first message is a credit"));
         };
@@ -114,7 +119,10 @@ impl ConsumeService for Bare {
                 ..PartitionData::default()
             };
             let message = Some(consume_response::Message::Data(data));
-            Ok(ConsumeResponse { message, ..ConsumeResponse::default() })
+            Ok(ConsumeResponse {
+                message,
+                ..ConsumeResponse::default()
+            })
         });
         Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
     }
@@ -154,13 +162,20 @@ pub(crate) async fn produce(
                 payload: Some(batch::Payload::Encoded(batch.clone())),
                 ..Batch::default()
             };
-            let message = ProduceStreamRequest { request_id, batch: Some(batch), ..ProduceStreamRequest::default() };
+            let message = ProduceStreamRequest {
+                request_id,
+                batch: Some(batch),
+                ..ProduceStreamRequest::default()
+            };
             if sender.send(message).await.is_err() {
                 return;
             }
         }
     });
-    let mut answers = client.produce_stream(ReceiverStream::new(receiver)).await?.into_inner();
+    let mut answers = client
+        .produce_stream(ReceiverStream::new(receiver))
+        .await?
+        .into_inner();
     let mut answered = 0;
     while answers.message().await?.is_some() {
         answered += 1;
@@ -173,10 +188,19 @@ pub(crate) async fn produce(
 }
 
 /// Receives the server's batch `count` times on one stream: how many bytes came, and how long that took.
-pub(crate) async fn consume(address: &str, count: u64) -> Result<(u64, Duration), Box<dyn std::error::Error>> {
-    let mut client = ConsumeServiceClient::new(channel(address).await?).max_decoding_message_size(MESSAGE_BYTES);
-    let credit = Credit { bytes: count, records: None };
-    let first = ConsumeRequest { message: Some(consume_request::Message::Credit(credit)) };
+pub(crate) async fn consume(
+    address: &str,
+    count: u64,
+) -> Result<(u64, Duration), Box<dyn std::error::Error>> {
+    let mut client =
+        ConsumeServiceClient::new(channel(address).await?).max_decoding_message_size(MESSAGE_BYTES);
+    let credit = Credit {
+        bytes: count,
+        records: None,
+    };
+    let first = ConsumeRequest {
+        message: Some(consume_request::Message::Credit(credit)),
+    };
     let started = Instant::now();
     let mut messages = client.consume(tokio_stream::iter([first])).await?.into_inner();
     let mut bytes = 0;

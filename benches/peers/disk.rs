@@ -15,7 +15,9 @@ const IN_FLIGHT: usize = 2;
 pub(crate) fn write(dir: &Path, count: u64) -> io::Result<Duration> {
     let path = dir.join("plain");
     let file = File::create_new(&path)?;
-    let block: Vec<u8> = (0..WRITE_BYTES).map(|at| (at.wrapping_mul(2_654_435_761) >> 16) as u8).collect();
+    let block: Vec<u8> = (0..WRITE_BYTES)
+        .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[2])
+        .collect();
     let next = AtomicU64::new(0);
     let started = Instant::now();
     let writer = || -> io::Result<()> {
@@ -30,7 +32,10 @@ pub(crate) fn write(dir: &Path, count: u64) -> io::Result<Duration> {
     };
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..IN_FLIGHT).map(|_| scope.spawn(writer)).collect();
-        writers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| Err(io::Error::other("a writer panicked"))))
+        writers.into_iter().try_for_each(|w| {
+            w.join()
+                .unwrap_or_else(|_| Err(io::Error::other("a writer panicked")))
+        })
     })?;
     let took = started.elapsed();
     std::fs::remove_file(&path)?;

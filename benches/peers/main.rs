@@ -11,10 +11,28 @@
 //!
 //! `cargo bench -p quipu --bench peers -- --help`
 
+/// A line of results.
+macro_rules! tell {
+    ($($arg:tt)*) => {{
+        use std::io::Write;
+        writeln!(std::io::stdout(), $($arg)*)?
+    }};
+}
+/// A line about how it goes.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write;
+        writeln!(std::io::stderr(), $($arg)*)?
+    }};
+}
+
 mod bare;
 mod disk;
 mod run;
 mod subject;
+#[path = "../../tests/support/mod.rs"]
+#[expect(dead_code, reason = "tests use more of it")]
+mod support;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -64,39 +82,53 @@ struct Options {
 #[derive(Subcommand)]
 enum Part {
     /// The bare server.
-    #[command(hide = true)]
-    BareServe { record_size: usize, batch_size: usize },
+    #[command(name = "bare-serve", hide = true)]
+    Serve { record_size: usize, batch_size: usize },
     /// The bare producer.
-    #[command(hide = true)]
-    BareProduce { address: String, record_size: usize, batch_size: usize, count: u64 },
+    #[command(name = "bare-produce", hide = true)]
+    Produce {
+        address: String,
+        record_size: usize,
+        batch_size: usize,
+        count: u64,
+    },
     /// The bare consumer.
-    #[command(hide = true)]
-    BareConsume { address: String, count: u64 },
+    #[command(name = "bare-consume", hide = true)]
+    Consume { address: String, count: u64 },
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cli = Cli::parse();
     match cli.part {
         None => run::all(&cli.options),
-        Some(part) => tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(play(part)),
+        Some(part) => tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(play(part)),
     }
 }
 
 /// Plays one part; what it measured goes to standard output.
 async fn play(part: Part) -> Result<(), Box<dyn std::error::Error>> {
     match part {
-        Part::BareServe { record_size, batch_size } => {
-            bare::serve(subject::batch(record_size, batch_size)?.bytes).await
-        }
-        Part::BareProduce { address, record_size, batch_size, count } => {
+        Part::Serve {
+            record_size,
+            batch_size,
+        } => bare::serve(subject::batch(record_size, batch_size)?.bytes).await,
+        Part::Produce {
+            address,
+            record_size,
+            batch_size,
+            count,
+        } => {
             let batch = subject::batch(record_size, batch_size)?;
             let took = bare::produce(&address, batch.bytes, count).await?;
-            println!("{}", took.as_secs_f64());
+            tell!("{}", took.as_secs_f64());
             Ok(())
         }
-        Part::BareConsume { address, count } => {
+        Part::Consume { address, count } => {
             let (bytes, took) = bare::consume(&address, count).await?;
-            println!("{} {bytes}", took.as_secs_f64());
+            tell!("{} {bytes}", took.as_secs_f64());
             Ok(())
         }
     }

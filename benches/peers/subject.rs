@@ -19,5 +19,8 @@ pub(crate) fn batch(record_size: usize, batch_size: usize) -> Result<Subject, Bo
         builder.push(Timestamp::new(1_357_035_300_000), None, Some(&value), &[])?;
         records += 1;
     }
-    Ok(Subject { bytes: builder.finish(None)?, records })
+    Ok(Subject {
+        bytes: builder.finish(None)?,
+        records,
+    })
 }

@@ -40,7 +40,16 @@ pub(crate) fn markdown(comparisons: &[Comparison]) -> String {
         "| measured | Quipu | peer | peer's figure | ratio | at least |\n|---|---:|---|---:|---:|---:|\n",
     );
     for c in comparisons {
-        let Comparison { name, unit, peer, quipu, peer_figure, ratio, target, .. } = c;
+        let Comparison {
+            name,
+            unit,
+            peer,
+            quipu,
+            peer_figure,
+            ratio,
+            target,
+            ..
+        } = c;
         let mark = if c.reached() { "" } else { " (missed)" };
         text.push_str(&format!(
             "| {name} | {quipu:.0} {unit} | {peer} | {peer_figure:.0} {unit} | {:.0}% | {:.0}%{mark} |\n",

@@ -1,0 +1,63 @@
+//! `quipu demo` holds, says so, and leaves nothing behind.
+
+use crate::support::{QUIPU, Result, without_configuration};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn demo(temporary: &Path, args: &[&str]) -> Result<Output> {
+    let mut command = Command::new(QUIPU);
+    without_configuration(&mut command);
+    Ok(command
+        .args(["demo", "--seconds", "3"])
+        .args(args)
+        .env("TMPDIR", temporary)
+        .output()?)
+}
+
+#[test]
+fn it_proves_what_it_claims() -> Result<()> {
+    let temporary = tempfile::tempdir()?;
+    let ran = demo(temporary.path(), &["-o", "json"])?;
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let report: Value = serde_json::from_slice(&ran.stdout)?;
+    assert_eq!(report["proven"], true);
+    assert_eq!(report["produced"]["acknowledged"], 27_004);
+    assert_eq!(report["consumed"]["records"], 27_004);
+    assert!(
+        report["outage"]["unacknowledged_batches"].as_u64() > Some(0),
+        "{report}"
+    );
+    assert_eq!(report["totals"]["UA"], 4_637);
+    let checks = report["checks"].as_array().map_or(&[][..], Vec::as_slice);
+    assert!(
+        checks.len() >= 5 && checks.iter().all(|check| check["holds"] == true),
+        "{report}"
+    );
+    assert_eq!(
+        std::fs::read_dir(temporary.path())?.count(),
+        0,
+        "it left something behind"
+    );
+    Ok(())
+}
+
+#[test]
+fn it_fits_a_screen() -> Result<()> {
+    let temporary = tempfile::tempdir()?;
+    let ran = demo(temporary.path(), &[])?;
+    let screen = String::from_utf8(ran.stdout)?;
+    assert!(
+        ran.status.success(),
+        "{screen}\n{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    assert!(screen.contains("batches unacknowledged: "), "{screen}");
+    assert!(
+        screen.contains("Proven: nothing acknowledged was lost"),
+        "{screen}"
+    );
+    assert!(screen.lines().count() <= 40, "{screen}");
+    assert!(screen.lines().all(|line| line.chars().count() <= 120), "{screen}");
+    Ok(())
+}
