@@ -16,6 +16,7 @@
 
 mod broker;
 mod chunk_map;
+mod codec;
 mod command;
 mod ids;
 mod image;
@@ -28,6 +29,7 @@ mod topic;
 mod topic_config;
 
 pub use broker::{Broker, Listener};
+pub use codec::{COMMAND_BYTES_MAX, DecodeError, RECORD_BYTES_MAX};
 pub use command::{
     AllocProducerIds, AlterPartitionError, AlterPartitions, BeginShutdown, BrokerError, BrokerFence,
     BrokerUnfenced, BrokersFenced, ClusterInitialized, Command, ConfigUpdated, CreatePartitions,

@@ -32,7 +32,11 @@ impl Standing for After<'_> {
     }
 
     fn is_active(&self, broker: BrokerId) -> bool {
-        broker == self.broker || self.image.is_active(broker)
+        self.is_unfenced(broker)
+            && self
+                .image
+                .broker(broker)
+                .is_some_and(|b| b.shutting_down.is_none())
     }
 }
 
@@ -42,14 +46,14 @@ impl UnfenceBroker {
             Ok(broker) => broker,
             Err(refusal) => return Decision::refused(refusal),
         };
-        if broker.is_active() {
+        if !broker.fenced {
             return Decision::done(Vec::new(), BrokerUnfenced { elections: 0 });
         }
         let state = Record::BrokerState {
             id: self.id,
             epoch: self.epoch,
             fenced: false,
-            shutting_down: None,
+            shutting_down: broker.shutting_down,
         };
         let mut records = vec![state];
         let standing = After {
