@@ -70,6 +70,14 @@ pub enum Unavailable {
     /// No majority of controllers answers.
     #[error("no majority of the controllers answers")]
     NoQuorum,
+    /// The command is larger than the log takes.
+    #[error("the request has {bytes} bytes, more than the {max} that the metadata log takes: split it")]
+    TooLarge {
+        /// How large it is.
+        bytes: usize,
+        /// How large it may be.
+        max: usize,
+    },
     /// The controller is shutting down, or has failed. A command that was on its way may have been done or not.
     #[error("the controller has stopped")]
     Stopped,
@@ -81,6 +89,7 @@ impl Unavailable {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::NotActive { .. } | Self::NoQuorum => ErrorCode::NoQuorum,
+            Self::TooLarge { .. } => ErrorCode::InvalidRequest,
             Self::Stopped => ErrorCode::ShuttingDown,
         }
     }

@@ -11,8 +11,15 @@
 
 mod config;
 mod controller;
+mod entry;
 mod error;
+mod group;
+mod log;
+mod publish;
+mod raft;
+mod snapshot;
 mod subscription;
+mod wal;
 
 pub use config::ControllerConfig;
 pub use controller::{Committed, Controller, ControllerId, ControllerStatus};
