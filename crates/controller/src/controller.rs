@@ -2,7 +2,7 @@
 
 use crate::group::{self, Ask, Group, Other};
 use crate::raft::{Runtime, Tokio};
-use crate::{ControllerConfig, Failure, ProposeError, ReadError, StartError, Subscription, Unavailable};
+use crate::{ControllerConfig, Failure, ProposeError, StartError, Subscription, Unavailable};
 use quipu_metadata::{
     COMMAND_BYTES_MAX, ClusterId, Command, FeatureLevel, Image, InitCluster, Reply, Request,
 };
@@ -195,8 +195,8 @@ impl Controller {
     /// An image that holds everything that was committed before this call, in the whole cluster.
     ///
     /// # Errors
-    /// [`ReadError`].
-    pub async fn read_index(&self) -> Result<Arc<Image>, ReadError> {
+    /// [`Unavailable`].
+    pub async fn read_index(&self) -> Result<Arc<Image>, Unavailable> {
         let (answer, answered) = oneshot::channel();
         let sent = self.group.others.send(Other::ReadIndex(answer)).await;
         sent.map_err(|_| Unavailable::Stopped)?;
@@ -207,17 +207,17 @@ impl Controller {
     /// Waits until the image holds `version`. Never ends by itself if that version never comes: bound it with a deadline.
     ///
     /// # Errors
-    /// [`ReadError`] once the controller has stopped.
-    pub async fn wait_for_version(&self, version: MetadataVersion) -> Result<Arc<Image>, ReadError> {
+    /// [`Unavailable`] once the controller has stopped.
+    pub async fn wait_for_version(&self, version: MetadataVersion) -> Result<Arc<Image>, Unavailable> {
         let mut images = self.group.published.watch();
         let mut stopped = self.group.stopped.clone();
         tokio::select! {
             biased;
             image = images.wait_for(|image| image.version() >= version) => match image {
                 Ok(image) => Ok(Arc::clone(&image)),
-                Err(_) => Err(Unavailable::Stopped.into()),
+                Err(_) => Err(Unavailable::Stopped),
             },
-            _ = stopped.wait_for(|stopped| *stopped) => Err(Unavailable::Stopped.into()),
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Unavailable::Stopped),
         }
     }
 

@@ -117,28 +117,6 @@ impl<E: Refusal> ProposeError<E> {
     }
 }
 
-/// Why a version of the metadata was not reached.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub enum ReadError {
-    /// It cannot be known now, or here.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    /// The time ran out.
-    #[error("the metadata did not reach the version in time")]
-    TimedOut,
-}
-
-impl ReadError {
-    /// How a client is told.
-    #[must_use]
-    pub const fn code(&self) -> ErrorCode {
-        match self {
-            Self::Unavailable(unavailable) => unavailable.code(),
-            Self::TimedOut => ErrorCode::RequestTimedOut,
-        }
-    }
-}
-
 /// The controller failed for good: what it held in memory may not be on disk. The process must exit, and start again
 /// from what is.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]

@@ -127,9 +127,9 @@ pub(crate) async fn start<R: Runtime, D: Disk>(
     let (others, other) = mpsc::channel(QUEUE);
     let (stop, stopped) = watch::channel(false);
     let metrics = raft.metrics();
-    R::spawn(watch_for_failure::<R>(metrics.clone(), failing.clone()));
-    R::spawn(propose::<R>(raft.clone(), asked));
-    R::spawn(answer::<R>(raft.clone(), other, stop));
+    let _ = R::spawn(watch_for_failure::<R>(metrics.clone(), failing.clone()));
+    let _ = R::spawn(propose::<R>(raft.clone(), asked));
+    let _ = R::spawn(answer::<R>(raft.clone(), other, stop));
     lead::<R>(&raft, config)
         .await
         .map_err(|error| match failing.get() {
@@ -307,7 +307,7 @@ async fn answer<R: Runtime>(
         match other {
             Other::ReadIndex(answer) => {
                 let raft = raft.clone();
-                R::spawn(async move {
+                let _ = R::spawn(async move {
                     let _ = answer.send(read_index(&raft).await);
                 });
             }

@@ -23,5 +23,5 @@ mod wal;
 
 pub use config::ControllerConfig;
 pub use controller::{Committed, Controller, ControllerId, ControllerStatus};
-pub use error::{Failure, ProposeError, ReadError, StartError, Unavailable};
+pub use error::{Failure, ProposeError, StartError, Unavailable};
 pub use subscription::{Subscription, Update};
