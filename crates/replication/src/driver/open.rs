@@ -4,9 +4,9 @@ use super::house_keeping::Snapshots;
 use super::{Driver, DriverOptions, Role};
 use crate::rules::high_watermark::HighWatermark;
 use crate::rules::producers::snapshot::SnapshotError;
-use crate::rules::producers::{BatchMark, Producers, snapshot};
+use crate::rules::producers::{Producers, snapshot};
 use crate::view::View;
-use quipu_record::{BatchHeader, ErrorCode, Offset, Timestamp};
+use quipu_record::{ErrorCode, Offset, Timestamp};
 use quipu_storage::{Disk, Log, ReadError};
 use thiserror::Error;
 
@@ -107,7 +107,7 @@ fn rebuild_producers<D: Disk>(
     let from = replayed.from;
     let walked = log.reader().for_each_header(from, |header| {
         if header.base_offset() >= from {
-            replay(&mut producers, header, wall);
+            producers.replay(header, wall);
             snapshots.appended(header.size());
             replayed.batches += 1;
         }
@@ -115,19 +115,5 @@ fn rebuild_producers<D: Disk>(
     match walked {
         Ok(()) | Err(ReadError::Corrupt(_)) => Ok((producers, snapshots, replayed)),
         Err(error) => Err(DriverOpenError::Replay(error)),
-    }
-}
-
-/// Applies one stored batch, as appending it did. The log is the authority: sequences are not judged again.
-pub(super) fn replay(producers: &mut Producers, header: &BatchHeader, wall: Timestamp) {
-    if let (Some(stamp), Some(leader_epoch)) = (header.producer(), header.leader_epoch()) {
-        let mark = BatchMark {
-            first: stamp.base_sequence,
-            last: stamp.base_sequence.plus(header.last_offset_delta()),
-            base_offset: header.base_offset(),
-            leader_epoch,
-            max_timestamp: header.max_timestamp(),
-        };
-        let _ = producers.record(stamp.id, stamp.epoch, mark, wall);
     }
 }

@@ -135,14 +135,7 @@ impl<D: Disk> Driver<D> {
         group: &mut Group,
     ) {
         let Some(stamp) = stamp else { return };
-        let header = stored.header();
-        let mark = BatchMark {
-            first: stamp.base_sequence,
-            last: stamp.base_sequence.plus(header.last_offset_delta()),
-            base_offset: stored.base_offset(),
-            leader_epoch: stored.leader_epoch(),
-            max_timestamp: header.max_timestamp(),
-        };
+        let mark = BatchMark::of(stored.header(), stamp, stored.leader_epoch());
         group
             .undo
             .push(self.producers.record(stamp.id, stamp.epoch, mark, wall));

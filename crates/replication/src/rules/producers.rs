@@ -6,7 +6,8 @@
 
 use crate::error::ProduceError;
 use quipu_record::{
-    LeaderEpoch, Offset, PlantedBug, ProducerEpoch, ProducerId, ProducerStamp, Sequence, Timestamp,
+    BatchHeader, LeaderEpoch, Offset, PlantedBug, ProducerEpoch, ProducerId, ProducerStamp, Sequence,
+    Timestamp,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -42,6 +43,18 @@ pub struct BatchMark {
 }
 
 impl BatchMark {
+    /// Of a stored batch.
+    #[must_use]
+    pub fn of(header: &BatchHeader, stamp: ProducerStamp, leader_epoch: LeaderEpoch) -> Self {
+        Self {
+            first: stamp.base_sequence,
+            last: stamp.base_sequence.plus(header.last_offset_delta()),
+            base_offset: header.base_offset(),
+            leader_epoch,
+            max_timestamp: header.max_timestamp(),
+        }
+    }
+
     /// The offset after its last record.
     #[must_use]
     pub fn end(&self) -> Offset {
@@ -250,6 +263,29 @@ impl Producers {
         self.refusals
             .retain(|refusal| refusal.producer != id || refusal.first != mark.first);
         Undo { producer: id, before }
+    }
+
+    /// Applies one stored batch, as appending it did. The log is the authority: sequences are not judged again.
+    pub fn replay(&mut self, header: &BatchHeader, wall: Timestamp) {
+        if let (Some(stamp), Some(leader_epoch)) = (header.producer(), header.leader_epoch()) {
+            let _ = self.record(
+                stamp.id,
+                stamp.epoch,
+                BatchMark::of(header, stamp, leader_epoch),
+                wall,
+            );
+        }
+    }
+
+    /// Whether this state is one that a log could have led to whose remaining batches alone lead to `replayed`:
+    /// whatever a replay knows, this knows too, and more only of batches that were deleted.
+    #[must_use]
+    pub fn agree_with(&self, replayed: &Self) -> bool {
+        replayed.by_id.iter().all(|(id, theirs)| {
+            self.by_id
+                .get(id)
+                .is_some_and(|ours| ours.epoch == theirs.epoch && ours.marks().ends_with(theirs.marks()))
+        })
     }
 
     /// Takes back the latest [`Producers::record`] not taken back: the append failed.

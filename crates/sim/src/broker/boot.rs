@@ -1,0 +1,245 @@
+//! A broker starts, and stops in order.
+
+use super::Broker;
+use super::process::{Process, Replica};
+use crate::ghost::GhostBatch;
+use crate::invariants::{self, Opened};
+use crate::message::{BrokerEvent, PartitionIndex};
+use crate::report::{Fault, Violation};
+use crate::shared::Shared;
+use quipu_checker::ReadRecord;
+use quipu_record::{BrokerEpoch, LeaderEpoch, Offset, PartitionEpoch, iter_batches};
+use quipu_replication::rules::producers::Producers;
+use quipu_replication::{Driver, DriverOptions, Input, Leadership, Resign, View};
+use quipu_storage::test_util::{FakeDisk, Faults};
+use quipu_storage::{DataDir, DataDirOptions, Disk, Flusher, OpenReport};
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// All that a replica holds when everything has come to rest.
+pub(crate) struct FinalLog {
+    pub(crate) view: View,
+    pub(crate) records: Vec<ReadRecord>,
+}
+
+const ROOT: &str = "/data";
+
+impl Broker {
+    pub(super) fn boot(&mut self, shared: &mut Shared) {
+        self.apply_faults();
+        match self.start(shared) {
+            Ok(()) => {
+                shared.counts.boots += 1;
+                shared.note(format_args!("broker {} is up", self.id));
+                for partition in 0..shared.plan.partitions.len() {
+                    self.lead(shared, partition);
+                }
+                self.plan(shared, Duration::from_millis(500), BrokerEvent::Retain);
+            }
+            Err(error) => {
+                // A disk that fails now may work in a while; a process that cannot start says so and is started again.
+                shared.note(format_args!("broker {} does not start: {error}", self.id));
+                self.die(shared, Fault::Kill);
+            }
+        }
+    }
+
+    fn start(&mut self, shared: &mut Shared) -> Result<(), Box<dyn Error>> {
+        if self.disk.list(Path::new(ROOT)).is_err() {
+            self.disk.create_dir(Path::new(ROOT))?;
+            self.disk.sync_dir(Path::new("/"))?;
+        }
+        let (dir, _) = DataDir::open(self.disk.clone(), PathBuf::from(ROOT), DataDirOptions::default())?;
+        let hints: HashMap<_, _> = dir.read_high_watermarks()?.into_iter().collect();
+        let mut replicas = Vec::new();
+        for (index, plan) in shared.plan.partitions.clone().into_iter().enumerate() {
+            let now = shared.now();
+            let (log, report) = dir.open_log(plan.partition, plan.log, now.wall)?;
+            let options = DriverOptions {
+                me: self.id,
+                config: plan.config.clone(),
+                high_watermark_hint: hints.get(&plan.partition).copied().unwrap_or_default(),
+            };
+            let (driver, replayed) = Driver::open(log, options, now.wall)?;
+            shared.note(format_args!("p{index} opens: {replayed:?} {report:?}"));
+            self.look_at(shared, index, &driver, &report)?;
+            replicas.push(Replica {
+                driver,
+                queue: Vec::new(),
+                dirty: false,
+                tick: None,
+            });
+        }
+        self.process = Some(Process {
+            flusher: Flusher::new(dir.clone(), shared.plan.flush_method),
+            dir,
+            replicas,
+            round: None,
+            drain_planned: false,
+            asked: HashMap::new(),
+            deleting: HashMap::new(),
+            next_token: 0,
+        });
+        Ok(())
+    }
+
+    /// The world looks at what a restart found, with eyes that no fault touches.
+    fn look_at(
+        &self,
+        shared: &mut Shared,
+        partition: PartitionIndex,
+        driver: &Driver<FakeDisk>,
+        report: &OpenReport,
+    ) -> Result<(), Box<dyn Error>> {
+        shared.counts.cuts += u64::from(report.cut.is_some());
+        let plan = &shared.plan.partitions[partition];
+        if let Some(corrupt) = report.corrupt.first() {
+            let what = format!("{}: {corrupt}", plan.key);
+            let invariant = "recovery finds no damage below the flush mark, and none was done";
+            shared.violated(Violation { invariant, what });
+            return Ok(());
+        }
+        self.disk.set_faults(Faults::default());
+        let found = contents(driver);
+        self.apply_faults();
+        let (found, replayed) = found?;
+        let opened = Opened {
+            plan,
+            view: driver.view(),
+            found: &found,
+            producers: driver.producers(),
+            replayed: &replayed,
+        };
+        shared.counts.checks += 1;
+        if let Err(violation) = invariants::after_open(&mut shared.ghosts[partition], &opened) {
+            shared.violated(violation);
+        }
+        Ok(())
+    }
+
+    /// The metadata makes this broker the leader, in a new epoch.
+    fn lead(&mut self, shared: &mut Shared, partition: PartitionIndex) {
+        let epoch = u32::try_from(self.life).unwrap_or(u32::MAX) + 1;
+        let leadership = Leadership {
+            leader_epoch: LeaderEpoch::new(epoch),
+            partition_epoch: PartitionEpoch::new(self.life),
+            isr: vec![self.id],
+            min_insync: 1,
+        };
+        self.step(shared, partition, Input::Lead(leadership));
+    }
+
+    /// SIGTERM: resign, store what a start would have to replay, flush everything, say that all is well.
+    pub(crate) fn stop(&mut self, shared: &mut Shared) {
+        let epoch = LeaderEpoch::new(u32::try_from(self.life).unwrap_or(u32::MAX) + 1);
+        for partition in 0..shared.plan.partitions.len() {
+            let resign = Resign { leader_epoch: epoch };
+            self.step(shared, partition, Input::Resign(resign));
+        }
+        if let Some(process) = self.process.take()
+            && let Err(error) = finish(process, self.life)
+        {
+            shared.note(format_args!("broker {} does not stop in order: {error}", self.id));
+        }
+        self.die(shared, Fault::CleanStop);
+    }
+
+    /// All that one partition holds, for the end of the story.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn final_log(&self, partition: PartitionIndex) -> Result<Option<FinalLog>, Box<dyn Error>> {
+        let Some(process) = &self.process else {
+            return Ok(None);
+        };
+        let driver = &process.replicas[partition].driver;
+        let view = driver.view();
+        let mut records = Vec::new();
+        for_each_batch(driver, |batch| {
+            crate::payload::read(&batch, &mut records).map_err(Into::into)
+        })?;
+        records.retain(|record| record.offset >= view.log_start);
+        Ok(Some(FinalLog { view, records }))
+    }
+}
+
+/// Everything in order: no unsynced byte is left, and the marker says so.
+fn finish(mut process: Process, life: u64) -> Result<(), Box<dyn Error>> {
+    if let Some(round) = process.round.take() {
+        match round {
+            super::process::Round::SyncsLate(jobs) => {
+                for done in process.flusher.round(jobs)?.0 {
+                    flushed(&mut process.replicas, &done);
+                }
+            }
+            super::process::Round::Synced(done) => {
+                for done in done? {
+                    flushed(&mut process.replicas, &done);
+                }
+            }
+        }
+    }
+    for replica in &mut process.replicas {
+        replica.driver.store_producers()?;
+    }
+    let jobs: Vec<_> = process
+        .replicas
+        .iter_mut()
+        .filter_map(|replica| replica.driver.take_flush())
+        .collect();
+    for done in process.flusher.round(jobs)?.0 {
+        flushed(&mut process.replicas, &done);
+    }
+    drop(process.replicas);
+    process
+        .dir
+        .shut_down(process.flusher, BrokerEpoch::new(life + 1))?;
+    Ok(())
+}
+
+fn flushed(replicas: &mut [Replica], done: &quipu_storage::FlushDone) {
+    let now = quipu_replication::Now {
+        wall: quipu_record::Timestamp::default(),
+        mono: quipu_replication::Tick::default(),
+    };
+    let replica = replicas
+        .iter_mut()
+        .find(|replica| replica.driver.partition() == done.partition());
+    if let Some(replica) = replica {
+        let mut effects = quipu_replication::Effects::default();
+        replica.driver.step(now, Input::Flushed(*done), &mut effects);
+    }
+}
+
+/// The log's batches, and what they alone say of producers.
+fn contents(driver: &Driver<FakeDisk>) -> Result<(BTreeMap<Offset, GhostBatch>, Producers), Box<dyn Error>> {
+    let mut found = BTreeMap::new();
+    let mut replayed = Producers::default();
+    for_each_batch(driver, |batch| {
+        found.insert(batch.base_offset(), GhostBatch::of(batch.header()));
+        replayed.replay(batch.header(), quipu_record::Timestamp::default());
+        Ok(())
+    })?;
+    Ok((found, replayed))
+}
+
+fn for_each_batch(
+    driver: &Driver<FakeDisk>,
+    mut each: impl FnMut(quipu_record::StoredBatch) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let view = driver.view();
+    let (reader, mut at) = (driver.reader(), view.log_start);
+    while at < view.log_end {
+        let read = reader.read(at, view.log_end, 1 << 20)?;
+        if read.next <= at {
+            return Err(format!("a read at {at} of a log to {} came to nothing", view.log_end).into());
+        }
+        for batch in iter_batches(read.bytes) {
+            each(batch?)?;
+        }
+        at = read.next;
+    }
+    Ok(())
+}
