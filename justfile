@@ -41,3 +41,12 @@ sim SEED:
 # Crash histories of the storage engine: 10,000 unless told otherwise.
 crash HISTORIES="10000":
     QUIPU_HISTORIES={{HISTORIES}} cargo test -p quipu-storage --test crash_histories -- --nocapture
+
+# Fuzz one decoder (fuzz/README.md). Needs cargo-fuzz; a stable compiler will do.
+fuzz TARGET SECONDS="60":
+    mkdir -p fuzz/corpus/{{TARGET}}
+    cargo fuzz run --sanitizer none {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} -- -max_total_time={{SECONDS}} -max_len=65536 -timeout=5 -rss_limit_mb=512
+
+# Fuzz every decoder, one after the other.
+fuzz-all SECONDS="60":
+    for target in fuzz/fuzz_targets/*.rs; do just fuzz "$(basename "$target" .rs)" {{SECONDS}} || exit 1; done

@@ -2,6 +2,7 @@
 
 mod bans;
 mod dependencies;
+mod fuzz;
 mod layering;
 mod lengths;
 mod source;

@@ -12,6 +12,8 @@
 mod batch;
 mod epoch;
 mod error_code;
+#[cfg(feature = "test-util")]
+pub mod hostile;
 mod ids;
 mod limits;
 mod newtype;
