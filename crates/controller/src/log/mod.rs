@@ -118,7 +118,8 @@ impl<D: Disk> Log<D> {
         self.shared.writer.submit(Task::lazy(Op::Committed(committed)));
     }
 
-    /// Appends entries: readable on return, durable once `done` says so.
+    /// Appends entries: readable on return, durable once `done` says so. Those that are purged already are in a snapshot,
+    /// and stay out of the log.
     pub(crate) fn append(
         &self,
         entries: impl IntoIterator<Item = LogEntry>,
@@ -126,9 +127,13 @@ impl<D: Disk> Log<D> {
     ) -> io::Result<()> {
         let mut ops = Vec::new();
         let mut index = self.index();
+        let purged = index.purged();
         for entry in entries {
-            let payload = entry.encode();
             let place = entry.place;
+            if purged.is_some_and(|purged| place.index <= purged.index) {
+                continue;
+            }
+            let payload = entry.encode();
             if !index.add(entry, payload.len()) {
                 let what = format!("entry {} does not follow entry {:?}", place.index, index.last());
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
