@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -37,19 +36,10 @@ async fn scrape(State((_, metrics)): State<(Health, Arc<Metrics>)>) -> impl Into
     ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.scrape())
 }
 
-/// Serves until `end` completes.
-pub async fn serve(
-    listener: TcpListener,
-    health: Health,
-    metrics: Arc<Metrics>,
-    end: impl Future<Output = ()>,
-) {
-    let serving = std::future::IntoFuture::into_future(axum::serve(listener, routes(health, metrics)));
-    tokio::select! {
-        result = serving => if let Err(error) = result {
-            tracing::error!(%error, "probes and metrics are no longer served");
-        },
-        () = end => {}
+/// Serves for ever.
+pub async fn serve(listener: TcpListener, health: Health, metrics: Arc<Metrics>) {
+    if let Err(error) = axum::serve(listener, routes(health, metrics)).await {
+        tracing::error!(%error, "probes and metrics are no longer served");
     }
 }
 
@@ -78,7 +68,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let metrics = Arc::new(Metrics::default());
-        tokio::spawn(serve(listener, health.clone(), metrics, std::future::pending()));
+        tokio::spawn(serve(listener, health.clone(), metrics));
         let codes = async || {
             let [live, started, ready] = [get(at, "/livez"), get(at, "/startupz"), get(at, "/readyz")];
             (live.await.0, started.await.0, ready.await.0)

@@ -4,11 +4,11 @@ use super::identity::{self, Identity, IdentityError};
 use super::local::LocalState;
 use super::producer_ids::ControllerIds;
 use super::services::Services;
-use super::{ADDRESSES_FILE, Addresses, Running, Serving, Tasks, follow, machine};
+use super::{ADDRESSES_FILE, Addresses, Running, Serving, StartError, Tasks, join, machine};
 use crate::admit::{Admission, Phase};
 use crate::applied::Applied;
 use crate::config::Config;
-use crate::data_plane::{DataPlane, DataPlaneConfig, OpenPlaneError, OpenSummary};
+use crate::data_plane::{DataPlane, DataPlaneConfig};
 use crate::fatal::Fatal;
 use crate::health::Health;
 use crate::http;
@@ -16,80 +16,18 @@ use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::metrics::collect::BrokerCollector;
 use crate::server::{self, BindError, Bound};
-use quipu_controller::{Controller, ControllerConfig, ProposeError, StartError as ControllerStartError};
-use quipu_metadata::{
-    BrokerError, CutPartition, DirectoryId, FeatureLevel, Image, Incarnation, Listener, RegisterBroker,
-    RegisterBrokerError, UnfenceBroker,
-};
-use quipu_record::{BrokerEpoch, MetadataVersion};
+use quipu_controller::{Controller, ControllerConfig};
+use quipu_metadata::DirectoryId;
+use quipu_record::BrokerEpoch;
 use quipu_storage::{Boot, DataDir, DataDirError, DataDirOptions, RealDisk};
-use std::io;
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
+use tonic::service::Routes;
 use uuid::Uuid;
 
 /// Where the controller keeps its log and snapshots, in the data directory.
 const CONTROLLER_DIR: &str = "metadata";
-/// Another process of this broker may be registering in the same moment: once more, a little later.
-const REGISTER_AGAIN: Duration = Duration::from_millis(100);
-
-/// Why a broker does not start.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// It cannot listen where it should.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The data directory cannot be used.
-    #[error("data.dir {}: {source}", path.display())]
-    DataDir {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: DataDirError,
-    },
-    /// The system refuses something that cannot be done without.
-    #[error("{doing}: {source}")]
-    System {
-        /// What was tried.
-        doing: String,
-        /// What it says.
-        source: io::Error,
-    },
-    /// The data directory is not this broker's.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The controller does not start.
-    #[error("the controller does not start: {0}")]
-    Controller(#[from] ControllerStartError),
-    /// The logs do not open.
-    #[error("the logs do not open: {0}")]
-    Logs(#[from] OpenPlaneError),
-    /// The cluster does not take this broker.
-    #[error("the broker cannot register: {0}")]
-    Register(ProposeError<RegisterBrokerError>),
-    /// The cluster does not let it lead.
-    #[error("the broker cannot be unfenced: {0}")]
-    Unfence(ProposeError<BrokerError>),
-    /// Something unrecoverable happened on the way.
-    #[error("{0}")]
-    Fatal(Arc<str>),
-}
-
-/// What is there before anything of the data is read.
-struct Shell {
-    config: Config,
-    logs: LogControl,
-    admission: Arc<Admission>,
-    metrics: Arc<Metrics>,
-    fatal: Fatal,
-    health: Health,
-    cut: watch::Sender<bool>,
-    tasks: Tasks,
-}
 
 /// Starts a broker; on return it serves.
 pub(crate) async fn boot(config: Config, logs: LogControl) -> Result<Running, StartError> {
@@ -97,89 +35,50 @@ pub(crate) async fn boot(config: Config, logs: LogControl) -> Result<Running, St
     machine::allow_files(shell.config.storage.open_files, shell.config.limits.connections);
     let listeners = shell.bind().await?;
     let http = shell.serve_http().await?;
-
-    shell.health.step("opening the data directory");
-    let (dir, boot) = shell.open_data_dir().await?;
-    let (identity, known) = shell.identity(&dir).await?;
-    let cut_cache = dir.clone();
-    let page_cache_kept =
-        blocking(move || machine::page_cache_kept(cut_cache.disk(), cut_cache.root())).await;
-    let page_cache_kept = page_cache_kept.map_err(|source| shell.data_dir_error(source))?;
-
-    shell.health.step("starting the controller");
-    let mut controller_config = ControllerConfig::new(dir.root().join(CONTROLLER_DIR));
-    controller_config.address = String::new();
-    let controller = Controller::start(controller_config, dir.disk().clone()).await?;
-    let identity = shell.settle_identity(identity, known, &controller, &dir).await?;
-    shell.watch_controller(&controller);
-
-    let ids = Arc::new(ControllerIds::new(controller.clone(), identity.broker));
-    let data = shell.start_data_plane(&dir, ids.clone())?;
-    let subscription = controller.subscribe();
-    let image = subscription.image().clone();
-    let applied = Arc::new(Applied::new(image.clone()));
-    let local = Arc::new(LocalState::new(dir.root().to_owned()));
-
-    shell.metrics.add_collector(BrokerCollector {
-        broker: identity.broker,
-        controller: controller.clone(),
-        applied: applied.clone(),
-        data: data.clone(),
-        data_dir: dir.root().to_owned(),
-    });
-
+    let opened = shell.open().await?;
     let addresses = Addresses {
-        broker_id: identity.broker,
-        cluster_id: identity.cluster,
+        broker_id: opened.identity.broker,
+        cluster_id: opened.identity.cluster,
         listeners: listeners.iter().map(|bound| bound.address.clone()).collect(),
         http,
     };
-    let services = Services {
-        config: &shell.config,
-        admission: &shell.admission,
-        metrics: &shell.metrics,
-        health: &shell.health,
-        logs: &shell.logs,
-        controller: &controller,
-        applied: &applied,
-        data: &data,
-        local: &local,
-    };
-    let routes = services.routes(&mut shell.tasks);
+    let subscription = opened.controller.subscribe();
+    let core = shell.core(&opened, Applied::new(subscription.image().clone()))?;
+    // Clients are told that the broker is starting, which is more than a port that does not answer.
+    let routes = shell.routes(&opened, &core);
     let serving = shell.serve(listeners, routes);
+    let epoch = join::join(&mut shell, &opened, &core, subscription, &addresses).await?;
+    shell.announce(&addresses)?;
+    Ok(shell.running(opened, core, addresses, serving, epoch))
+}
 
-    shell.health.step(format!("opening {} logs", boot.logs.len()));
-    let summary = open_logs(&data, &image, &boot).await?;
-    local.opened(&summary);
+/// What is there before anything of the data is read.
+pub(super) struct Shell {
+    pub(super) config: Config,
+    logs: LogControl,
+    admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
+    pub(super) fatal: Fatal,
+    pub(super) health: Health,
+    cut: watch::Sender<bool>,
+    pub(super) tasks: Tasks,
+}
 
-    shell.health.step("registering");
-    let registration = registration(
-        &shell.config,
-        identity,
-        &addresses,
-        &boot,
-        page_cache_kept,
-        &summary,
-    );
-    let epoch = register(&controller, registration).await?;
-    ids.registered(epoch);
-    data.registered(epoch);
-    shell.tasks.spawn(follow::follow(
-        subscription,
-        data.clone(),
-        applied.clone(),
-        shell.fatal.clone(),
-    ));
+/// The data directory, who it is, and the metadata in it.
+pub(super) struct Opened {
+    dir: DataDir<RealDisk>,
+    pub(super) boot: Boot,
+    pub(super) identity: Identity,
+    pub(super) page_cache_kept: bool,
+    pub(super) controller: Controller,
+}
 
-    shell.health.step("being unfenced");
-    let unfence = UnfenceBroker {
-        id: identity.broker,
-        epoch,
-    };
-    let unfenced = controller.propose(unfence).await.map_err(StartError::Unfence)?;
-    shell.in_effect(&applied, unfenced.version).await?;
-    shell.announce(&addresses, unfenced.outcome.elections)?;
-    Ok(shell.running(addresses, controller, data, epoch, serving))
+/// What serves clients.
+pub(super) struct Core {
+    pub(super) data: Arc<DataPlane>,
+    pub(super) ids: Arc<ControllerIds>,
+    pub(super) applied: Arc<Applied>,
+    pub(super) local: Arc<LocalState>,
 }
 
 impl Shell {
@@ -207,19 +106,38 @@ impl Shell {
         Ok(listeners)
     }
 
-    async fn serve_http(&mut self) -> Result<Option<std::net::SocketAddr>, BindError> {
+    async fn serve_http(&mut self) -> Result<Option<SocketAddr>, BindError> {
         let Some(bind) = &self.config.http.bind else {
             return Ok(None);
         };
         let (listener, address) = server::listener::bind("http.bind", bind).await?;
-        // Its end is that of the broker.
-        self.tasks.spawn(http::serve(
-            listener,
-            self.health.clone(),
-            self.metrics.clone(),
-            std::future::pending(),
-        ));
+        self.tasks
+            .spawn(http::serve(listener, self.health.clone(), self.metrics.clone()));
         Ok(Some(address))
+    }
+
+    async fn open(&mut self) -> Result<Opened, StartError> {
+        self.health.step("opening the data directory");
+        let (dir, boot) = self.open_data_dir().await?;
+        let known = self.known_identity(&dir).await?;
+        let asked = dir.clone();
+        let kept = blocking(move || machine::page_cache_kept(asked.disk(), asked.root())).await;
+        let page_cache_kept = kept.map_err(|source| self.data_dir_error(source))?;
+
+        self.health.step("starting the controller");
+        let config = ControllerConfig::new(dir.root().join(CONTROLLER_DIR));
+        let controller = Controller::start(config, dir.disk().clone()).await?;
+        let (failing, fatal) = (controller.clone(), self.fatal.clone());
+        self.tasks
+            .spawn(async move { fatal.announce(failing.failed().await) });
+        let identity = self.settle_identity(known, &controller, &dir).await?;
+        Ok(Opened {
+            dir,
+            boot,
+            identity,
+            page_cache_kept,
+            controller,
+        })
     }
 
     async fn open_data_dir(&self) -> Result<(DataDir<RealDisk>, Boot), StartError> {
@@ -251,43 +169,40 @@ impl Shell {
         }
     }
 
-    /// Who the directory is, as far as it says; and whether it says so.
-    async fn identity(&self, dir: &DataDir<RealDisk>) -> Result<(DirectoryId, Option<Identity>), StartError> {
+    /// Who the directory is, if it says so.
+    async fn known_identity(&self, dir: &DataDir<RealDisk>) -> Result<Option<Identity>, IdentityError> {
         let dir = dir.clone();
         let known = blocking(move || Identity::read(dir.disk(), dir.root())).await?;
         if let Some(identity) = &known {
             identity.check(&self.config, &self.config.data_dir)?;
         }
-        let fresh = DirectoryId::from_u128(Uuid::new_v4().as_u128());
-        Ok((known.map_or(fresh, |identity| identity.directory), known))
+        Ok(known)
     }
 
-    /// Holds the directory's identity against the controller's cluster; writes it if the directory is new.
+    /// Holds the directory's identity against the controller's cluster; writes one if the directory is new.
     async fn settle_identity(
         &self,
-        directory: DirectoryId,
         known: Option<Identity>,
         controller: &Controller,
         dir: &DataDir<RealDisk>,
     ) -> Result<Identity, StartError> {
         let image = controller.image();
         let root = &self.config.data_dir;
-        let cluster = image
-            .cluster_id()
-            .ok_or_else(|| StartError::Fatal("the controller has no cluster".into()))?;
+        let no_cluster = || StartError::Fatal("the controller has started without a cluster".into());
+        let cluster = image.cluster_id().ok_or_else(no_cluster)?;
         if let Some(identity) = known {
             identity.check_cluster(cluster, root)?;
             return Ok(identity);
         }
         let broker = self.config.broker.id;
-        if image.broker(broker).is_some() {
+        if image.broker_count() > 0 {
             let file = identity::path(root);
-            return Err(IdentityError::Missing { file, broker }.into());
+            return Err(IdentityError::Missing { file }.into());
         }
         let identity = Identity {
             cluster,
             broker,
-            directory,
+            directory: DirectoryId::from_u128(Uuid::new_v4().as_u128()),
         };
         identity.check(&self.config, root)?;
         let dir = dir.clone();
@@ -295,19 +210,39 @@ impl Shell {
         Ok(identity)
     }
 
-    fn watch_controller(&mut self, controller: &Controller) {
-        let (controller, fatal) = (controller.clone(), self.fatal.clone());
-        self.tasks.spawn(async move {
-            let failure = controller.failed().await;
-            fatal.announce(failure);
+    fn core(&self, opened: &Opened, applied: Applied) -> Result<Core, StartError> {
+        let ids = Arc::new(ControllerIds::new(
+            opened.controller.clone(),
+            opened.identity.broker,
+        ));
+        let started = DataPlane::start(
+            self.data_plane_config(),
+            opened.dir.clone(),
+            ids.clone(),
+            self.metrics.clone(),
+            self.fatal.clone(),
+        );
+        let data = started.map_err(|source| StartError::System {
+            doing: "starting the partition threads".to_owned(),
+            source,
+        })?;
+        let core = Core {
+            data: Arc::new(data),
+            ids,
+            applied: Arc::new(applied),
+            local: Arc::new(LocalState::new(opened.dir.root().to_owned())),
+        };
+        self.metrics.add_collector(BrokerCollector {
+            broker: opened.identity.broker,
+            controller: opened.controller.clone(),
+            applied: core.applied.clone(),
+            data: core.data.clone(),
+            data_dir: opened.dir.root().to_owned(),
         });
+        Ok(core)
     }
 
-    fn start_data_plane(
-        &self,
-        dir: &DataDir<RealDisk>,
-        ids: Arc<ControllerIds>,
-    ) -> Result<Arc<DataPlane>, StartError> {
+    fn data_plane_config(&self) -> DataPlaneConfig {
         let Config {
             limits,
             threads,
@@ -316,7 +251,7 @@ impl Shell {
             ..
         } = &self.config;
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let config = DataPlaneConfig {
+        DataPlaneConfig {
             broker: broker.id,
             partition_threads: threads.partition,
             read_threads: threads.read,
@@ -326,16 +261,23 @@ impl Shell {
             message_bytes_max: server::message_bytes_max(limits),
             flush_method: storage.flush_method,
             ..DataPlaneConfig::default()
-        };
-        let started = DataPlane::start(config, dir.clone(), ids, self.metrics.clone(), self.fatal.clone());
-        let data = started.map_err(|source| StartError::System {
-            doing: "starting the partition threads".to_owned(),
-            source,
-        })?;
-        Ok(Arc::new(data))
+        }
     }
 
-    fn serve(&self, listeners: Vec<Bound>, routes: tonic::service::Routes) -> Serving {
+    fn routes(&mut self, opened: &Opened, core: &Core) -> Routes {
+        let services = Services {
+            config: &self.config,
+            admission: &self.admission,
+            metrics: &self.metrics,
+            health: &self.health,
+            logs: &self.logs,
+            controller: &opened.controller,
+            core,
+        };
+        services.routes(&mut self.tasks)
+    }
+
+    fn serve(&self, listeners: Vec<Bound>, routes: Routes) -> Serving {
         let admission = self.admission.clone();
         let limits = self.config.limits.clone();
         Serving(tokio::spawn(async move {
@@ -346,16 +288,8 @@ impl Shell {
         }))
     }
 
-    /// Waits until this version of the metadata is in effect here.
-    async fn in_effect(&self, applied: &Applied, version: MetadataVersion) -> Result<(), StartError> {
-        tokio::select! {
-            _ = applied.at_least(version) => Ok(()),
-            reason = self.fatal.announced() => Err(StartError::Fatal(reason)),
-        }
-    }
-
     /// Says that the broker is there, where scripts and probes look.
-    fn announce(&self, addresses: &Addresses, elections: usize) -> Result<(), StartError> {
+    fn announce(&self, addresses: &Addresses) -> Result<(), StartError> {
         let file = self.config.data_dir.join(ADDRESSES_FILE);
         std::fs::write(&file, addresses.lines()).map_err(|source| StartError::System {
             doing: format!("writing {}", file.display()),
@@ -365,101 +299,30 @@ impl Shell {
         self.health.set_ready();
         let (broker, cluster) = (addresses.broker_id, addresses.cluster_id);
         let listening = addresses.lines().trim_end().replace('\n', " ");
-        tracing::info!(%broker, %cluster, %listening, leads = elections, "ready");
+        tracing::info!(%broker, %cluster, %listening, "ready");
         Ok(())
     }
 
     fn running(
         self,
+        opened: Opened,
+        core: Core,
         addresses: Addresses,
-        controller: Controller,
-        data: Arc<DataPlane>,
-        epoch: BrokerEpoch,
         serving: Serving,
+        epoch: BrokerEpoch,
     ) -> Running {
         Running {
             addresses,
             admission: self.admission,
-            metrics: self.metrics,
-            health: self.health,
             fatal: self.fatal,
-            controller,
-            data,
+            controller: opened.controller,
+            data: core.data,
             epoch,
             data_dir: self.config.data_dir,
             drain_timeout: self.config.drain_timeout,
             cut: self.cut,
             serving,
             tasks: self.tasks,
-        }
-    }
-}
-
-async fn open_logs(
-    data: &Arc<DataPlane>,
-    image: &Arc<Image>,
-    boot: &Boot,
-) -> Result<OpenSummary, OpenPlaneError> {
-    let (data, image, found) = (data.clone(), image.clone(), boot.logs.clone());
-    let summary = blocking(move || data.open(&image, &found)).await?;
-    let OpenSummary {
-        logs,
-        cut,
-        damaged,
-        scanned,
-    } = &summary;
-    tracing::info!(
-        logs,
-        cut = cut.len(),
-        damaged = damaged.len(),
-        scanned,
-        "logs are open"
-    );
-    Ok(summary)
-}
-
-fn registration(
-    config: &Config,
-    identity: Identity,
-    addresses: &Addresses,
-    boot: &Boot,
-    page_cache_kept: bool,
-    summary: &OpenSummary,
-) -> RegisterBroker {
-    let listeners = addresses.listeners.iter().map(|address| Listener {
-        name: address.name.to_string(),
-        advertised: address.advertised.to_string(),
-        protocol: address.protocol.to_owned(),
-    });
-    let cut = summary.cut.iter().map(|cut| CutPartition {
-        at: cut.at,
-        last_epoch: cut.last_epoch,
-        log_end: cut.log_end,
-    });
-    RegisterBroker {
-        id: identity.broker,
-        incarnation: Incarnation::from_u128(Uuid::new_v4().as_u128()),
-        cluster_id: Some(identity.cluster),
-        directory: identity.directory,
-        listeners: listeners.collect(),
-        rack: Some(config.broker.rack.clone()).filter(|rack| !rack.is_empty()),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        feature_level: FeatureLevel::SUPPORTED,
-        clean_epoch: boot.clean_shutdown,
-        page_cache_kept,
-        cut: cut.collect(),
-        damaged: summary.damaged.iter().map(|damaged| damaged.at).collect(),
-    }
-}
-
-async fn register(controller: &Controller, registration: RegisterBroker) -> Result<BrokerEpoch, StartError> {
-    loop {
-        match controller.propose(registration.clone()).await {
-            Ok(registered) => return Ok(registered.outcome.epoch),
-            Err(ProposeError::Refused(RegisterBrokerError::AtOnce { .. })) => {
-                tokio::time::sleep(REGISTER_AGAIN).await;
-            }
-            Err(error) => return Err(StartError::Register(error)),
         }
     }
 }

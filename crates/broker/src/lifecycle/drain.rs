@@ -60,12 +60,15 @@ pub(crate) async fn drain(running: Running) -> Result<(), StopError> {
     let patience = until.saturating_duration_since(Instant::now()).max(LAST_BYTES);
     let stopped = blocking(move || data.shut_down(epoch, patience)).await;
     running.controller.shutdown().await;
+    // Connections that were cut end at once; probes are answered until here.
+    if !serving.0.is_finished() {
+        let _ = timeout(LAST_BYTES, &mut serving.0).await;
+    }
+    running.tasks.end().await;
     if let Err(error) = std::fs::remove_file(running.data_dir.join(ADDRESSES_FILE)) {
         tracing::debug!(%error, "the file of addresses was gone");
     }
     stopped?;
-    // Connections that were cut end at once; the listeners are closed when they have.
-    let _ = timeout(LAST_BYTES, &mut serving.0).await;
     tracing::info!("stopped cleanly");
     Ok(())
 }

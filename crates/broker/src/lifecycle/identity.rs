@@ -53,15 +53,13 @@ pub enum IdentityError {
     },
     /// It is gone, though the directory was in use.
     #[error(
-        "{} is missing, though broker {broker} has used this data directory: put it back from a backup; without it nobody \
-         knows whether these are the logs that the cluster means",
+        "{} is missing, though this data directory was in use: put it back from a backup; without it nobody knows whether \
+         these are the logs that the cluster means",
         file.display()
     )]
     Missing {
         /// `meta.properties`.
         file: PathBuf,
-        /// The broker that has registered.
-        broker: BrokerId,
     },
     /// It does not say what it should.
     #[error("{}: {what}; put it back from a backup", file.display())]

@@ -11,14 +11,16 @@ mod boot;
 mod drain;
 mod follow;
 mod identity;
+mod join;
 mod local;
 mod machine;
 mod producer_ids;
 mod services;
+mod start_error;
 
-pub use boot::StartError;
 pub use drain::StopError;
 pub use identity::IdentityError;
+pub use start_error::StartError;
 
 pub(crate) use boot::boot;
 pub(crate) use drain::drain;
@@ -27,8 +29,6 @@ pub(crate) use machine::disk_room;
 use crate::admit::Admission;
 use crate::data_plane::DataPlane;
 use crate::fatal::Fatal;
-use crate::health::Health;
-use crate::metrics::Metrics;
 use crate::server::Address;
 use quipu_controller::Controller;
 use quipu_metadata::ClusterId;
@@ -77,8 +77,6 @@ impl Addresses {
 pub(crate) struct Running {
     pub(crate) addresses: Addresses,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) health: Health,
     pub(crate) fatal: Fatal,
     pub(crate) controller: Controller,
     pub(crate) data: Arc<DataPlane>,
@@ -109,6 +107,17 @@ pub(crate) struct Tasks(Vec<JoinHandle<()>>);
 impl Tasks {
     pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.push(tokio::spawn(task));
+    }
+}
+
+impl Tasks {
+    /// Ends them; on return they, and all that they held, are gone.
+    pub(crate) async fn end(mut self) {
+        for task in std::mem::take(&mut self.0) {
+            task.abort();
+            // Cancelled, or ended by itself before.
+            let _ = task.await;
+        }
     }
 }
 

@@ -1,11 +1,9 @@
 //! Every service behind the listeners.
 
 use super::Tasks;
-use super::local::LocalState;
+use super::boot::Core;
 use crate::admit::Admission;
-use crate::applied::Applied;
 use crate::config::Config;
-use crate::data_plane::DataPlane;
 use crate::health::Health;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
@@ -30,9 +28,7 @@ pub(super) struct Services<'a> {
     pub(super) health: &'a Health,
     pub(super) logs: &'a LogControl,
     pub(super) controller: &'a Controller,
-    pub(super) applied: &'a Arc<Applied>,
-    pub(super) data: &'a Arc<DataPlane>,
-    pub(super) local: &'a Arc<LocalState>,
+    pub(super) core: &'a Core,
 }
 
 impl Services<'_> {
@@ -42,23 +38,23 @@ impl Services<'_> {
         let topics = Topics::new(
             calls.clone(),
             self.controller.clone(),
-            self.applied.clone(),
+            self.core.applied.clone(),
             self.config.topics.clone(),
-            self.data.clone(),
+            self.core.data.clone(),
         );
         let cluster = Cluster::new(
             calls,
             self.controller.clone(),
-            self.applied.clone(),
+            self.core.applied.clone(),
             self.config.broker.id,
             self.logs.clone(),
-            self.local.clone(),
+            self.core.local.clone(),
         );
         let message_bytes_max = server::message_bytes_max(&self.config.limits);
         let topics = TopicServiceServer::new(topics).max_decoding_message_size(message_bytes_max);
         let cluster = ClusterServiceServer::new(cluster).max_decoding_message_size(message_bytes_max);
-        let produce = produce::server(self.data.clone(), self.admission.clone());
-        let consume = consume::server(self.data.clone(), self.admission.clone());
+        let produce = produce::server(self.core.data.clone(), self.admission.clone());
+        let consume = consume::server(self.core.data.clone(), self.admission.clone());
         let names = vec![name(&topics), name(&cluster), name(&produce), name(&consume)];
 
         let reporter = HealthReporter::new();
