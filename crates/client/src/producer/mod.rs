@@ -1,6 +1,7 @@
 //! Sends records: batched per partition, pipelined, idempotent, in order.
 
 mod config;
+mod core;
 mod delivery;
 mod error;
 mod record;
