@@ -40,8 +40,7 @@ impl Client {
     /// # Errors
     /// [`SendError`]: the configuration cannot work, or no identity could be had in time.
     pub async fn producer(&self, config: ProducerConfig) -> Result<Producer, SendError> {
-        let _ = config;
-        todo!("the next commit")
+        Producer::start(self.cluster.clone(), config).await
     }
 
     /// A new consumer that reads nothing yet.

@@ -1,7 +1,14 @@
 //! How a producer batches, waits and repeats.
 
+use crate::config::ConfigError;
+use quipu_proto::v1;
 use quipu_record::Codec;
 use std::time::Duration;
+
+/// The least that a batch may be limited to.
+const BATCH_BYTES_MIN: usize = 1024;
+/// The largest batch that the format has.
+const BATCH_BYTES_MAX: usize = i32::MAX as usize;
 
 /// When a batch counts as delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -15,18 +22,30 @@ pub enum Acks {
     None,
 }
 
+impl From<Acks> for v1::Acks {
+    fn from(acks: Acks) -> Self {
+        match acks {
+            Acks::All => Self::All,
+            Acks::Leader => Self::Leader,
+            Acks::None => Self::None,
+        }
+    }
+}
+
 /// How a producer batches, waits and repeats.
 #[derive(Clone, Debug)]
 pub struct ProducerConfig {
     /// When a batch counts as delivered. Other than [`Acks::All`] needs `idempotent = false`.
     pub acks: Acks,
-    /// Whether repetitions are recognised: retries then neither double nor reorder anything.
+    /// Whether repetitions are recognised: retries then neither double nor reorder anything. Without it, one batch of a
+    /// partition is in flight at a time, and a batch whose answer is lost is not repeated: its outcome is unknown.
     pub idempotent: bool,
     /// How batches are compressed.
     pub codec: Codec,
-    /// A batch is sent when it has this many bytes before compression ...
+    /// A batch is sent when it has this many bytes before compression (or the topic's `max.message.bytes`, if that is
+    /// less) ...
     pub batch_bytes: usize,
-    /// ... or when its first record is this old.
+    /// ... or when its first record is this old and something can be sent.
     pub linger: Duration,
     /// Bytes at most that wait or are in flight; sending waits beyond.
     pub buffer_bytes: usize,
@@ -48,5 +67,33 @@ impl Default for ProducerConfig {
             delivery_timeout: Duration::from_secs(120),
             request_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl ProducerConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |field, problem: String| Err(ConfigError { field, problem });
+        if self.idempotent && self.acks != Acks::All {
+            let problem = "an idempotent producer needs acks = All; set idempotent = false for fewer".into();
+            return wrong("acks", problem);
+        }
+        if !(BATCH_BYTES_MIN..=BATCH_BYTES_MAX).contains(&self.batch_bytes) {
+            let problem = format!(
+                "{} is not from {BATCH_BYTES_MIN} to {BATCH_BYTES_MAX}",
+                self.batch_bytes
+            );
+            return wrong("batch_bytes", problem);
+        }
+        if self.buffer_bytes < self.batch_bytes || self.buffer_bytes > tokio::sync::Semaphore::MAX_PERMITS {
+            let problem = format!(
+                "{} does not hold a single batch of batch_bytes, or is absurd",
+                self.buffer_bytes
+            );
+            return wrong("buffer_bytes", problem);
+        }
+        if self.delivery_timeout.is_zero() || self.request_timeout.is_zero() {
+            return wrong("delivery_timeout, request_timeout", "must not be zero".into());
+        }
+        Ok(())
     }
 }

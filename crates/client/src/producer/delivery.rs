@@ -1,11 +1,14 @@
 //! What became of a record: one outcome per batch, shared by the handles of its records.
 
+use super::core::Outcome;
 use super::error::DeliveryError;
+use crate::routing::lock;
+use quipu_proto::v1;
 use quipu_record::{LeaderEpoch, Offset, PartitionId, Timestamp};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
 
 /// How much an acknowledgement is worth.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,6 +22,18 @@ pub enum Durability {
     FlushedLeader,
     /// On the disk of every in-sync replica.
     Flushed,
+}
+
+impl Durability {
+    pub(super) const fn from_wire(durability: v1::Durability) -> Option<Self> {
+        match durability {
+            v1::Durability::Unspecified => None,
+            v1::Durability::Received => Some(Self::Received),
+            v1::Durability::Replicated => Some(Self::Replicated),
+            v1::Durability::FlushedLeader => Some(Self::FlushedLeader),
+            v1::Durability::Flushed => Some(Self::Flushed),
+        }
+    }
 }
 
 /// An acknowledged record.
@@ -39,33 +54,94 @@ pub struct Delivered {
     pub append_time: Option<Timestamp>,
 }
 
+/// What became of one batch, and who waits for it.
+#[derive(Debug)]
+pub(super) struct BatchState {
+    partition: PartitionId,
+    /// Of the batch's first record.
+    result: OnceLock<Result<Delivered, DeliveryError>>,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl BatchState {
+    pub(super) const fn new(partition: PartitionId) -> Self {
+        Self {
+            partition,
+            result: OnceLock::new(),
+            wakers: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Tells everybody. Returns what it told, if it was the first to tell.
+    pub(super) fn resolve(&self, outcome: Outcome) -> Option<&Result<Delivered, DeliveryError>> {
+        let result = match outcome {
+            Outcome::Acked(acked) => Ok(Delivered {
+                partition: self.partition,
+                offset: acked.base_offset,
+                leader_epoch: acked.leader_epoch,
+                durability: acked.durability,
+                duplicate: acked.duplicate,
+                append_time: acked.append_time,
+            }),
+            Outcome::Rejected(failure) => Err(DeliveryError::Rejected(failure)),
+            Outcome::Expired { last } => Err(DeliveryError::Expired { last }),
+            Outcome::Unknown { last } => Err(DeliveryError::OutcomeUnknown { last }),
+            Outcome::Closed => Err(DeliveryError::Closed),
+        };
+        self.result.set(result).ok()?;
+        for waker in std::mem::take(&mut *lock(&self.wakers)) {
+            waker.wake();
+        }
+        self.result.get()
+    }
+}
+
 /// A handle on what becomes of a record: a future, which may be dropped without effect on the record.
 #[derive(Clone, Debug)]
-#[must_use = "a delivery tells whether the record was stored; drop it with `let _ =` if flush() will tell"]
+#[must_use = "a delivery tells whether the record was stored; drop it with `drop` if flush() will tell"]
 pub struct Delivery {
-    outcome: Arc<()>,
+    batch: Arc<BatchState>,
     index: u32,
 }
 
 impl Delivery {
+    #[inline]
+    pub(super) fn new(batch: Arc<BatchState>, index: u32) -> Self {
+        Self { batch, index }
+    }
+
     /// The partition that the record goes to.
     #[must_use]
     pub fn partition(&self) -> PartitionId {
-        let _ = (&self.outcome, self.index);
-        todo!("the next commit")
+        self.batch.partition
     }
 
     /// What became of it, if that is known by now.
     #[must_use]
     pub fn try_get(&self) -> Option<Result<Delivered, DeliveryError>> {
-        todo!("the next commit")
+        let batch = self.batch.result.get()?;
+        Some(batch.clone().map(|first| Delivered {
+            offset: first.offset.map(|base| base.plus(u64::from(self.index))),
+            ..first
+        }))
     }
 }
 
 impl Future for Delivery {
     type Output = Result<Delivered, DeliveryError>;
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        todo!("the next commit")
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(result) = self.try_get() {
+            return Poll::Ready(result);
+        }
+        let mut wakers = lock(&self.batch.wakers);
+        // The result is set before the wakers are taken: whoever does not see it here is woken.
+        if let Some(result) = self.try_get() {
+            return Poll::Ready(result);
+        }
+        if !wakers.last().is_some_and(|last| last.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }

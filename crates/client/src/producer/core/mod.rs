@@ -22,7 +22,7 @@ use lane::{FlightState, Lane, Verdict};
 use link::Links;
 use pump::outcome_of;
 use quipu_proto::Failure;
-use quipu_record::{BrokerId, ErrorCode, LeaderEpoch};
+use quipu_record::{BrokerId, ErrorCode, LeaderEpoch, ProducerStamp, Sequence};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use types::is_elsewhere;
 
@@ -95,11 +95,6 @@ impl Core {
     /// The oldest batch that is not resolved.
     pub(crate) fn oldest_unresolved(&self) -> Option<BatchId> {
         self.unresolved.first().copied()
-    }
-
-    /// Batches that were sent and are not resolved.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.flights.len()).sum()
     }
 
     /// A batch was closed. Batches of one lane come in the order of their ids.
@@ -216,6 +211,32 @@ impl Core {
             let last = why.to_owned();
             self.take_out(id, place, Outcome::Unknown { last });
         }
+    }
+
+    /// The lane of a request that is not answered yet.
+    pub(crate) fn lane_of(&self, request: RequestId) -> Option<LaneId> {
+        self.requests.get(&request).map(|(lane, _)| *lane)
+    }
+
+    /// What the next batch that is enqueued will have to carry, as far as can be foreseen.
+    pub(crate) fn next_stamp(&self, id: LaneId) -> Option<ProducerStamp> {
+        let lane = &self.lanes[id.0];
+        let waiting = lane
+            .queue
+            .iter()
+            .fold(0u32, |sum, batch| sum.wrapping_add(batch.records));
+        // Without flights the lane takes the newest identity before it sends.
+        let renewed = lane.flights.is_empty() && lane.identity != self.identity;
+        let (identity, from) = if renewed || lane.identity_lost {
+            (self.identity?, Sequence::FIRST)
+        } else {
+            (lane.identity?, lane.next_sequence)
+        };
+        Some(ProducerStamp {
+            id: identity.id,
+            epoch: identity.epoch,
+            base_sequence: from.plus(waiting),
+        })
     }
 
     /// A broker answered. Answers to what was given up are ignored.

@@ -98,12 +98,11 @@ impl Core {
         }
         match lane.broken.take() {
             None => {}
-            Some(Broken::Gap { at }) => {
-                if !lane.move_up(at) {
-                    let why = format!("a batch before it was refused: {}", lane.last);
-                    lane.lose_identity(Failure::new(ErrorCode::OutOfOrderSequence, why));
-                    self.settle(id);
-                }
+            Some(Broken::Gap { at }) if lane.move_up(at) => {}
+            Some(Broken::Gap { .. }) => {
+                let why = format!("a batch before it was refused: {}", lane.last);
+                lane.lose_identity(Failure::new(ErrorCode::OutOfOrderSequence, why));
+                self.settle(id);
             }
             Some(Broken::Identity { why }) => {
                 lane.identity_lost = true;
@@ -133,6 +132,7 @@ impl Core {
             return;
         }
         let Some(broker) = lane.route.leader else {
+            "the partition has no leader".clone_into(&mut lane.last);
             self.want_refresh(now);
             return;
         };

@@ -1,0 +1,492 @@
+//! The fake brokers' services.
+
+use super::{Next, Shared, State};
+use quipu_proto::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
+use quipu_proto::v1::consume_service_server::{ConsumeService, ConsumeServiceServer};
+use quipu_proto::v1::produce_service_server::{ProduceService, ProduceServiceServer};
+use quipu_proto::v1::topic_service_server::{TopicService, TopicServiceServer};
+use quipu_proto::{EncodedBatches, Failure, LeaderHint, v1};
+use quipu_record::{BatchHeader, BrokerId, ErrorCode, LeaderEpoch};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tonic::transport::server::Router;
+use tonic::{Request, Response, Status, Streaming};
+
+#[derive(Clone)]
+struct Broker {
+    id: u32,
+    shared: Arc<Shared>,
+}
+
+pub fn server(id: u32, shared: Arc<Shared>) -> Router {
+    let broker = Broker { id, shared };
+    tonic::transport::Server::builder()
+        .add_service(ClusterServiceServer::new(broker.clone()))
+        .add_service(ProduceServiceServer::new(broker.clone()).max_decoding_message_size(8 << 20))
+        .add_service(ConsumeServiceServer::new(broker.clone()))
+        .add_service(TopicServiceServer::new(broker))
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+fn unimplemented<T>() -> Answer<T> {
+    Err(Status::unimplemented("not in the fake"))
+}
+
+impl Broker {
+    /// What becomes of one batch; `None`: the stream ends; `Some(None)`: no answer.
+    fn produce(&self, batch: v1::Batch) -> Option<Option<v1::BatchResult>> {
+        let mut state = self.shared.state();
+        let Some(v1::batch::Payload::Encoded(bytes)) = batch.payload else {
+            panic!("not encoded")
+        };
+        let index = batch.partition.unwrap();
+        state.sequences.push((index, BatchHeader::parse(&bytes).unwrap()));
+        let mut result = v1::BatchResult {
+            topic: batch.topic.clone(),
+            partition: index,
+            durability: v1::Durability::Flushed.into(),
+            ..Default::default()
+        };
+        let refused = |mut result: v1::BatchResult, failure: Failure| {
+            result.error = Some(failure.into());
+            Some(Some(result))
+        };
+        let addresses = state.addresses.clone();
+        let Some(topic) = state.topics.get_mut(&batch.topic) else {
+            return refused(
+                result,
+                Failure::new(ErrorCode::UnknownTopicOrPartition, "no such topic"),
+            );
+        };
+        if batch.topic_id.is_some_and(|id| id != topic.id.to_string()) {
+            return refused(result, Failure::new(ErrorCode::UnknownTopicId, "another topic"));
+        }
+        let partition = &mut topic.partitions[index as usize];
+        let next = partition.next.pop_front();
+        if partition.leader != Some(self.id) || matches!(next, Some(Next::NotLeader)) {
+            return refused(result, not_leader(partition.leader, partition.epoch, &addresses));
+        }
+        match &next {
+            Some(Next::Refuse(code)) => return refused(result, Failure::new(*code, "as told")),
+            Some(Next::Break) => return None,
+            _ => {}
+        }
+        let (base, duplicate) = match partition.store(bytes) {
+            Ok(stored) => stored,
+            Err(code) => return refused(result, Failure::new(code, "so it is")),
+        };
+        result.leader_epoch = partition.epoch;
+        drop(state);
+        self.shared.changed();
+        match next {
+            Some(Next::StoreAndBreak) => return None,
+            Some(Next::StoreAndHang) => return Some(None),
+            Some(Next::StoreAndTimeOut) => {
+                return refused(result, Failure::new(ErrorCode::RequestTimedOut, "as told"));
+            }
+            _ => {}
+        }
+        result.base_offset = Some(base);
+        result.duplicate = duplicate;
+        Some(Some(result))
+    }
+}
+
+fn not_leader(leader: Option<u32>, epoch: u32, addresses: &BTreeMap<u32, String>) -> Failure {
+    let hint = leader.map(|leader| LeaderHint {
+        broker: BrokerId::new(leader),
+        endpoint: addresses[&leader].clone(),
+        epoch: LeaderEpoch::new(epoch),
+    });
+    Failure::new(ErrorCode::NotLeader, "not the leader").with_leader(hint)
+}
+
+#[tonic::async_trait]
+impl ProduceService for Broker {
+    async fn produce(&self, _: Request<v1::ProduceRequest>) -> Answer<v1::ProduceResponse> {
+        unimplemented()
+    }
+
+    type ProduceStreamStream = Streamed<v1::ProduceStreamResponse>;
+
+    async fn produce_stream(
+        &self,
+        request: Request<Streaming<v1::ProduceStreamRequest>>,
+    ) -> Answer<Self::ProduceStreamStream> {
+        self.shared.call("produce_stream")?;
+        assert_eq!(request.metadata().get("quipu-client-id").unwrap(), "tester");
+        let (answers, stream) = mpsc::unbounded_channel();
+        let broker = self.clone();
+        let mut requests = request.into_inner();
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = requests.message().await {
+                let result = match request.batch.map(|batch| broker.produce(batch)) {
+                    None => None,
+                    Some(Some(Some(result))) => Some(result),
+                    Some(Some(None)) => continue,
+                    Some(None) => return,
+                };
+                let answer = v1::ProduceStreamResponse {
+                    request_id: Some(request.request_id),
+                    result,
+                    ..Default::default()
+                };
+                let _ = answers.send(Ok(answer));
+            }
+        });
+        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(stream))))
+    }
+
+    async fn init_producer(
+        &self,
+        request: Request<v1::InitProducerRequest>,
+    ) -> Answer<v1::InitProducerResponse> {
+        self.shared.call("init_producer")?;
+        let mut state = self.shared.state();
+        let request = request.into_inner();
+        let (producer_id, producer_epoch) = match (request.producer_id, request.producer_epoch) {
+            (Some(id), Some(epoch)) => (id, epoch + 1),
+            _ => {
+                state.next_producer += 1;
+                (state.next_producer, 0)
+            }
+        };
+        Ok(Response::new(v1::InitProducerResponse {
+            producer_id,
+            producer_epoch,
+            throttle_ms: 0,
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl ClusterService for Broker {
+    async fn get_cluster(&self, _: Request<v1::GetClusterRequest>) -> Answer<v1::GetClusterResponse> {
+        self.shared.call("get_cluster")?;
+        let state = self.shared.state();
+        Ok(Response::new(v1::GetClusterResponse {
+            cluster_id: "c1".into(),
+            answered_by: self.id,
+            brokers: state.brokers(),
+            metadata_version: state.version,
+            ..Default::default()
+        }))
+    }
+
+    async fn get_routing(&self, request: Request<v1::GetRoutingRequest>) -> Answer<v1::GetRoutingResponse> {
+        self.shared.call("get_routing")?;
+        Ok(Response::new(
+            self.shared.state().routes(&request.into_inner().topics),
+        ))
+    }
+
+    type WatchRoutingStream = Streamed<v1::WatchRoutingResponse>;
+
+    async fn watch_routing(&self, _: Request<v1::WatchRoutingRequest>) -> Answer<Self::WatchRoutingStream> {
+        unimplemented()
+    }
+
+    async fn list_brokers(&self, _: Request<v1::ListBrokersRequest>) -> Answer<v1::ListBrokersResponse> {
+        unimplemented()
+    }
+
+    async fn check_cluster(&self, _: Request<v1::CheckClusterRequest>) -> Answer<v1::CheckClusterResponse> {
+        self.shared.call("check_cluster")?;
+        Ok(Response::new(v1::CheckClusterResponse::default()))
+    }
+
+    async fn set_log_level(&self, _: Request<v1::SetLogLevelRequest>) -> Answer<v1::SetLogLevelResponse> {
+        unimplemented()
+    }
+}
+
+#[tonic::async_trait]
+impl TopicService for Broker {
+    async fn create_topic(
+        &self,
+        request: Request<v1::CreateTopicRequest>,
+    ) -> Answer<v1::CreateTopicResponse> {
+        self.shared.call("create_topic")?;
+        let name = request.into_inner().name;
+        let mut state = self.shared.state();
+        if state.topics.contains_key(&name) {
+            return Err(Failure::new(ErrorCode::TopicAlreadyExists, "there is one").into_status());
+        }
+        state.version += 1;
+        let id = quipu_record::TopicId::from_u128(u128::from(state.version) << 64);
+        state.topics.insert(
+            name.clone(),
+            super::Topic {
+                id,
+                partitions: vec![],
+            },
+        );
+        let topic = v1::Topic {
+            name,
+            topic_id: id.to_string(),
+            ..Default::default()
+        };
+        Ok(Response::new(v1::CreateTopicResponse {
+            topic: Some(topic),
+            metadata_version: state.version,
+        }))
+    }
+
+    async fn get_topic(&self, _: Request<v1::GetTopicRequest>) -> Answer<v1::GetTopicResponse> {
+        self.shared.call("get_topic")?;
+        Err(Failure::new(ErrorCode::UnknownTopicOrPartition, "no such topic").into_status())
+    }
+
+    async fn list_topics(&self, _: Request<v1::ListTopicsRequest>) -> Answer<v1::ListTopicsResponse> {
+        unimplemented()
+    }
+
+    async fn update_topic_config(
+        &self,
+        _: Request<v1::UpdateTopicConfigRequest>,
+    ) -> Answer<v1::UpdateTopicConfigResponse> {
+        unimplemented()
+    }
+
+    async fn delete_topic(&self, _: Request<v1::DeleteTopicRequest>) -> Answer<v1::DeleteTopicResponse> {
+        unimplemented()
+    }
+
+    async fn create_partitions(
+        &self,
+        _: Request<v1::CreatePartitionsRequest>,
+    ) -> Answer<v1::CreatePartitionsResponse> {
+        unimplemented()
+    }
+
+    async fn delete_records(
+        &self,
+        _: Request<v1::DeleteRecordsRequest>,
+    ) -> Answer<v1::DeleteRecordsResponse> {
+        unimplemented()
+    }
+}
+
+/// One consume stream's cursor.
+struct Cursor {
+    topic: String,
+    partition: u32,
+    offset: u64,
+    paused: bool,
+    stopped: bool,
+}
+
+fn start(state: &State, topic: &str, partition: u32, at: Option<v1::StartPosition>) -> u64 {
+    use v1::start_position::Position;
+    let partition = &state.topics[topic].partitions[partition as usize];
+    match at.and_then(|at| at.position) {
+        Some(Position::Offset(offset)) => offset,
+        Some(Position::Latest(_)) => partition.end(),
+        _ => partition.log_start,
+    }
+}
+
+struct Session {
+    broker: Broker,
+    cursors: Vec<Cursor>,
+    credit: u64,
+    out: mpsc::Sender<Result<v1::ConsumeResponse, Status>>,
+}
+
+impl Session {
+    async fn say(&self, message: v1::consume_response::Message) -> bool {
+        self.out
+            .send(Ok(v1::ConsumeResponse {
+                message: Some(message),
+                throttle_ms: 0,
+            }))
+            .await
+            .is_ok()
+    }
+
+    async fn take(&mut self, request: v1::ConsumeRequest) -> bool {
+        use v1::consume_request::Message;
+        use v1::consume_response::Message as Said;
+        match request.message.unwrap() {
+            Message::Open(open) => {
+                let Some(v1::open::Source::Partitions(wanted)) = open.source else {
+                    panic!("no partitions")
+                };
+                let mut opened = v1::Opened::default();
+                {
+                    let state = self.broker.shared.state();
+                    for partition in wanted.partitions {
+                        let offset = start(&state, &partition.topic, partition.partition, partition.start);
+                        let topic = &state.topics[&partition.topic];
+                        opened.partitions.push(v1::OpenedPartition {
+                            topic: partition.topic.clone(),
+                            topic_id: topic.id.to_string(),
+                            partition: partition.partition,
+                            offset,
+                            high_watermark: topic.partitions[partition.partition as usize].end(),
+                            log_start: 0,
+                            error: None,
+                        });
+                        self.cursors.push(Cursor {
+                            topic: partition.topic,
+                            partition: partition.partition,
+                            offset,
+                            paused: false,
+                            stopped: false,
+                        });
+                    }
+                }
+                self.say(Said::Opened(opened)).await
+            }
+            Message::Credit(credit) => {
+                self.broker.shared.state().credits.push(credit.bytes);
+                self.credit += credit.bytes;
+                true
+            }
+            Message::Seek(seek) => {
+                let offset = start(&self.broker.shared.state(), &seek.topic, seek.partition, seek.to);
+                for cursor in &mut self.cursors {
+                    if cursor.topic == seek.topic && cursor.partition == seek.partition {
+                        cursor.offset = offset;
+                        cursor.stopped = false;
+                    }
+                }
+                let sought = v1::Sought {
+                    topic: seek.topic,
+                    partition: seek.partition,
+                    offset,
+                    error: None,
+                };
+                self.say(Said::Sought(sought)).await
+            }
+            Message::Pause(pause) => {
+                for cursor in &mut self.cursors {
+                    if cursor.topic == pause.topic && cursor.partition == pause.partition {
+                        cursor.paused = pause.paused;
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    /// What one cursor gives next.
+    fn read(&mut self) -> Option<v1::PartitionData> {
+        let state = self.broker.shared.state();
+        for cursor in self
+            .cursors
+            .iter_mut()
+            .filter(|cursor| !cursor.paused && !cursor.stopped)
+        {
+            let topic = &state.topics[&cursor.topic];
+            let partition = &topic.partitions[cursor.partition as usize];
+            let mut data = v1::PartitionData {
+                topic: cursor.topic.clone(),
+                topic_id: topic.id.to_string(),
+                partition: cursor.partition,
+                leader_epoch: partition.epoch,
+                high_watermark: partition.end(),
+                log_start: partition.log_start,
+                next_offset: cursor.offset,
+                ..Default::default()
+            };
+            if partition.leader != Some(self.broker.id) {
+                cursor.stopped = true;
+                let failure = not_leader(partition.leader, partition.epoch, &state.addresses);
+                data.error = Some(failure.into());
+                return Some(data);
+            }
+            if cursor.offset < partition.log_start || cursor.offset > partition.end() {
+                cursor.stopped = true;
+                data.error = Some(Failure::new(ErrorCode::OffsetOutOfRange, "out of range").into());
+                return Some(data);
+            }
+            let wanted =
+                |batch: &&quipu_record::StoredBatch| batch.header().next_offset().get() > cursor.offset;
+            if self.credit == 0 {
+                continue;
+            }
+            if let Some(batch) = partition.log.iter().find(wanted) {
+                let bytes = batch.to_bytes();
+                self.credit = self.credit.saturating_sub(bytes.len() as u64);
+                cursor.offset = batch.header().next_offset().get();
+                data.next_offset = cursor.offset;
+                data.encoded = Some(EncodedBatches::from(bytes));
+                return Some(data);
+            }
+        }
+        None
+    }
+}
+
+#[tonic::async_trait]
+impl ConsumeService for Broker {
+    async fn fetch(&self, _: Request<v1::FetchRequest>) -> Answer<v1::FetchResponse> {
+        unimplemented()
+    }
+
+    type ConsumeStream = ReceiverStream<Result<v1::ConsumeResponse, Status>>;
+
+    async fn consume(&self, request: Request<Streaming<v1::ConsumeRequest>>) -> Answer<Self::ConsumeStream> {
+        self.shared.call("consume")?;
+        let (out, stream) = mpsc::channel(4);
+        let mut session = Session {
+            broker: self.clone(),
+            cursors: Vec::new(),
+            credit: 0,
+            out,
+        };
+        let mut requests = request.into_inner();
+        let mut changed = self.shared.changed.subscribe();
+        tokio::spawn(async move {
+            loop {
+                while let Some(data) = session.read() {
+                    if !session.say(v1::consume_response::Message::Data(data)).await {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    request = requests.message() => match request {
+                        Ok(Some(request)) => {
+                            if !session.take(request).await {
+                                return;
+                            }
+                        }
+                        _ => return,
+                    },
+                    _ = changed.changed() => {}
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn list_offsets(
+        &self,
+        request: Request<v1::ListOffsetsRequest>,
+    ) -> Answer<v1::ListOffsetsResponse> {
+        self.shared.call("list_offsets")?;
+        let state = self.shared.state();
+        let results = request
+            .into_inner()
+            .queries
+            .into_iter()
+            .map(|query| v1::OffsetResult {
+                offset: start(&state, &query.topic, query.partition, query.at),
+                topic_id: state.topics[&query.topic].id.to_string(),
+                topic: query.topic,
+                partition: query.partition,
+                ..Default::default()
+            });
+        Ok(Response::new(v1::ListOffsetsResponse {
+            results: results.collect(),
+            throttle_ms: 0,
+        }))
+    }
+}
