@@ -127,9 +127,10 @@ pub(crate) async fn start<R: Runtime, D: Disk>(
     let (others, other) = mpsc::channel(QUEUE);
     let (stop, stopped) = watch::channel(false);
     let metrics = raft.metrics();
-    let _ = R::spawn(watch_for_failure::<R>(metrics.clone(), failing.clone()));
-    let _ = R::spawn(propose::<R>(raft.clone(), asked));
-    let _ = R::spawn(answer::<R>(raft.clone(), other, stop));
+    // Dropping the handle of a task lets it run.
+    drop(R::spawn(watch_for_failure::<R>(metrics.clone(), failing.clone())));
+    drop(R::spawn(propose::<R>(raft.clone(), asked)));
+    drop(R::spawn(answer::<R>(raft.clone(), other, stop)));
     lead::<R>(&raft, config)
         .await
         .map_err(|error| match failing.get() {
@@ -307,9 +308,9 @@ async fn answer<R: Runtime>(
         match other {
             Other::ReadIndex(answer) => {
                 let raft = raft.clone();
-                let _ = R::spawn(async move {
+                drop(R::spawn(async move {
                     let _ = answer.send(read_index(&raft).await);
-                });
+                }));
             }
             Other::Shutdown(done) => {
                 if let Err(error) = raft.shutdown().await {

@@ -107,10 +107,10 @@ impl<D: Disk> Writer<D> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .write(vec![task]),
             Self::Thread(sender) => {
-                if let Err(unsent) = sender.send(task) {
-                    if let Some(done) = unsent.0.done {
-                        done(Err("the writer of the metadata log is gone".to_owned()));
-                    }
+                if let Err(unsent) = sender.send(task)
+                    && let Some(done) = unsent.0.done
+                {
+                    done(Err("the writer of the metadata log is gone".to_owned()));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::convert::{entry_in, entry_out, log_id, place, storage_error, vote_in, vote_out};
 use super::{Runtime, Types};
-use crate::log::Log;
+use crate::log::{Log, ReadEntryError};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{ErrorSubject, ErrorVerb, LogId, LogState, OptionalSend, RaftLogReader, StorageError, Vote};
 use quipu_storage::Disk;
@@ -32,10 +32,18 @@ impl<D: Disk> LogStore<D> {
         Self { log }
     }
 
-    fn read<R: Runtime>(&self, start: u64, end: u64, bounded: bool) -> Result<Vec<Entry<R>>> {
-        let entries = self.log.read(start, end, bounded);
-        let entries = entries.map_err(|error| storage_error(ErrorSubject::Logs, ErrorVerb::Read, error))?;
-        Ok(entries.into_iter().map(entry_in).collect())
+    fn read<R: Runtime>(
+        &self,
+        start: u64,
+        end: u64,
+        bounded: bool,
+    ) -> std::result::Result<Vec<Entry<R>>, ReadEntryError> {
+        Ok(self
+            .log
+            .read(start, end, bounded)?
+            .into_iter()
+            .map(entry_in)
+            .collect())
     }
 
     /// Waits until what `submit` hands to the writer is durable.
@@ -54,6 +62,10 @@ impl<D: Disk> LogStore<D> {
     }
 }
 
+fn unreadable(error: ReadEntryError) -> StorageError<u64> {
+    storage_error(ErrorSubject::Logs, ErrorVerb::Read, error)
+}
+
 impl<R: Runtime, D: Disk> RaftLogReader<Types<R>> for LogStore<D> {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
@@ -69,11 +81,11 @@ impl<R: Runtime, D: Disk> RaftLogReader<Types<R>> for LogStore<D> {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        self.read(start, end, false)
+        self.read(start, end, false).map_err(unreadable)
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry<R>>> {
-        self.read(start, end, true)
+        self.read(start, end, true).map_err(unreadable)
     }
 }
 

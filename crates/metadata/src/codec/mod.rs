@@ -5,8 +5,10 @@
 //! not know, so a new field is a new version. The bytes are in `docs/format.md` and held by golden tests.
 
 mod command;
+mod command_message;
 mod partition;
 mod record;
+mod record_message;
 #[cfg(test)]
 mod tests;
 
