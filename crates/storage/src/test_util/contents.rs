@@ -1,0 +1,233 @@
+//! A file's bytes, live and durable, and what a crash leaves of them.
+
+use super::rng::Rng;
+use std::collections::BTreeSet;
+
+/// What a crash does to the unsynced pages of one file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    /// All written.
+    Kept,
+    /// None written.
+    Dropped,
+    /// Each page for itself: written, not written, half of it, or something else altogether.
+    Torn,
+}
+
+/// Live and durable bytes. A page is dirty from a write until a sync.
+#[derive(Clone, Debug)]
+pub(super) struct Contents {
+    page: usize,
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    dirty: BTreeSet<usize>,
+    length_dirty: bool,
+}
+
+impl Contents {
+    pub(super) const fn new(page: usize) -> Self {
+        Self {
+            page,
+            live: Vec::new(),
+            durable: Vec::new(),
+            dirty: BTreeSet::new(),
+            length_dirty: false,
+        }
+    }
+
+    /// The same bytes, all durable.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            live: self.live.clone(),
+            durable: self.live.clone(),
+            ..Self::new(self.page)
+        }
+    }
+
+    pub(super) fn live(&self) -> &[u8] {
+        &self.live
+    }
+
+    pub(super) fn live_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.live
+    }
+
+    pub(super) fn durable_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.durable
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.length_dirty || !self.dirty.is_empty()
+    }
+
+    fn touch(&mut self, from: usize, to: usize) {
+        if from < to {
+            self.dirty.extend(from / self.page..=(to - 1) / self.page);
+        }
+    }
+
+    pub(super) fn write(&mut self, position: usize, bytes: &[u8]) {
+        let end = position + bytes.len();
+        let before = self.live.len();
+        if end > before {
+            self.live.resize(end, 0);
+            self.length_dirty = true;
+            self.touch(before.min(position), end);
+        }
+        self.live[position..end].copy_from_slice(bytes);
+        self.touch(position, end);
+    }
+
+    pub(super) fn set_len(&mut self, len: usize) {
+        let before = self.live.len();
+        if len == before {
+            return;
+        }
+        self.live.resize(len, 0);
+        self.length_dirty = true;
+        self.touch(before.min(len), before.max(len));
+    }
+
+    /// A sync without an error.
+    pub(super) fn sync(&mut self) {
+        if self.length_dirty {
+            self.durable.resize(self.live.len(), 0);
+        }
+        for page in std::mem::take(&mut self.dirty) {
+            Self::write_back(&self.live, &mut self.durable, page, self.page);
+        }
+        self.length_dirty = false;
+    }
+
+    /// Write-back fails: some pages are durable, the others are dropped, and all are clean. What is live stays so.
+    pub(super) fn fail_write_back(&mut self, rng: &mut Rng) {
+        let all = !rng.one_in(4);
+        if self.length_dirty && rng.one_in(2) {
+            self.durable.resize(self.live.len(), 0);
+        }
+        for page in std::mem::take(&mut self.dirty) {
+            if !all && rng.one_in(2) {
+                Self::write_back(&self.live, &mut self.durable, page, self.page);
+            }
+        }
+        self.length_dirty = false;
+    }
+
+    /// One page, as far as the durable file reaches.
+    fn write_back(live: &[u8], durable: &mut [u8], page: usize, size: usize) {
+        let from = page * size;
+        let to = (from + size).min(durable.len());
+        for at in from..to {
+            durable[at] = live.get(at).copied().unwrap_or(0);
+        }
+    }
+
+    /// The power goes. Afterwards live and durable are one.
+    pub(super) fn crash(&mut self, fate: Fate, rng: &mut Rng) {
+        match fate {
+            Fate::Kept => self.sync(),
+            Fate::Dropped => {
+                self.dirty.clear();
+                self.length_dirty = false;
+            }
+            Fate::Torn => self.tear(rng),
+        }
+        self.live.clone_from(&self.durable);
+    }
+
+    fn tear(&mut self, rng: &mut Rng) {
+        let synced = self.durable.len();
+        if self.length_dirty {
+            let (short, long) = (self.live.len().min(synced), self.live.len().max(synced));
+            let len = match rng.below(4) {
+                0 => synced,
+                1 => short + rng.index(long - short + 1),
+                _ => self.live.len(),
+            };
+            self.durable.resize(len, 0);
+            self.length_dirty = false;
+        }
+        for page in std::mem::take(&mut self.dirty) {
+            match rng.below(8) {
+                0..=3 => Self::write_back(&self.live, &mut self.durable, page, self.page),
+                4 | 5 => {}
+                6 if page * self.page >= synced => self.spoil_page(page, rng),
+                _ => self.tear_page(page, rng),
+            }
+        }
+    }
+
+    /// The first part of the page is written and the rest is not.
+    fn tear_page(&mut self, page: usize, rng: &mut Rng) {
+        let from = page * self.page;
+        let to = (from + rng.index(self.page)).min(self.durable.len());
+        for at in from..to {
+            self.durable[at] = self.live.get(at).copied().unwrap_or(0);
+        }
+    }
+
+    /// A page that was never durable holds whatever was on the disk there.
+    fn spoil_page(&mut self, page: usize, rng: &mut Rng) {
+        let from = page * self.page;
+        let old = rng.next_u64().to_le_bytes();
+        for at in from..(from + self.page).min(self.durable.len()) {
+            self.durable[at] = old[at % old.len()];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(durable: &[u8], then: &[u8]) -> Contents {
+        let mut all = Contents::new(4);
+        all.write(0, durable);
+        all.sync();
+        all.write(durable.len(), then);
+        all
+    }
+
+    #[test]
+    fn a_crash_keeps_what_was_synced_whatever_else_it_does() {
+        for seed in 0..500 {
+            let mut all = contents(b"abcdefgh", b"ijklmnopqrst");
+            all.crash(Fate::Torn, &mut Rng::new(seed));
+            assert!(all.live().starts_with(b"abcdefgh"), "seed {seed}");
+        }
+        let mut all = contents(b"abcdefgh", b"ijkl");
+        all.crash(Fate::Dropped, &mut Rng::new(0));
+        assert_eq!(all.live(), b"abcdefgh");
+        let mut all = contents(b"abcdefgh", b"ijkl");
+        all.crash(Fate::Kept, &mut Rng::new(0));
+        assert_eq!(all.live(), b"abcdefghijkl");
+    }
+
+    #[test]
+    fn a_crash_may_undo_a_truncation_that_was_not_synced() {
+        let seen: BTreeSet<usize> = (0..200)
+            .map(|seed| {
+                let mut all = contents(b"abcdefgh", b"");
+                all.set_len(3);
+                all.crash(Fate::Torn, &mut Rng::new(seed));
+                assert!(all.live().starts_with(b"abc"));
+                all.live().len()
+            })
+            .collect();
+        assert!(
+            seen.contains(&3) && seen.contains(&8) && seen.len() > 2,
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn after_a_failed_write_back_a_sync_says_yes_and_does_nothing() {
+        let mut all = contents(b"abcd", b"efgh");
+        all.fail_write_back(&mut Rng::new(1));
+        assert!(!all.is_dirty());
+        assert_eq!(all.live(), b"abcdefgh");
+        all.sync();
+        all.crash(Fate::Kept, &mut Rng::new(2));
+        assert!(all.live() != b"abcdefgh");
+    }
+}

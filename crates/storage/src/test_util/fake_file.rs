@@ -1,0 +1,191 @@
+//! An open file of the fake disk.
+
+use super::state::State;
+use super::tree::Id;
+use crate::DiskFile;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An open file of a [`super::FakeDisk`].
+#[derive(Debug)]
+pub struct FakeFile {
+    state: Arc<Mutex<State>>,
+    id: Id,
+    generation: u64,
+    writable: bool,
+    /// How many failed write-backs this handle has told of.
+    told: AtomicU64,
+}
+
+impl FakeFile {
+    pub(super) fn open(
+        shared: &Arc<Mutex<State>>,
+        state: &mut State,
+        id: Id,
+        writable: bool,
+    ) -> io::Result<Self> {
+        let file = state.file(id)?;
+        file.handles += 1;
+        let told = if file.told { file.errors } else { file.errors - 1 };
+        state.counts.open_files += 1;
+        state.counts.open_files_most = state.counts.open_files_most.max(state.counts.open_files);
+        Ok(Self {
+            state: Arc::clone(shared),
+            id,
+            generation: state.generation,
+            writable,
+            told: AtomicU64::new(told),
+        })
+    }
+
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.generation == self.generation {
+            Ok(state)
+        } else {
+            Err(io::Error::other("the machine crashed since this file was opened"))
+        }
+    }
+
+    fn writable(&self) -> io::Result<MutexGuard<'_, State>> {
+        if self.writable {
+            self.state()
+        } else {
+            Err(rustix::io::Errno::BADF.into())
+        }
+    }
+}
+
+impl Drop for FakeFile {
+    fn drop(&mut self) {
+        let Ok(mut state) = self.state() else { return };
+        state.counts.open_files -= 1;
+        let Ok(file) = state.file(self.id) else { return };
+        file.handles -= 1;
+        if file.handles == 0 {
+            state.closed(self.id);
+        }
+    }
+}
+
+fn to_usize(position: u64) -> io::Result<usize> {
+    usize::try_from(position).map_err(|_| rustix::io::Errno::FBIG.into())
+}
+
+impl DiskFile for FakeFile {
+    type Map = Vec<u8>;
+
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut state = self.state()?;
+        state.counts.reads += 1;
+        let chance = state.faults.read_eio;
+        if state.rng.happens(chance) {
+            return state.eio();
+        }
+        let live = state.file(self.id)?.contents.live();
+        let from = to_usize(position)?.min(live.len());
+        let taken = buf.len().min(live.len() - from);
+        buf[..taken].copy_from_slice(&live[from..from + taken]);
+        Ok(taken)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        let mut state = self.writable()?;
+        state.counts.writes += 1;
+        let faults = state.faults;
+        if state.rng.happens(faults.write_eio) {
+            return state.eio();
+        }
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut take = bytes.len();
+        if state.rng.happens(faults.short_write) {
+            take = 1 + state.rng.index(take.max(1));
+        }
+        if state.rng.happens(faults.no_space) {
+            take = if state.rng.one_in(2) {
+                0
+            } else {
+                state.rng.index(take.max(1))
+            };
+        }
+        let before = state.file(self.id)?.contents.live().len() as u64;
+        let end = before.max(position + take.min(bytes.len()) as u64);
+        let reach = state.take_room(before, end);
+        let take = take
+            .min(bytes.len())
+            .min(to_usize(reach.saturating_sub(position))?);
+        if take == 0 && !bytes.is_empty() {
+            return state.full();
+        }
+        if take < bytes.len() {
+            state.counts.short_writes += 1;
+        }
+        state.counts.bytes_written += take as u64;
+        state
+            .file(self.id)?
+            .contents
+            .write(to_usize(position)?, &bytes[..take]);
+        if state.rng.happens(faults.write_back_eio) {
+            state.fail_write_back(self.id);
+        }
+        Ok(take)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state()?.file(self.id)?.contents.live().len() as u64)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.counts.file_syncs += 1;
+        let chance = state.faults.sync_eio;
+        let dirty = state.file(self.id)?.contents.is_dirty();
+        if dirty && state.rng.happens(chance) {
+            state.fail_write_back(self.id);
+        }
+        let file = state.file(self.id)?;
+        file.contents.sync();
+        let errors = file.errors;
+        if self.told.swap(errors, Ordering::Relaxed) == errors {
+            return Ok(());
+        }
+        file.told = true;
+        state.eio()
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        let mut state = self.writable()?;
+        let chance = state.faults.write_eio;
+        if state.rng.happens(chance) {
+            return state.eio();
+        }
+        let before = state.file(self.id)?.contents.live().len() as u64;
+        // Growing by a hole takes no room.
+        state.take_room(before, before.min(len));
+        state.file(self.id)?.contents.set_len(to_usize(len)?);
+        Ok(())
+    }
+
+    fn preallocate(&self, len: u64) -> io::Result<()> {
+        let mut state = self.writable()?;
+        let before = state.file(self.id)?.contents.live().len() as u64;
+        if len <= before {
+            return Ok(());
+        }
+        let chance = state.faults.no_space;
+        let reach = state.take_room(before, len);
+        if reach < len || state.rng.happens(chance) {
+            state.take_room(reach, before);
+            return state.full();
+        }
+        state.file(self.id)?.contents.set_len(to_usize(len)?);
+        Ok(())
+    }
+
+    fn map(&self, len: usize) -> io::Result<Vec<u8>> {
+        let mut state = self.state()?;
+        let live = state.file(self.id)?.contents.live();
+        Ok(live.get(..len).ok_or(rustix::io::Errno::INVAL)?.to_vec())
+    }
+}
