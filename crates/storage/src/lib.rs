@@ -20,9 +20,13 @@ mod data_dir;
 mod disk;
 mod epochs;
 mod error;
+mod files;
 mod flush;
 mod log;
+mod marks;
+mod paths;
 mod reader;
+mod segment;
 #[cfg(any(test, feature = "test-util"))]
 pub mod test_util;
 mod verify;

@@ -197,7 +197,7 @@ impl DiskFile for RealFile {
     )]
     fn map(&self, len: usize) -> io::Result<Mmap> {
         // SAFETY: the map is read-only. The data directory is locked, so no other process of ours changes the file;
-        // this one writes an index only beyond what is mapped, and replaces it by rename instead of cutting it.
+        // this one writes an index only beyond what is mapped, and removes or replaces it instead of cutting it.
         unsafe { memmap2::MmapOptions::new().len(len).map(&self.0) }
     }
 }

@@ -98,18 +98,19 @@ impl DiskFile for FakeFile {
             return state.eio();
         }
         let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let before = state.file(self.id)?.contents.live().len() as u64;
         let mut take = bytes.len();
         if state.rng.happens(faults.short_write) {
             take = 1 + state.rng.index(take.max(1));
         }
-        if state.rng.happens(faults.no_space) {
+        // What lies within the file was allocated before.
+        if position + bytes.len() as u64 > before && state.rng.happens(faults.no_space) {
             take = if state.rng.one_in(2) {
                 0
             } else {
                 state.rng.index(take.max(1))
             };
         }
-        let before = state.file(self.id)?.contents.live().len() as u64;
         let end = before.max(position + take.min(bytes.len()) as u64);
         let reach = state.take_room(before, end);
         let take = take

@@ -1,0 +1,126 @@
+use crate::test_util::FakeDisk;
+use crate::{Boot, DataDir, DataDirOptions, FlushMethod, Flusher, Log, LogConfig, OpenReport, ReadError};
+use quipu_record::{
+    Batch, BatchBuilder, Codec, LeaderEpoch, Offset, PartitionId, StoredBatch, Timestamp, TopicId,
+    TopicPartition, iter_batches,
+};
+use std::path::PathBuf;
+
+const NOW: Timestamp = Timestamp::new(1_000_000);
+
+fn partition(number: u32) -> TopicPartition {
+    TopicPartition {
+        topic: TopicId::from_u128(7),
+        partition: PartitionId::new(number),
+    }
+}
+
+fn batch(base: Offset, epoch: u32, times: &[i64], value: &[u8]) -> StoredBatch {
+    let mut builder = BatchBuilder::new(Codec::None, 256);
+    for time in times {
+        builder
+            .push(Timestamp::new(*time), None, Some(value), &[])
+            .unwrap();
+    }
+    let bytes = builder.finish(None).unwrap();
+    Batch::check(bytes, 1 << 20)
+        .unwrap()
+        .stamp(base, LeaderEpoch::new(epoch))
+}
+
+fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 250,
+        index_interval_bytes: 100,
+        retention_ms: None,
+        ..LogConfig::default()
+    }
+}
+
+fn open_dir(disk: &FakeDisk) -> (DataDir<FakeDisk>, Boot) {
+    DataDir::open(disk.clone(), PathBuf::from("/data"), DataDirOptions::default()).unwrap()
+}
+
+fn open(dir: &DataDir<FakeDisk>) -> (Log<FakeDisk>, OpenReport) {
+    dir.open_log(partition(0), config(), NOW).unwrap()
+}
+
+/// Appends one batch of so many records.
+fn append(log: &mut Log<FakeDisk>, records: usize) {
+    let epoch = log.epochs().latest().map_or(0, |latest| latest.epoch.get());
+    let base = log.log_end();
+    let time = 1_000 + i64::try_from(base.get()).unwrap();
+    let all = [batch(
+        base,
+        epoch,
+        &vec![time; records],
+        base.to_string().as_bytes(),
+    )];
+    log.append(NOW, &all).unwrap();
+}
+
+fn flush(flusher: &mut Flusher<FakeDisk>, log: &mut Log<FakeDisk>) {
+    let jobs = log.take_flush().into_iter().collect();
+    let (done, _) = flusher.round(jobs).unwrap();
+    done.iter().for_each(|done| {
+        log.flush_done(done);
+    });
+}
+
+fn read_all(log: &Log<FakeDisk>) -> Result<Vec<StoredBatch>, ReadError> {
+    let reader = log.reader();
+    let mut from = log.log_start();
+    let mut all = Vec::new();
+    while from < log.log_end() {
+        let read = reader.read(from, log.log_end(), 150)?;
+        all.extend(iter_batches(read.bytes).map(Result::unwrap));
+        from = read.next;
+    }
+    Ok(all)
+}
+
+#[test]
+fn what_is_appended_is_read_flushed_and_there_after_a_crash() {
+    let disk = FakeDisk::new(1);
+    let (dir, boot) = open_dir(&disk);
+    assert_eq!(boot, Boot::default());
+    let (mut log, report) = open(&dir);
+    assert_eq!(report, OpenReport::default());
+    assert!(!log.is_dirty());
+    let mut flusher = Flusher::new(dir.clone(), FlushMethod::Auto);
+    for _ in 0..10 {
+        append(&mut log, 2);
+    }
+    assert!(log.segments() > 2);
+    assert_eq!((log.log_end(), log.flushed()), (Offset::new(20), Offset::ZERO));
+    flush(&mut flusher, &mut log);
+    assert_eq!(log.flushed(), Offset::new(20));
+    assert!(!log.is_dirty());
+    let before = read_all(&log).unwrap();
+    assert_eq!(before.len(), 10);
+    drop((log, flusher, dir));
+    disk.crash(5);
+    let (dir, boot) = open_dir(&disk);
+    assert_eq!(boot.logs, vec![partition(0)]);
+    let (log, report) = open(&dir);
+    assert_eq!(
+        (report.cut.clone(), report.corrupt.clone()),
+        (None, vec![]),
+        "{report:?}"
+    );
+    assert_eq!(read_all(&log).unwrap(), before);
+    assert_eq!(log.last_epoch(), Some(LeaderEpoch::FIRST));
+}
+
+#[test]
+fn an_empty_partition_has_no_files() {
+    let disk = FakeDisk::new(1);
+    let (dir, _) = open_dir(&disk);
+    let before = disk.files();
+    let logs: Vec<_> = (0..100)
+        .map(|number| dir.open_log(partition(number), config(), NOW).unwrap().0)
+        .collect();
+    assert_eq!(disk.files(), before);
+    assert_eq!(dir.open_files(), 0);
+    drop(logs);
+}
