@@ -18,6 +18,8 @@ mod broker;
 mod chunk_map;
 mod codec;
 mod command;
+#[cfg(feature = "test-util")]
+pub mod hostile;
 mod ids;
 mod image;
 mod partition;

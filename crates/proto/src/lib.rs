@@ -11,6 +11,8 @@
 
 mod encoded_batches;
 mod failure;
+#[cfg(feature = "test-util")]
+pub mod hostile;
 pub mod scalars;
 
 pub use encoded_batches::EncodedBatches;

@@ -20,6 +20,8 @@ mod config;
 mod driver;
 mod effects;
 mod error;
+#[cfg(feature = "test-util")]
+pub mod hostile;
 mod input;
 pub mod rules;
 mod view;
