@@ -1,26 +1,29 @@
-//! The gRPC server: its HTTP/2 settings, and what bounds it. Services come from [`crate::service`], connections from
-//! [`listener`].
+//! The gRPC server: HTTP/2 over the listeners' connections, and what bounds it. Services come from [`crate::service`].
+//!
+//! The loop is our own, and not tonic's, for the sake of memory: what a connection may have unread here is taken from a
+//! pool, so that a thousand floods are bounded together as one is (`windows`).
 
 pub mod listener;
 mod receive;
+mod windows;
 
 pub use listener::{Address, BindError, Bound};
 
 use crate::config::LimitsConfig;
-use listener::Connection;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use listener::Accepted;
 use receive::{ReceiveBudget, Receiving};
-use std::convert::Infallible;
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
-use tonic::transport::Server;
+use windows::{Window, WindowPool};
 
 /// One megabyte-sized batch at a time would stall on the default 64 KiB.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+const STREAM_WINDOW_MAX: u32 = 4 << 20;
 const FRAME_BYTES_MAX: u32 = 1 << 20;
 /// Headers are a path, a deadline and names.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
@@ -38,43 +41,120 @@ pub fn message_bytes_max(limits: &LimitsConfig) -> usize {
     usize::try_from(limits.request_bytes.saturating_add(MESSAGE_SLACK)).unwrap_or(usize::MAX)
 }
 
-fn settings(limits: &LimitsConfig) -> Server {
-    Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .max_concurrent_streams(limits.streams)
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .http2_keepalive_interval(Some(PING_INTERVAL))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
-}
-
 /// Serves what comes in by `listeners` until `drain` completes; then says GOAWAY, accepts nothing more, and returns
-/// when every connection has ended.
-///
-/// # Errors
-/// Never in practice: what goes wrong with a connection ends that connection.
+/// when every connection has ended, or was cut since `cut` turned true.
 pub async fn serve(
     listeners: Vec<Bound>,
     routes: Routes,
-    limits: &LimitsConfig,
+    limits: LimitsConfig,
     drain: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
-    let (accepted, incoming) = mpsc::channel::<Result<Connection, Infallible>>(BACKLOG);
+    mut cut: watch::Receiver<bool>,
+) {
+    let (accepted, mut incoming) = mpsc::channel(BACKLOG);
     let mut accepting = JoinSet::new();
     for bound in listeners {
         accepting.spawn(bound.accept(accepted.clone()));
     }
     drop(accepted);
-    let service = Receiving::new(routes, ReceiveBudget::new(limits.receive_bytes));
-    // Dropped together with this future, the accepting tasks end and the ports are free.
-    let drain = async move {
-        drain.await;
-        accepting.shutdown().await;
-    };
-    settings(limits)
-        .serve_with_incoming_shutdown(service, ReceiverStream::new(incoming), drain)
+
+    let mut server = Server::new(routes, &limits);
+    let mut drain = pin!(drain);
+    loop {
+        tokio::select! {
+            () = &mut drain => break,
+            Some(connection) = incoming.recv() => server.take(connection),
+            Some(_) = server.connections.join_next() => {}
+        }
+    }
+    accepting.shutdown().await;
+    server.draining.send_replace(true);
+    tokio::select! {
+        () = server.ended() => {}
+        () = turned(&mut cut) => server.connections.shutdown().await,
+    }
+}
+
+/// The connections and what they are served by.
+struct Server {
+    routes: Receiving,
+    http2: http2::Builder<TokioExecutor>,
+    windows: WindowPool,
+    draining: watch::Sender<bool>,
+    connections: JoinSet<()>,
+}
+
+impl Server {
+    fn new(routes: Routes, limits: &LimitsConfig) -> Self {
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_frame_size(FRAME_BYTES_MAX)
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(HEADER_BYTES_MAX)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        Self {
+            routes: Receiving::new(routes, ReceiveBudget::new(limits.receive_bytes)),
+            http2,
+            windows: WindowPool::new(limits.window_bytes),
+            draining: watch::Sender::new(false),
+            connections: JoinSet::new(),
+        }
+    }
+
+    fn take(&mut self, connection: Accepted) {
+        let window = self.windows.take();
+        let mut http2 = self.http2.clone();
+        http2
+            .initial_connection_window_size(window.bytes())
+            .initial_stream_window_size(window.bytes().min(STREAM_WINDOW_MAX));
+        let routes = self.routes.by(connection.info.clone());
+        let draining = self.draining.subscribe();
+        self.connections
+            .spawn(one(connection, http2, routes, draining, window));
+    }
+
+    async fn ended(&mut self) {
+        while self.connections.join_next().await.is_some() {}
+    }
+}
+
+/// Serves one connection to its end. The window and the place are given back with it.
+async fn one(
+    connection: Accepted,
+    http2: http2::Builder<TokioExecutor>,
+    routes: receive::By,
+    mut draining: watch::Receiver<bool>,
+    _window: Window,
+) {
+    let Accepted {
+        stream,
+        info,
+        place: _place,
+    } = connection;
+    // One that says nothing at all would hold its place until it goes: pings begin with the first bytes.
+    if tokio::time::timeout(PING_TIMEOUT, stream.readable())
         .await
+        .is_err()
+    {
+        return;
+    }
+    let mut serving = pin!(http2.serve_connection(TokioIo::new(stream), routes));
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = turned(&mut draining) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(listener = %info.listener, peer = %info.peer, %error, "a connection ended badly");
+    }
+}
+
+/// Waits until it is true, or whoever could say so is gone.
+async fn turned(watch: &mut watch::Receiver<bool>) {
+    let _ = watch.wait_for(|is| *is).await;
 }
 
 #[cfg(test)]

@@ -142,6 +142,8 @@ pub struct LimitsConfig {
     pub request_bytes: u64,
     /// Bytes that half-received requests may hold, over all clients.
     pub receive_bytes: u64,
+    /// Bytes that clients may have sent and nobody read yet, over all connections.
+    pub window_bytes: u64,
 }
 
 impl LimitsConfig {
@@ -154,6 +156,7 @@ impl LimitsConfig {
             streams: reader.int("limits.streams", 256, 1..=65_536),
             request_bytes: reader.bytes("limits.request.bytes", 8 * MIB, MIB..=64 * MIB),
             receive_bytes: reader.bytes("limits.receive.bytes", 64 * MIB, MIB..=64 * GIB),
+            window_bytes: reader.bytes("limits.window.bytes", 64 * MIB, MIB..=64 * GIB),
         }
     }
 }

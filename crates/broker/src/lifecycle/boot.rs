@@ -101,7 +101,7 @@ impl Shell {
         let slots = Arc::new(Semaphore::new(self.config.limits.connections));
         let mut listeners = Vec::with_capacity(self.config.listeners.len());
         for listener in &self.config.listeners {
-            listeners.push(Bound::bind(listener, slots.clone(), &self.metrics, self.cut.subscribe()).await?);
+            listeners.push(Bound::bind(listener, slots.clone(), &self.metrics).await?);
         }
         Ok(listeners)
     }
@@ -280,11 +280,10 @@ impl Shell {
     fn serve(&self, listeners: Vec<Bound>, routes: Routes) -> Serving {
         let admission = self.admission.clone();
         let limits = self.config.limits.clone();
+        let cut = self.cut.subscribe();
         Serving(tokio::spawn(async move {
             let drained = async move { admission.drained().await };
-            if let Err(error) = server::serve(listeners, routes, &limits, drained).await {
-                tracing::error!(%error, "clients are no longer served");
-            }
+            server::serve(listeners, routes, limits, drained, cut).await;
         }))
     }
 

@@ -4,19 +4,13 @@ use crate::admit::ConnectionInfo;
 use crate::config::{HostPort, ListenerConfig};
 use crate::metrics::Metrics;
 use prometheus_client::metrics::gauge::Gauge;
-use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tonic::transport::server::Connected;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Out of descriptors, most likely: some will be given back.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);
@@ -83,11 +77,10 @@ pub struct Bound {
     listener: TcpListener,
     slots: Arc<Semaphore>,
     open: Gauge,
-    cut: watch::Receiver<bool>,
 }
 
 impl Bound {
-    /// Binds a listener. Connections take their places from `slots`, and are cut when `cut` turns true.
+    /// Binds a listener. Connections take their places from `slots`.
     ///
     /// # Errors
     /// As [`bind`].
@@ -95,7 +88,6 @@ impl Bound {
         config: &ListenerConfig,
         slots: Arc<Semaphore>,
         metrics: &Metrics,
-        cut: watch::Receiver<bool>,
     ) -> Result<Self, BindError> {
         let key = format!("listeners.{}.bind", config.name);
         let (listener, bound) = bind(&key, &config.bind).await?;
@@ -116,12 +108,11 @@ impl Bound {
             listener,
             slots,
             open: metrics.connections(&config.name),
-            cut,
         })
     }
 
     /// Accepts connections until nobody takes them any more.
-    pub(super) async fn accept(self, accepted: mpsc::Sender<Result<Connection, Infallible>>) {
+    pub(super) async fn accept(self, accepted: mpsc::Sender<Accepted>) {
         let name = &self.address.name;
         loop {
             let (stream, peer) = match self.listener.accept().await {
@@ -146,98 +137,38 @@ impl Bound {
                 listener: name.clone(),
                 peer,
             };
-            let connection = Connection::new(stream, info, slot, self.open.clone(), self.cut.clone());
-            if accepted.send(Ok(connection)).await.is_err() {
+            let place = Place::new(self.open.clone(), slot);
+            if accepted.send(Accepted { stream, info, place }).await.is_err() {
                 return;
             }
         }
     }
 }
 
-/// A client's connection: knows its listener, holds its slot, and can be cut.
-pub(super) struct Connection {
-    stream: TcpStream,
-    info: ConnectionInfo,
-    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    pub(super) info: ConnectionInfo,
+    pub(super) place: Place,
+}
+
+/// A connection's place among all; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
     open: Gauge,
     _slot: OwnedSemaphorePermit,
 }
 
-impl Connection {
-    fn new(
-        stream: TcpStream,
-        info: ConnectionInfo,
-        slot: OwnedSemaphorePermit,
-        open: Gauge,
-        mut cut: watch::Receiver<bool>,
-    ) -> Self {
+impl Place {
+    fn new(open: Gauge, slot: OwnedSemaphorePermit) -> Self {
         open.inc();
-        Self {
-            stream,
-            info,
-            cut: Box::pin(async move {
-                // A broker that is gone cuts too.
-                let _ = cut.wait_for(|cut| *cut).await;
-            }),
-            open,
-            _slot: slot,
-        }
+        Self { open, _slot: slot }
     }
 }
 
-impl Drop for Connection {
+impl Drop for Place {
     fn drop(&mut self) {
         self.open.dec();
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = ConnectionInfo;
-
-    fn connect_info(&self) -> ConnectionInfo {
-        self.info.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        // Data first: the future is polled only when there is none, and then must be, to be woken by it.
-        if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(cx, buf) {
-            return Poll::Ready(result);
-        }
-        self.cut
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(io::ErrorKind::ConnectionAborted.into()))
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

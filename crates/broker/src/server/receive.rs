@@ -5,17 +5,22 @@
 //! request ends. Past the limit the stream fails with `THROTTLED`; waiting could wait for ever, since every half message
 //! may wait for another. Frames pass through untouched.
 
+use crate::admit::ConnectionInfo;
 use crate::service::error;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
 use quipu_record::ErrorCode;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
+use tonic::service::Routes;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Of gRPC: a flag and a length of 4 bytes before each message.
 const PREFIX: usize = 5;
@@ -49,35 +54,45 @@ impl ReceiveBudget {
     }
 }
 
-/// Puts the budget around every request's body.
+/// The services, with the budget around every request's body.
 #[derive(Clone, Debug)]
-pub(super) struct Receiving<S> {
-    inner: S,
+pub(super) struct Receiving {
+    routes: Routes,
     budget: Arc<ReceiveBudget>,
 }
 
-impl<S> Receiving<S> {
-    pub(super) fn new(inner: S, budget: Arc<ReceiveBudget>) -> Self {
-        Self { inner, budget }
+impl Receiving {
+    pub(super) fn new(routes: Routes, budget: Arc<ReceiveBudget>) -> Self {
+        Self { routes, budget }
+    }
+
+    /// For the requests of one connection.
+    pub(super) fn by(&self, connection: ConnectionInfo) -> By {
+        By {
+            receiving: self.clone(),
+            connection,
+        }
     }
 }
 
-impl<S> Service<http::Request<Body>> for Receiving<S>
-where
-    S: Service<http::Request<Body>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+/// The services as one connection sees them: each request knows whose it is.
+#[derive(Clone, Debug)]
+pub(super) struct By {
+    receiving: Receiving,
+    connection: ConnectionInfo,
+}
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
+impl hyper::service::Service<http::Request<Incoming>> for By {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = <Routes as Service<http::Request<Body>>>::Future;
 
-    fn call(&mut self, request: http::Request<Body>) -> S::Future {
-        let charge = Charge::new(self.budget.clone());
-        self.inner
-            .call(request.map(|body| Body::new(Charged { body, charge })))
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let charge = Charge::new(self.receiving.budget.clone());
+        let mut request = request.map(|body| Body::new(Charged { body, charge }));
+        request.extensions_mut().insert(self.connection.clone());
+        // Routes are always ready: they wait for nothing but their handlers.
+        self.receiving.routes.clone().call(request)
     }
 }
 
@@ -157,28 +172,29 @@ impl Drop for Charge {
 }
 
 struct Charged {
-    body: Body,
+    body: Incoming,
     charge: Charge,
 }
 
 impl HttpBody for Charged {
     type Data = Bytes;
-    type Error = Status;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         let data = frame.as_ref().and_then(|f| f.as_ref().ok()?.data_ref());
         if data.is_some_and(|data| !this.charge.arrived(data)) {
-            return Poll::Ready(Some(Err(error::status(
+            let refused = error::status(
                 ErrorCode::Throttled,
                 "this broker receives more than limits.receive.bytes allows; try again in a moment",
-            ))));
+            );
+            return Poll::Ready(Some(Err(refused.into())));
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {

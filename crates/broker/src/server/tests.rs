@@ -103,21 +103,15 @@ impl Serving {
         let cut = watch::Sender::new(false);
         let mut bound = Vec::new();
         for listener in &config.listeners {
-            bound.push(
-                Bound::bind(listener, slots.clone(), &metrics, cut.subscribe())
-                    .await
-                    .unwrap(),
-            );
+            bound.push(Bound::bind(listener, slots.clone(), &metrics).await.unwrap());
         }
         let addresses = bound.iter().map(|bound| bound.address.clone()).collect();
         let service = ClusterServiceServer::new(Echo(admission.clone()))
             .max_decoding_message_size(message_bytes_max(&config.limits));
-        let (limits, drain) = (config.limits, admission.clone());
+        let (limits, drain, cut_off) = (config.limits, admission.clone(), cut.subscribe());
         let task = tokio::spawn(async move {
             let drained = async move { drain.drained().await };
-            serve(bound, Routes::new(service), &limits, drained)
-                .await
-                .unwrap();
+            serve(bound, Routes::new(service), limits, drained, cut_off).await;
         });
         Self {
             admission,
