@@ -239,13 +239,8 @@ impl DataPlane {
         Ok(())
     }
 
-    fn take_running(&self) -> Option<Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl Drop for DataPlane {
-    fn drop(&mut self) {
+    /// Ends at once, as a crash would: nothing is flushed, nobody is answered. Blocks.
+    pub fn halt(&self) {
         if let Some(running) = self.take_running() {
             self.threads.tell_all(|| Command::Stop);
             for worker in running.workers {
@@ -254,6 +249,16 @@ impl Drop for DataPlane {
             }
             running.flusher.stop();
         }
+    }
+
+    fn take_running(&self) -> Option<Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.halt();
     }
 }
 

@@ -6,6 +6,7 @@
 //! Nothing to do is a blocked thread: the only timeouts are the earliest deadline that a driver asked for, and one
 //! coarse stroke for house-keeping that all partitions of the thread share.
 
+use super::budget::Charge;
 use super::inbox::{Inbox, Refused};
 use super::replica::Replica;
 use super::reply::Reply;
@@ -92,17 +93,17 @@ impl ThreadHandle {
         })
     }
 
-    /// Hands over a client's batch, or gives it back.
-    pub(crate) fn produce(&self, work: Produce) -> Result<(), (Produce, Refused)> {
+    /// Hands over a client's batch, or says why not and gives back what it was charged for.
+    pub(crate) fn produce(&self, work: Produce) -> Result<(), (Refused, Option<Charge>)> {
         let bytes = work.batch.len();
         match self.lock().offer(Command::Produce(work), bytes) {
             Ok(was_empty) => {
                 self.rouse(was_empty);
                 Ok(())
             }
-            Err((Command::Produce(work), why)) => Err((work, why)),
+            Err((Command::Produce(work), why)) => Err((why, work.reply.charge)),
             // What is refused is what was offered.
-            Err(_) => Ok(()),
+            Err((_, why)) => Err((why, None)),
         }
     }
 

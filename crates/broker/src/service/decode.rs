@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 const RECORD_OVERHEAD: usize = 48;
 const HEADER_OVERHEAD: usize = 24;
 /// Bytes of any batch once decompressed: what no topic's `max.message.bytes` can have exceeded as it was taken.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "8 MiB")]
+#[expect(clippy::cast_possible_truncation, reason = "8 MiB")]
 const DECODED_BATCH_MAX: usize = MAX_MESSAGE_BYTES_LIMIT as usize;
 
 /// How much to decode. What would pass a limit is left, except the very first record.

@@ -164,14 +164,14 @@ impl Reader {
         charge: Option<Charge>,
     ) {
         let place = self.lanes.next(at);
-        self.refuse_at(place, request, result, charge);
+        self.refuse_at(place, request, Box::new(result), charge);
     }
 
-    fn refuse_at(&self, place: Place, request: u64, result: v1::BatchResult, charge: Option<Charge>) {
+    fn refuse_at(&self, place: Place, request: u64, result: Box<v1::BatchResult>, charge: Option<Charge>) {
         self.send(Read::Refused {
             place,
             request,
-            result: Box::new(result),
+            result,
             charge,
         });
     }

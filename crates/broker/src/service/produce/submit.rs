@@ -52,7 +52,7 @@ pub(super) fn submit(
     deadline: Tick,
     to: mpsc::UnboundedSender<Answered>,
     charge: Option<Charge>,
-) -> Result<(), (v1::BatchResult, Option<Charge>)> {
+) -> Result<(), (Box<v1::BatchResult>, Option<Charge>)> {
     let replica = Arc::clone(&intake.replica);
     let work = Produce {
         batch: intake.batch,
@@ -66,7 +66,7 @@ pub(super) fn submit(
             charge,
         },
     };
-    let Err((work, why)) = replica.thread.produce(work) else {
+    let Err((why, charge)) = replica.thread.produce(work) else {
         return Ok(());
     };
     let failure = match why {
@@ -76,7 +76,7 @@ pub(super) fn submit(
             "this broker is shutting down; nothing was appended, ask another or again in a moment",
         ),
     };
-    Err((outcome::failed_at(&replica, failure), work.reply.charge))
+    Err((Box::new(outcome::failed_at(&replica, failure)), charge))
 }
 
 fn throttled() -> Failure {

@@ -40,7 +40,7 @@ pub(super) async fn produce(
             received,
         };
         let submitted = match take_in(plane, &context.listener, batch) {
-            Ok(intake) => submit(intake, tag, deadline, to.clone(), None).map_err(|(result, _)| result),
+            Ok(intake) => submit(intake, tag, deadline, to.clone(), None).map_err(|(result, _)| *result),
             Err(refusal) => Err(outcome::refused(batch, refusal)),
         };
         results[lane as usize] = submitted.err();

@@ -1,0 +1,9 @@
+//! The data path from socket to file and back, in one process: the services over a real data directory.
+
+mod consume;
+mod fetch;
+mod harness;
+mod lists;
+mod pressure;
+mod produce;
+mod restart;

@@ -1,0 +1,87 @@
+//! Back-pressure.
+
+use crate::harness::{MiniBroker, config, encode, encoded};
+use quipu_broker::DataPlaneConfig;
+use quipu_proto::v1;
+use quipu_record::Codec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+const BATCHES: u64 = 3_000;
+
+/// A client that sends and sends and reads no answer is held back; what it sent before is not lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_no_answers_is_held_back() {
+    let queue_bytes = 4 << 20;
+    let mut broker = MiniBroker::with(DataPlaneConfig {
+        queue_bytes,
+        stream_window_bytes: 1 << 20,
+        ..config()
+    })
+    .await;
+    broker.create("t", 1);
+    let value = "v".repeat(10_000);
+    let bytes = encode(&[&value], Codec::None, None);
+    let (send, requests) = mpsc::channel(1);
+    let responses = broker
+        .producing()
+        .produce_stream(ReceiverStream::new(requests))
+        .await;
+    let mut responses = responses.expect("a stream").into_inner();
+    let sent = Arc::new(AtomicU64::new(0));
+    let sending = tokio::spawn({
+        let sent = Arc::clone(&sent);
+        async move {
+            for request_id in 0..BATCHES {
+                let request = v1::ProduceStreamRequest {
+                    request_id,
+                    batch: Some(encoded("t", 0, bytes.clone())),
+                    ..v1::ProduceStreamRequest::default()
+                };
+                send.send(request).await.expect("the stream is open");
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    // The answers' own window takes a while to fill. Then nothing moves any more.
+    let mut before = u64::MAX;
+    while sent.load(Ordering::Relaxed) != before {
+        before = sent.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(broker.plane.stats().queued_bytes <= queue_bytes);
+    }
+    let mut next = 0;
+    while next < BATCHES {
+        let response = responses.message().await.expect("no error").expect("no end");
+        let Some(request_id) = response.request_id else {
+            continue;
+        };
+        assert_eq!(request_id, next);
+        assert_eq!(response.result.expect("a result").base_offset, Some(next));
+        next += 1;
+    }
+    sending.await.expect("all sent");
+    assert_eq!(broker.plane.stats().queued_bytes, 0, "everything was given back");
+}
+
+/// Past what waits in line, requests are refused by name, and nothing of them is appended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_larger_than_the_whole_budget_passes_alone() {
+    let mut broker = MiniBroker::with(DataPlaneConfig {
+        queue_bytes: 1 << 10,
+        ..config()
+    })
+    .await;
+    broker.create("t", 1);
+    let value = "v".repeat(100_000);
+    for offset in 0..3 {
+        let result = broker
+            .produce(encoded("t", 0, encode(&[&value], Codec::None, None)))
+            .await;
+        assert_eq!(result.base_offset, Some(offset));
+    }
+    assert_eq!(broker.plane.stats().queued_bytes, 0);
+}
