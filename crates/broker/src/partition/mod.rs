@@ -22,7 +22,7 @@ pub(crate) mod reply;
 mod ring;
 pub(crate) mod settings;
 #[cfg(test)]
-mod test_batches;
+pub(crate) mod test_batches;
 pub(crate) mod thread;
 pub(crate) mod topics;
 pub(crate) mod wait;

@@ -149,3 +149,146 @@ fn bad(error: &BatchError) -> Failure {
         format!("a stored batch cannot be decoded; consume encoded batches to pass it: {error}"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quipu_record::{Batch, BatchBuilder, Codec, LeaderEpoch, Timestamp};
+
+    const NO_LIMIT: Limits = Limits {
+        frame_bytes: usize::MAX,
+        payload_bytes: u64::MAX,
+        records: u64::MAX,
+    };
+
+    fn batch(base: u64, values: &[&str], codec: Codec) -> StoredBatch {
+        let mut builder = BatchBuilder::new(codec, 1024);
+        for value in values {
+            let time = Timestamp::new(1);
+            builder
+                .push(time, Some(b"k"), Some(value.as_bytes()), &[])
+                .expect("it fits");
+        }
+        let bytes = builder.finish(None).expect("a batch");
+        let batch = Batch::check(bytes, 1 << 20).expect("a batch");
+        batch.stamp(Offset::new(base), LeaderEpoch::FIRST)
+    }
+
+    fn offsets(decoded: &Decoded) -> Vec<u64> {
+        decoded.records.iter().map(|record| record.offset).collect()
+    }
+
+    #[test]
+    fn begins_in_the_middle_of_a_batch_and_goes_on_in_the_next_frame() {
+        for codec in [Codec::None, Codec::Zstd] {
+            let batches = vec![
+                batch(10, &["a", "b", "c"], codec),
+                batch(13, &["d"], codec),
+                batch(14, &["e", "f"], codec),
+            ];
+            let mut decoder = Decoder::new(Batches::Tail(batches), Offset::new(11)).expect("batches");
+            let two = Limits {
+                records: 2,
+                ..NO_LIMIT
+            };
+            for (expected, next, done) in [
+                (vec![11, 12], 13, false),
+                (vec![13, 14], 15, false),
+                (vec![15], 16, true),
+            ] {
+                let mut frame = Decoded::default();
+                decoder.fill(&mut frame, two).expect("records");
+                assert_eq!(offsets(&frame), expected);
+                assert_eq!((decoder.next_offset().get(), decoder.is_done()), (next, done));
+            }
+        }
+    }
+
+    #[test]
+    fn stored_bytes_and_the_tail_decode_alike() {
+        let batches = vec![batch(0, &["a", "b"], Codec::None), batch(2, &["c"], Codec::Zstd)];
+        let stored: Vec<u8> = batches
+            .iter()
+            .flat_map(|batch| batch.to_bytes().to_vec())
+            .collect();
+        let decode = |batches| {
+            let mut frame = Decoded::default();
+            let mut decoder = Decoder::new(batches, Offset::ZERO).expect("batches");
+            decoder.fill(&mut frame, NO_LIMIT).expect("records");
+            frame.records
+        };
+        assert_eq!(
+            decode(Batches::Stored(stored.into())),
+            decode(Batches::Tail(batches))
+        );
+    }
+
+    #[test]
+    fn one_record_is_given_whatever_its_size_and_no_other_passes_a_limit() {
+        let batches = || Batches::Tail(vec![batch(0, &["12345", "12345", "12345"], Codec::None)]);
+        for (limits, count) in [
+            (
+                Limits {
+                    frame_bytes: 1,
+                    ..NO_LIMIT
+                },
+                1,
+            ),
+            (
+                Limits {
+                    frame_bytes: 2 * (6 + RECORD_OVERHEAD),
+                    ..NO_LIMIT
+                },
+                2,
+            ),
+            (
+                Limits {
+                    payload_bytes: 0,
+                    ..NO_LIMIT
+                },
+                1,
+            ),
+            (
+                Limits {
+                    payload_bytes: 7,
+                    ..NO_LIMIT
+                },
+                2,
+            ),
+            (
+                Limits {
+                    payload_bytes: 6,
+                    ..NO_LIMIT
+                },
+                1,
+            ),
+        ] {
+            let mut frame = Decoded::default();
+            let mut decoder = Decoder::new(batches(), Offset::ZERO).expect("a batch");
+            decoder.fill(&mut frame, limits).expect("records");
+            assert_eq!(frame.records.len(), count, "{limits:?}");
+            assert_eq!(frame.payload_bytes, 6 * count as u64);
+        }
+    }
+
+    #[test]
+    fn a_frame_is_never_larger_than_it_says() {
+        use prost::Message;
+        let values: Vec<String> = (0..100).map(|n| "v".repeat(n * 37 % 1000)).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let mut frame = Decoded::default();
+        let batches = Batches::Tail(vec![batch(1 << 60, &values, Codec::None)]);
+        let mut decoder = Decoder::new(batches, Offset::ZERO).expect("a batch");
+        decoder.fill(&mut frame, NO_LIMIT).expect("records");
+        let data = v1::PartitionData {
+            records: frame.records,
+            ..v1::PartitionData::default()
+        };
+        assert!(
+            data.encoded_len() <= frame.frame_bytes,
+            "{} > {}",
+            data.encoded_len(),
+            frame.frame_bytes
+        );
+    }
+}

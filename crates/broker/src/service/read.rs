@@ -131,3 +131,41 @@ fn encode_stored(bytes: &Bytes, records_max: u64) -> Encoded {
     }
     encoded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::test_batches::stored;
+
+    fn both() -> [Batches; 2] {
+        let batches = vec![stored(5, 2, 100), stored(7, 3, 200), stored(10, 1, 300)];
+        let bytes: Vec<u8> = batches
+            .iter()
+            .flat_map(|batch| batch.to_bytes().to_vec())
+            .collect();
+        [Batches::Tail(batches), Batches::Stored(bytes.into())]
+    }
+
+    #[test]
+    fn memory_and_files_encode_to_the_same_bytes() {
+        for records_max in [u64::MAX, 6, 5, 3, 2, 1] {
+            let [tail, file] = both().map(|batches| batches.encode(records_max));
+            assert_eq!(tail.batches, file.batches);
+            assert_eq!((tail.records, tail.next), (file.records, file.next));
+        }
+    }
+
+    #[test]
+    fn ends_with_the_batch_that_reaches_the_records() {
+        for (records_max, bytes, next) in [(6, 600, 11), (5, 300, 10), (3, 300, 10), (2, 100, 7)] {
+            for batches in both() {
+                let encoded = batches.encode(records_max);
+                assert_eq!(encoded.batches.len(), bytes);
+                assert_eq!(encoded.next, Some(Offset::new(next)));
+            }
+        }
+        for batches in both() {
+            assert_eq!(batches.encode(0).next, None);
+        }
+    }
+}
