@@ -8,7 +8,7 @@ use crate::partition::replica::Replica;
 use crate::partition::wait::Waiter;
 use quipu_proto::{EncodedBatches, Failure, scalars, v1};
 use quipu_record::{ErrorCode, LeaderEpoch, Offset};
-use quipu_replication::View;
+use quipu_replication::{ReadError, View};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +85,8 @@ struct Part {
     records: Decoded,
     /// Nothing more will be read.
     full: bool,
+    /// Why nothing can be read yet.
+    not_yet: Option<Failure>,
     error: Option<Failure>,
 }
 
@@ -168,6 +170,7 @@ impl<'a> Fetch<'a> {
             encoded: EncodedBatches::default(),
             records: Decoded::default(),
             full: false,
+            not_yet: None,
             error: None,
         };
         match found {
@@ -194,10 +197,15 @@ impl<'a> Fetch<'a> {
         let limit = match view.read_limit(part.cursor, part.known_epoch) {
             Ok(limit) => limit,
             Err(error) => {
-                let listener = &self.context.listener;
-                return part.fail(self.plane.read_refused(&error, &replica, listener));
+                let refused = self.plane.read_refused(&error, &replica, &self.context.listener);
+                // A new leader knows in a moment: that is waited for like data.
+                return match error {
+                    ReadError::NotAvailable => part.not_yet = Some(refused),
+                    _ => part.fail(refused),
+                };
             }
         };
+        part.not_yet = None;
         if limit <= part.cursor {
             return;
         }
@@ -262,13 +270,17 @@ impl Part {
         if let (Some(replica), Some(seen)) = (&self.replica, &self.seen)
             && !self.full
         {
-            replica.wait(waiter, key, self.cursor, seen);
+            let above = match self.not_yet {
+                Some(_) => seen.high_watermark,
+                None => self.cursor,
+            };
+            replica.wait(waiter, key, above, seen);
         }
     }
 
     fn finish(mut self, fetch: &Fetch<'_>) -> v1::PartitionData {
         self.data.next_offset = self.cursor.get().max(self.data.next_offset);
-        if let Some(failure) = self.error {
+        if let Some(failure) = self.error.or(self.not_yet.filter(|_| self.bytes == 0)) {
             fetch.plane.metrics.error(fetch.context.api, failure.code);
             self.data.error = Some(failure.into());
         } else if fetch.decoded {

@@ -231,7 +231,7 @@ impl MiniBroker {
         response.into_inner().results.remove(0)
     }
 
-    /// Fetches one partition once, without waiting.
+    /// Fetches one partition once; of a new leader, once it knows how far the log is committed.
     pub(crate) async fn fetch(
         &self,
         topic: &str,
@@ -251,8 +251,13 @@ impl MiniBroker {
             max_bytes: 8 << 20,
             ..v1::FetchRequest::default()
         };
-        let response = self.consuming().fetch(request).await.expect("an answer");
-        response.into_inner().partitions.remove(0)
+        loop {
+            let response = self.consuming().fetch(request.clone()).await.expect("an answer");
+            let data = response.into_inner().partitions.remove(0);
+            if !data.error.as_ref().is_some_and(|error| error.retryable) {
+                return data;
+            }
+        }
     }
 
     /// Every value of a partition, from the log start, by fetches that follow each other.

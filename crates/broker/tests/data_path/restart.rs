@@ -9,7 +9,7 @@ use quipu_record::Codec;
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_acknowledged_is_there_after_any_end() {
     let mut broker = MiniBroker::start().await;
-    broker.create_with("t", 3, &[("segment.bytes", "16384")]);
+    broker.create_with("t", 3, &[("segment.bytes", "65536")]);
     let mut expected: Vec<Vec<String>> = vec![Vec::new(); 3];
     for round in 0..6 {
         for (partition, values) in (0u32..).zip(&mut expected) {
@@ -90,11 +90,11 @@ async fn a_deleted_topic_leaves_nothing_and_its_name_begins_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tail_and_the_files_say_the_same() {
     let mut broker = MiniBroker::with(DataPlaneConfig {
-        tail_bytes: 64 << 10,
+        tail_bytes: 32 << 10,
         ..config()
     })
     .await;
-    broker.create_with("t", 1, &[("segment.bytes", "32768")]);
+    broker.create_with("t", 1, &[("segment.bytes", "65536")]);
     let values: Vec<_> = (0..200).map(|n| format!("{n}-{}", "y".repeat(1000))).collect();
     for value in &values {
         broker
