@@ -53,11 +53,12 @@ struct Figure {
     unit: &'static str,
 }
 
+type Section = fn(&Cli) -> Result<Vec<Figure>>;
+
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let mut figures = Vec::new();
-    let sections: [(&str, fn(&Cli) -> Result<Vec<Figure>>); 3] =
-        [("idle", idle), ("partitions", partitions), ("recovery", recovery)];
+    let sections: [(&str, Section); 3] = [("idle", idle), ("partitions", partitions), ("recovery", recovery)];
     for (_, measure) in sections.iter().filter(|(name, _)| name.contains(&cli.only)) {
         figures.extend(measure(&cli)?);
     }
