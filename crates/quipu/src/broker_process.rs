@@ -13,6 +13,8 @@ use tokio::process::{Child, ChildStdin, Command};
 
 /// How long a broker may take to get ready: recovery after a kill included.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// What of the user's environment does concern these brokers; without it, they log only what is wrong.
+const LOG_FILTER: &str = "QUIPU_LOG";
 /// How much of a broker's log is shown when it did not start.
 const LOG_TAIL_BYTES: usize = 2000;
 
@@ -142,6 +144,9 @@ impl BrokerSpec {
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_configuration(name)) {
             command.env_remove(name);
         }
+        if std::env::var_os(LOG_FILTER).is_none() {
+            command.env(LOG_FILTER, "warn");
+        }
         if let Some(log) = &self.log {
             command.stderr(File::options().create(true).append(true).open(log)?);
         }
@@ -155,7 +160,7 @@ impl BrokerSpec {
 }
 
 fn is_configuration(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b"QUIPU_") && name != "QUIPU_LOG"
+    name.as_encoded_bytes().starts_with(b"QUIPU_") && name != LOG_FILTER
 }
 
 fn tail(path: &Path) -> String {
