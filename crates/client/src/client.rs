@@ -46,8 +46,7 @@ impl Client {
     /// A new consumer that reads nothing yet.
     #[must_use]
     pub fn consumer(&self, config: ConsumerConfig) -> Consumer {
-        let _ = config;
-        todo!("the next commit")
+        Consumer::new(self.cluster.clone(), config)
     }
 
     /// To look at the cluster and to change it.

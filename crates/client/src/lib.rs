@@ -21,6 +21,7 @@ mod config;
 mod connection;
 mod consumer;
 mod error;
+mod moment;
 mod producer;
 mod routing;
 

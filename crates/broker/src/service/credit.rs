@@ -4,15 +4,20 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Credits {
     bytes: u64,
+    /// What was sent beyond: taken off the next grants, so that a consumer that grants what it has used up keeps the
+    /// window that it began with.
+    bytes_owed: u64,
     /// `None`: the number of records does not limit.
     records: Option<u64>,
+    records_owed: u64,
 }
 
 impl Credits {
     /// Adds a grant. A number of records, once given, limits from then on.
     pub(crate) fn grant(&mut self, bytes: u64, records: Option<u64>) {
-        self.bytes = self.bytes.saturating_add(bytes);
+        self.bytes = self.bytes.saturating_add(paid(&mut self.bytes_owed, bytes));
         if let Some(more) = records {
+            let more = paid(&mut self.records_owed, more);
             self.records = Some(self.records.unwrap_or(0).saturating_add(more));
         }
     }
@@ -32,11 +37,22 @@ impl Credits {
         self.records.unwrap_or(u64::MAX)
     }
 
-    /// Takes off what a frame carried. Its last record or batch may exceed what was left; that is forgiven.
+    /// Takes off what a frame carried. Its last record or batch may exceed what was left.
     pub(crate) fn spend(&mut self, bytes: u64, records: u64) {
+        self.bytes_owed = self.bytes_owed.saturating_add(bytes.saturating_sub(self.bytes));
         self.bytes = self.bytes.saturating_sub(bytes);
-        self.records = self.records.map(|left| left.saturating_sub(records));
+        if let Some(left) = &mut self.records {
+            self.records_owed = self.records_owed.saturating_add(records.saturating_sub(*left));
+            *left = left.saturating_sub(records);
+        }
     }
+}
+
+/// Pays what is owed out of a grant; returns what is left of it.
+fn paid(owed: &mut u64, grant: u64) -> u64 {
+    let payment = grant.min(*owed);
+    *owed -= payment;
+    grant - payment
 }
 
 #[cfg(test)]
@@ -68,17 +84,26 @@ mod tests {
     }
 
     #[test]
-    fn the_last_item_may_exceed_and_is_forgiven() {
+    fn what_the_last_item_exceeds_comes_off_the_next_grants() {
         let mut credits = Credits::default();
         credits.grant(10, Some(1));
         credits.spend(1_000, 7);
-        assert_eq!(credits, {
-            let mut used_up = Credits::default();
-            used_up.grant(0, Some(0));
-            used_up
-        });
-        credits.grant(3, Some(3));
+        assert!(!credits.open());
+        credits.grant(989, Some(5));
+        assert!(!credits.open());
+        credits.grant(4, Some(4));
         assert_eq!((credits.bytes(), credits.records()), (3, 3));
+    }
+
+    #[test]
+    fn granting_what_came_keeps_the_window() {
+        let mut credits = Credits::default();
+        credits.grant(100, None);
+        for came in [30, 90, 250, 1, 99] {
+            credits.spend(came, 1);
+            credits.grant(came, None);
+            assert_eq!(credits.bytes(), 100);
+        }
     }
 
     #[test]

@@ -1,18 +1,17 @@
 //! A batch of records as a consumer gets it.
 
-use quipu_record::{BatchError, LeaderEpoch, Offset, PartitionId, RecordView, Records, TopicId};
+use quipu_record::{BatchError, LeaderEpoch, Offset, PartitionId, RecordIter, RecordView, Records, TopicId};
 use std::sync::Arc;
 
 /// Records of one partition, in order. Keys and values lie in memory that the batch shares, and are borrowed from it.
 #[derive(Clone, Debug)]
 pub struct FetchedBatch {
-    topic: Arc<str>,
-    topic_id: TopicId,
-    partition: PartitionId,
-    leader_epoch: LeaderEpoch,
-    high_watermark: Offset,
-    from: Offset,
-    records: Records,
+    pub(super) topic: Arc<str>,
+    pub(super) topic_id: TopicId,
+    pub(super) partition: PartitionId,
+    pub(super) high_watermark: Offset,
+    pub(super) from: Offset,
+    pub(super) records: Records,
 }
 
 impl FetchedBatch {
@@ -37,7 +36,7 @@ impl FetchedBatch {
     /// The leader epoch that the batch was appended in.
     #[must_use]
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        self.leader_epoch
+        self.records.header().leader_epoch().unwrap_or_default()
     }
 
     /// Everything below is readable, as of when this was read.
@@ -52,11 +51,14 @@ impl FetchedBatch {
         self.records.header().next_offset()
     }
 
-    /// The records, those below the offset asked for left out.
+    /// The records, those below the offset asked for left out. An error is a batch that is malformed inside; none of the
+    /// records after it can be read.
     #[must_use]
     pub fn iter(&self) -> FetchedIter<'_> {
-        let _ = self.from;
-        todo!("the next commit")
+        FetchedIter {
+            records: self.records.iter(),
+            from: self.from,
+        }
     }
 
     /// The encoded records; `slice_ref` makes a key or a value `Bytes` of its own without a copy.
@@ -78,13 +80,20 @@ impl<'a> IntoIterator for &'a FetchedBatch {
 /// The iterator over a [`FetchedBatch`].
 #[derive(Clone, Debug)]
 pub struct FetchedIter<'a> {
-    inner: quipu_record::RecordIter<'a>,
+    records: RecordIter<'a>,
+    from: Offset,
 }
 
 impl<'a> Iterator for FetchedIter<'a> {
     type Item = Result<RecordView<'a>, BatchError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.inner.next()
+        loop {
+            match self.records.next()? {
+                Ok(record) if record.offset < self.from => {}
+                read => return Some(read),
+            }
+        }
     }
 }

@@ -18,8 +18,8 @@ pub enum ConsumeError {
         /// The partition.
         partition: PartitionId,
     },
-    /// There is nothing to read: no partition was added, or all were removed.
-    #[error("the consumer has no partitions: add a topic first")]
+    /// There is nothing to wait for: no partition was added, or all are paused or have failed.
+    #[error("the consumer reads nothing: add a topic, or resume a partition")]
     NoPartitions,
     /// The broker refuses to read on: the offset is out of range, the topic is gone, stored bytes are bad.
     #[error("partition {partition} of topic {topic:?}: {failure}")]

@@ -5,11 +5,12 @@
 //! - A full batch is sealed (compressed, checksummed) by the sender that filled it, after the lock is released: others
 //!   go on, on the next batch of the same partition too.
 
-use super::core::{BatchId, Identity, LaneId, Moment};
+use super::core::{BatchId, Identity, LaneId};
 use super::delivery::{BatchState, Delivery};
 use super::record::Record;
 use super::sender::Event;
 use super::shared::Shared;
+use crate::moment::Moment;
 use crate::routing::lock;
 use arc_swap::ArcSwap;
 use bytes::Bytes;

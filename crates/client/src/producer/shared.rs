@@ -2,11 +2,12 @@
 
 use super::accumulator::{Appended, Slot, TopicState};
 use super::config::ProducerConfig;
-use super::core::{BatchId, Identity, LaneId, Moment};
+use super::core::{BatchId, Identity, LaneId};
 use super::delivery::Delivery;
 use super::error::{DeliveryError, FlushError, SendError};
 use super::record::Record;
 use super::sender::Event;
+use crate::moment::Moment;
 use crate::routing::{Cluster, Topic, lock};
 use quipu_proto::Failure;
 use quipu_record::{BatchBuilder, HEADER_LEN, PartitionId, Timestamp, partition_for_key};

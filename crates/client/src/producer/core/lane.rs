@@ -10,8 +10,9 @@
 //!   order. So the broker sees sequences in order on every link.
 //! - A flight is *clean* while every sending of it was refused before the append: no copy of it can be stored, ever.
 
-use super::types::{BatchId, Closed, Identity, Moment, RequestId, certainly_not_appended};
+use super::types::{BatchId, Closed, Identity, RequestId, certainly_not_appended};
 use crate::backoff::Backoff;
+use crate::moment::Moment;
 use crate::routing::Route;
 use quipu_proto::Failure;
 use quipu_record::{BrokerId, ErrorCode, Sequence};

@@ -1,7 +1,7 @@
 //! The links to brokers, as far as the core cares: up, or when to try next.
 
-use super::types::Moment;
 use crate::backoff::{Backoff, BackoffLimits, Jitter};
+use crate::moment::Moment;
 use quipu_record::BrokerId;
 use std::collections::HashMap;
 

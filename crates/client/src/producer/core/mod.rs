@@ -14,9 +14,10 @@ mod pump;
 mod tests;
 mod types;
 
-pub(crate) use types::{Acked, BatchId, Closed, Effect, Identity, LaneId, Moment, Outcome, RequestId, Rules};
+pub(crate) use types::{Acked, BatchId, Closed, Effect, Identity, LaneId, Outcome, RequestId, Rules};
 
 use crate::backoff::{Backoff, Jitter};
+use crate::moment::Moment;
 use crate::routing::Route;
 use lane::{FlightState, Lane, Verdict};
 use link::Links;

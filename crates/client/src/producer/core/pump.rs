@@ -2,7 +2,8 @@
 
 use super::Core;
 use super::lane::{Broken, Flight, FlightState};
-use super::types::{BatchId, Effect, LaneId, Moment, Outcome, RequestId};
+use super::types::{BatchId, Effect, LaneId, Outcome, RequestId};
+use crate::moment::Moment;
 use quipu_proto::Failure;
 use quipu_record::{BrokerId, ErrorCode, ProducerStamp, Sequence};
 

@@ -7,25 +7,8 @@ use quipu_record::{
 use std::time::Duration;
 
 use crate::backoff::BackoffLimits;
+use crate::moment::Moment;
 use crate::producer::delivery::Durability;
-
-/// A point in time: since the producer began.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub(crate) struct Moment(Duration);
-
-impl Moment {
-    pub(crate) const fn new(since_start: Duration) -> Self {
-        Self(since_start)
-    }
-
-    pub(crate) const fn since_start(self) -> Duration {
-        self.0
-    }
-
-    pub(crate) const fn after(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(time))
-    }
-}
 
 /// A batch, numbered in the order of closing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]

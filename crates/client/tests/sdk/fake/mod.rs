@@ -15,7 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 /// What a broker does with the next batch.
 #[derive(Clone, Debug)]
-pub enum Next {
+pub(crate) enum Next {
     /// Refuses it.
     Refuse(ErrorCode),
     /// Refuses it, naming the leader there is.
@@ -31,49 +31,51 @@ pub enum Next {
 }
 
 #[derive(Default)]
-pub struct Partition {
-    pub leader: Option<u32>,
-    pub epoch: u32,
-    pub log: Vec<StoredBatch>,
-    pub log_start: u64,
+pub(crate) struct Partition {
+    pub(crate) leader: Option<u32>,
+    pub(crate) epoch: u32,
+    pub(crate) log: Vec<StoredBatch>,
+    pub(crate) log_start: u64,
     next: VecDeque<Next>,
 }
 
-pub struct Topic {
-    pub id: TopicId,
-    pub partitions: Vec<Partition>,
+pub(crate) struct Topic {
+    pub(crate) id: TopicId,
+    pub(crate) partitions: Vec<Partition>,
 }
 
-pub struct State {
-    pub topics: BTreeMap<String, Topic>,
-    pub addresses: BTreeMap<u32, String>,
-    pub version: u64,
-    pub next_producer: u64,
+pub(crate) struct State {
+    pub(crate) topics: BTreeMap<String, Topic>,
+    pub(crate) addresses: BTreeMap<u32, String>,
+    pub(crate) version: u64,
+    pub(crate) next_producer: u64,
     /// Requests seen, by name.
-    pub calls: BTreeMap<&'static str, u32>,
+    pub(crate) calls: BTreeMap<&'static str, u32>,
     /// The next calls of this name fail like this, before anything is done.
-    pub fail: BTreeMap<&'static str, VecDeque<tonic::Status>>,
+    pub(crate) fail: BTreeMap<&'static str, VecDeque<tonic::Status>>,
     /// Batches taken in, each with its producer, also those sent again.
-    pub sequences: Vec<(u32, BatchHeader)>,
+    pub(crate) sequences: Vec<(u32, BatchHeader)>,
+    /// Sent once in place of the next batch that is read.
+    pub(crate) damaged: Option<Bytes>,
     /// Credits seen on consume streams.
-    pub credits: Vec<u64>,
+    pub(crate) credits: Vec<u64>,
 }
 
-pub struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
     changed: watch::Sender<()>,
 }
 
 impl Shared {
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
-    pub fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.changed.send_replace(());
     }
 
-    pub fn call(&self, name: &'static str) -> Result<(), tonic::Status> {
+    pub(crate) fn call(&self, name: &'static str) -> Result<(), tonic::Status> {
         let mut state = self.state();
         *state.calls.entry(name).or_default() += 1;
         match state.fail.get_mut(name).and_then(VecDeque::pop_front) {
@@ -87,15 +89,15 @@ struct Running {
     runtime: Runtime,
 }
 
-pub struct Cluster {
-    pub shared: Arc<Shared>,
+pub(crate) struct Cluster {
+    pub(crate) shared: Arc<Shared>,
     ports: BTreeMap<u32, SocketAddr>,
     running: BTreeMap<u32, Running>,
 }
 
 impl Cluster {
     /// Brokers 0 to `brokers - 1`, and a topic `t` with so many partitions, led in turn.
-    pub fn start(brokers: u32, partitions: u32) -> Self {
+    pub(crate) fn start(brokers: u32, partitions: u32) -> Self {
         let state = State {
             topics: BTreeMap::new(),
             addresses: BTreeMap::new(),
@@ -104,6 +106,7 @@ impl Cluster {
             calls: BTreeMap::new(),
             fail: BTreeMap::new(),
             sequences: Vec::new(),
+            damaged: None,
             credits: Vec::new(),
         };
         let shared = Arc::new(Shared {
@@ -122,7 +125,7 @@ impl Cluster {
         cluster
     }
 
-    pub fn create(&self, name: &str, id: u128, partitions: u32, brokers: u32) {
+    pub(crate) fn create(&self, name: &str, id: u128, partitions: u32, brokers: u32) {
         let partition = |index| Partition {
             leader: Some(index % brokers),
             ..Partition::default()
@@ -137,7 +140,7 @@ impl Cluster {
     }
 
     /// Starts a broker, on the port that it had if it had one.
-    pub fn start_broker(&mut self, broker: u32) {
+    pub(crate) fn start_broker(&mut self, broker: u32) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -162,24 +165,24 @@ impl Cluster {
     }
 
     /// As by SIGKILL: sockets are closed by nobody but the kernel.
-    pub fn kill(&mut self, broker: u32) {
+    pub(crate) fn kill(&mut self, broker: u32) {
         if let Some(running) = self.running.remove(&broker) {
             running.runtime.shutdown_background();
         }
     }
 
-    pub fn bootstrap(&self) -> Vec<String> {
+    pub(crate) fn bootstrap(&self) -> Vec<String> {
         self.ports.values().map(ToString::to_string).collect()
     }
 
     /// What the broker will do with the next batches of a partition of `t`.
-    pub fn next(&self, partition: usize, next: impl IntoIterator<Item = Next>) {
+    pub(crate) fn next(&self, partition: usize, next: impl IntoIterator<Item = Next>) {
         self.shared.state().topics.get_mut("t").unwrap().partitions[partition]
             .next
             .extend(next);
     }
 
-    pub fn elect(&self, partition: usize, leader: Option<u32>) {
+    pub(crate) fn elect(&self, partition: usize, leader: Option<u32>) {
         let mut state = self.shared.state();
         state.version += 1;
         let partition = &mut state.topics.get_mut("t").unwrap().partitions[partition];
@@ -190,7 +193,7 @@ impl Cluster {
     }
 
     /// The values of all records of a partition of `t`, in order.
-    pub fn values(&self, partition: usize) -> Vec<String> {
+    pub(crate) fn values(&self, partition: usize) -> Vec<String> {
         let state = self.shared.state();
         let mut values = Vec::new();
         for batch in &state.topics["t"].partitions[partition].log {
@@ -201,7 +204,7 @@ impl Cluster {
         values
     }
 
-    pub fn calls(&self, name: &str) -> u32 {
+    pub(crate) fn calls(&self, name: &str) -> u32 {
         self.shared.state().calls.get(name).copied().unwrap_or(0)
     }
 }
@@ -215,7 +218,7 @@ impl Drop for Cluster {
 }
 
 impl Partition {
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.log
             .last()
             .map_or(self.log_start, |last| last.header().next_offset().get())
@@ -259,7 +262,7 @@ impl Partition {
 }
 
 impl State {
-    pub fn routes(&self, names: &[String]) -> v1::GetRoutingResponse {
+    pub(crate) fn routes(&self, names: &[String]) -> v1::GetRoutingResponse {
         let names: Vec<String> = if names.is_empty() {
             self.topics.keys().cloned().collect()
         } else {
@@ -293,7 +296,7 @@ impl State {
         }
     }
 
-    pub fn brokers(&self) -> Vec<v1::Broker> {
+    pub(crate) fn brokers(&self) -> Vec<v1::Broker> {
         let broker = |(id, endpoint): (&u32, &String)| v1::Broker {
             broker_id: *id,
             endpoint: endpoint.clone(),
@@ -304,7 +307,7 @@ impl State {
 }
 
 /// Waits until something holds, and fails after ten seconds.
-pub async fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..1000 {
         if holds() {
             return;

@@ -1,9 +1,6 @@
 //! The producer against brokers that refuse, break, hang and move.
-#![allow(missing_docs)]
 
-mod fake;
-
-use fake::{Cluster, Next, until};
+use crate::fake::{Cluster, Next, until};
 use quipu_client::{
     Acks, Client, ClientConfig, DeliveryError, Durability, ErrorCode, Offset, PartitionId, ProducerConfig,
     Record, SendError,
@@ -100,6 +97,7 @@ async fn nothing_is_lost_doubled_or_reordered_when_streams_break() {
         [
             Next::Break,
             Next::StoreAndTimeOut,
+            Next::NotLeader,
             Next::Refuse(ErrorCode::StorageFull),
         ],
     );

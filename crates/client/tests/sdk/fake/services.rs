@@ -22,7 +22,7 @@ struct Broker {
     shared: Arc<Shared>,
 }
 
-pub fn server(id: u32, shared: Arc<Shared>) -> Router {
+pub(crate) fn server(id: u32, shared: Arc<Shared>) -> Router {
     let broker = Broker { id, shared };
     tonic::transport::Server::builder()
         .add_service(ClusterServiceServer::new(broker.clone()))
@@ -295,7 +295,7 @@ fn start(state: &State, topic: &str, partition: u32, at: Option<v1::StartPositio
 struct Session {
     broker: Broker,
     cursors: Vec<Cursor>,
-    credit: u64,
+    credit: i64,
     out: mpsc::Sender<Result<v1::ConsumeResponse, Status>>,
 }
 
@@ -346,7 +346,7 @@ impl Session {
             }
             Message::Credit(credit) => {
                 self.broker.shared.state().credits.push(credit.bytes);
-                self.credit += credit.bytes;
+                self.credit += i64::try_from(credit.bytes).unwrap();
                 true
             }
             Message::Seek(seek) => {
@@ -378,13 +378,19 @@ impl Session {
 
     /// What one cursor gives next.
     fn read(&mut self) -> Option<v1::PartitionData> {
-        let state = self.broker.shared.state();
+        let mut state = self.broker.shared.state();
+        let State {
+            topics,
+            addresses,
+            damaged,
+            ..
+        } = &mut *state;
         for cursor in self
             .cursors
             .iter_mut()
             .filter(|cursor| !cursor.paused && !cursor.stopped)
         {
-            let topic = &state.topics[&cursor.topic];
+            let topic = &topics[&cursor.topic];
             let partition = &topic.partitions[cursor.partition as usize];
             let mut data = v1::PartitionData {
                 topic: cursor.topic.clone(),
@@ -398,7 +404,7 @@ impl Session {
             };
             if partition.leader != Some(self.broker.id) {
                 cursor.stopped = true;
-                let failure = not_leader(partition.leader, partition.epoch, &state.addresses);
+                let failure = not_leader(partition.leader, partition.epoch, addresses);
                 data.error = Some(failure.into());
                 return Some(data);
             }
@@ -409,12 +415,12 @@ impl Session {
             }
             let wanted =
                 |batch: &&quipu_record::StoredBatch| batch.header().next_offset().get() > cursor.offset;
-            if self.credit == 0 {
+            if self.credit <= 0 {
                 continue;
             }
             if let Some(batch) = partition.log.iter().find(wanted) {
-                let bytes = batch.to_bytes();
-                self.credit = self.credit.saturating_sub(bytes.len() as u64);
+                let bytes = damaged.take().unwrap_or_else(|| batch.to_bytes());
+                self.credit -= i64::try_from(bytes.len()).unwrap();
                 cursor.offset = batch.header().next_offset().get();
                 data.next_offset = cursor.offset;
                 data.encoded = Some(EncodedBatches::from(bytes));

@@ -1,0 +1,206 @@
+//! What came and was not given yet: frames of partitions, taken apart batch by batch as the application asks.
+
+use super::core::{Core, Key, StreamId};
+use super::{ConsumeError, FetchedBatch};
+use crate::consumer::config::Start;
+use crate::moment::Moment;
+use quipu_proto::{Failure, scalars, v1};
+use quipu_record::{Offset, StoredBatch, StoredBatches, TopicId, iter_batches};
+use std::collections::VecDeque;
+
+/// What waits to be given.
+#[derive(Debug)]
+enum Waiting {
+    Frame(Box<Frame>),
+    /// The partition is read no further, for this reason. It stands behind what came before it.
+    Refused(Box<(StreamId, Key, Failure)>),
+    Error(Box<ConsumeError>),
+}
+
+#[derive(Debug)]
+struct Frame {
+    stream: StreamId,
+    key: Key,
+    topic_id: TopicId,
+    high_watermark: Offset,
+    next_offset: Offset,
+    batches: StoredBatches,
+    /// Bytes of it not yet owed back as credit.
+    bytes: usize,
+}
+
+/// What came and was not given yet, in the order of coming.
+#[derive(Debug)]
+pub(super) struct Frames {
+    waiting: VecDeque<Waiting>,
+    decoded_bytes_max: usize,
+}
+
+impl Frames {
+    pub(super) fn new(decoded_bytes_max: usize) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            decoded_bytes_max,
+        }
+    }
+
+    /// Something is wrong with a partition.
+    pub(super) fn push_error(&mut self, error: ConsumeError) {
+        self.waiting.push_back(Waiting::Error(Box::new(error)));
+    }
+
+    /// A broker reads a partition no further.
+    pub(super) fn push_refusal(&mut self, stream: StreamId, key: Key, failure: Failure) {
+        self.waiting
+            .push_back(Waiting::Refused(Box::new((stream, key, failure))));
+    }
+
+    /// A partition's data came.
+    pub(super) fn push(&mut self, core: &mut Core, stream: StreamId, key: Key, data: v1::PartitionData) {
+        let batches = data.encoded.unwrap_or_default().into_bytes();
+        let bytes = batches.len();
+        if !core.counts(stream, &key) {
+            core.owe(stream, bytes);
+            return;
+        }
+        match read_offsets(
+            &data.topic_id,
+            data.high_watermark,
+            data.log_start,
+            data.next_offset,
+        ) {
+            Ok((topic_id, high_watermark, log_start, next_offset)) => {
+                core.reaches(&key, high_watermark, log_start);
+                self.waiting.push_back(Waiting::Frame(Box::new(Frame {
+                    stream,
+                    key,
+                    topic_id,
+                    high_watermark,
+                    next_offset,
+                    batches: iter_batches(batches),
+                    bytes,
+                })));
+            }
+            Err(failure) => {
+                core.owe(stream, bytes);
+                core.unreadable(&key);
+                self.push_error(rejected(key, failure));
+            }
+        }
+    }
+
+    /// The next batch with something to give.
+    pub(super) fn next(
+        &mut self,
+        core: &mut Core,
+        now: Moment,
+    ) -> Option<Result<FetchedBatch, ConsumeError>> {
+        loop {
+            let Waiting::Frame(frame) = self.waiting.front_mut()? else {
+                match self.waiting.pop_front()? {
+                    Waiting::Error(error) => return Some(Err(*error)),
+                    Waiting::Refused(refused) => {
+                        let (stream, key, failure) = *refused;
+                        if let Some(failure) = core.refused(now, stream, &key, failure) {
+                            return Some(Err(rejected(key, failure)));
+                        }
+                    }
+                    Waiting::Frame(_) => {}
+                }
+                continue;
+            };
+            let batch = if core.counts(frame.stream, &frame.key) {
+                frame.batches.next()
+            } else {
+                None
+            };
+            let Some(batch) = batch else {
+                frame.finish(core);
+                self.waiting.pop_front();
+                continue;
+            };
+            match frame.take(core, batch, self.decoded_bytes_max) {
+                Ok(None) => {}
+                Ok(Some(batch)) => return Some(Ok(batch)),
+                Err(error) => {
+                    core.unreadable(&frame.key);
+                    frame.finish(core);
+                    self.waiting.pop_front();
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl Frame {
+    fn take(
+        &mut self,
+        core: &mut Core,
+        batch: Result<StoredBatch, quipu_record::BatchError>,
+        decoded_bytes_max: usize,
+    ) -> Result<Option<FetchedBatch>, ConsumeError> {
+        let from = match core.get(&self.key).map(|partition| partition.place) {
+            Some(Start::Offset(offset)) => offset,
+            _ => Offset::ZERO,
+        };
+        let bad = |error| ConsumeError::BadBatch {
+            topic: self.key.topic.clone(),
+            partition: self.key.partition,
+            offset: from,
+            error,
+        };
+        let batch = batch.map_err(bad)?;
+        let header = *batch.header();
+        let mut given = None;
+        if header.next_offset() > from {
+            if !header.is_control() && header.records_count() > 0 {
+                let records = batch.records(decoded_bytes_max).map_err(bad)?;
+                given = Some(FetchedBatch {
+                    topic: self.key.topic.clone(),
+                    topic_id: self.topic_id,
+                    partition: self.key.partition,
+                    high_watermark: self.high_watermark,
+                    from,
+                    records,
+                });
+            }
+            core.advance(&self.key, header.next_offset());
+        }
+        let bytes = header.size().min(self.bytes);
+        self.bytes -= bytes;
+        core.owe(self.stream, bytes);
+        Ok(given)
+    }
+
+    /// Nothing more of it is given.
+    fn finish(&mut self, core: &mut Core) {
+        core.owe(self.stream, std::mem::take(&mut self.bytes));
+        if core.counts(self.stream, &self.key) {
+            // Compaction may have left nothing at the end of what was read.
+            core.advance(&self.key, self.next_offset);
+        }
+    }
+}
+
+pub(super) fn rejected(key: Key, failure: Failure) -> ConsumeError {
+    ConsumeError::Rejected {
+        topic: key.topic,
+        partition: key.partition,
+        failure,
+    }
+}
+
+fn read_offsets(
+    topic_id: &str,
+    high_watermark: u64,
+    log_start: u64,
+    next_offset: u64,
+) -> Result<(TopicId, Offset, Offset, Offset), Failure> {
+    Ok((
+        scalars::topic_id(topic_id)?,
+        scalars::offset("high_watermark", high_watermark)?,
+        scalars::offset("log_start", log_start)?,
+        scalars::offset("next_offset", next_offset)?,
+    ))
+}
