@@ -45,7 +45,7 @@ crash HISTORIES="10000":
 # Fuzz one decoder (fuzz/README.md). Needs cargo-fuzz; a stable compiler will do.
 fuzz TARGET SECONDS="60":
     mkdir -p fuzz/corpus/{{TARGET}}
-    cargo fuzz run --sanitizer none {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} -- -max_total_time={{SECONDS}} -max_len=65536 -timeout=5 -rss_limit_mb=512
+    cargo fuzz run --sanitizer none {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} -- -max_total_time={{SECONDS}} -max_len=65536 -timeout=10 -rss_limit_mb=512
 
 # Fuzz every decoder, one after the other.
 fuzz-all SECONDS="60":

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use std::fmt;
 use std::path::Path;
 
 /// Inputs of each sort that a body is given.
@@ -17,18 +18,19 @@ pub(crate) fn run(bodies: &[(&str, Body)]) {
         seeds.iter().for_each(|seed| body(seed));
         let random = prop::collection::vec(any::<u8>(), 0..300).boxed();
         for inputs in [random, damaged(seeds).boxed()] {
+            let inputs = inputs.prop_map(Input);
             let config = Config {
                 cases: CASES,
                 failure_persistence: None,
                 ..Config::default()
             };
-            let outcome = TestRunner::new(config).run(&inputs, |data| {
+            let outcome = TestRunner::new(config).run(&inputs, |Input(data)| {
                 body(&data);
                 Ok::<(), TestCaseError>(())
             });
             if let Err(failure) = outcome {
                 panic!(
-                    "{name}: {failure}\nput these bytes into a file, and: cargo fuzz run --sanitizer none {name} FILE"
+                    "{name}: {failure}\nto replay: xxd -r -p <<< HEX > FILE; cargo fuzz run --sanitizer none {name} FILE"
                 );
             }
         }
@@ -51,6 +53,16 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         .iter()
         .map(|file| std::fs::read(file).expect("a seed"))
         .collect()
+}
+
+/// Bytes that print as a person can paste them.
+#[derive(Clone)]
+struct Input(Vec<u8>);
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// One way to damage bytes.

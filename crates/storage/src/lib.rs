@@ -22,6 +22,8 @@ mod epochs;
 mod error;
 mod files;
 mod flush;
+#[cfg(feature = "test-util")]
+pub mod hostile;
 mod log;
 mod marks;
 mod paths;

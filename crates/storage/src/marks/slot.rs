@@ -17,6 +17,8 @@ const LOG: u8 = 2;
 const HEADER: u8 = 3;
 const HAS_MARK: u8 = 1;
 const HAS_EPOCH: u8 = 2;
+/// Nobody writes so often. A greater number would overflow once it is counted on.
+const SEQ_MAX: u64 = 1 << 62;
 
 /// Everything of a log below here was synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,6 +125,9 @@ pub(crate) fn decode(number: usize, bytes: &[u8]) -> Copy {
     }
     let (kind, flags) = (body.get_u8(), body.get_u8());
     let seq = body.get_u64();
+    if seq > SEQ_MAX {
+        return Copy::Bad;
+    }
     match kind {
         FREE => Copy::Good(seq, Content::Free),
         HEADER => Copy::Good(seq, Content::Header(body.get_u32())),

@@ -120,7 +120,11 @@ impl<D: Disk> LogReader<D> {
     fn target(&self, offset: Offset) -> Result<Target<D>, ReadError> {
         let target = self.shared.view(|view| {
             let after = view.segments.partition_point(|segment| segment.base() <= offset);
-            let segment = view.segments.get(after.checked_sub(1)?)?;
+            let mut segment = view.segments.get(after.checked_sub(1)?)?;
+            if segment.end().next <= offset {
+                // Only compaction leaves a gap at the end of a segment. Any other is a hole: what was there is lost.
+                segment = view.segments.get(after).filter(|_| segment.cleaned())?;
+            }
             Some((Arc::clone(segment), Arc::clone(&view.epochs)))
         });
         let Some((segment, epochs)) = target else {
@@ -183,7 +187,11 @@ impl<D: Disk> LogReader<D> {
             let left = u64::from(target.end.position.saturating_sub(at.position));
             let size = usize::try_from(left).unwrap_or(usize::MAX).min(want);
             if size == 0 {
-                return Ok(None);
+                let what = format!(
+                    "the segment ends here, and should reach to offset {}",
+                    target.end.next
+                );
+                return Err(bad(log, &at, what));
             }
             let mut buffer = vec![0; size];
             let read = read_full::<D>(log.file(), &mut buffer, u64::from(at.position));
@@ -197,6 +205,7 @@ impl<D: Disk> LogReader<D> {
             }
             match taken.then {
                 Then::Limit => return Ok(None),
+                Then::End => return Err(ends_early(log, &at, target)),
                 Then::Bad(what) => return Err(bad(log, &at, what)),
                 Then::More(needed) if read < size => {
                     let what = format!("the file ends where {needed} bytes are expected");
@@ -253,6 +262,8 @@ impl<D: Disk> LogReader<D> {
 
 /// Why no more of a buffer was taken.
 enum Then {
+    /// There is no more in the segment.
+    End,
     /// The next batch is past the limit, or the buffer has no room in the answer for it.
     Limit,
     /// The next batch is not whole; it takes this many bytes.
@@ -281,7 +292,7 @@ fn take(
     let mut range: Option<(usize, usize)> = None;
     let then = loop {
         if left == 0 {
-            break Then::Limit;
+            break Then::End;
         }
         let header = match rules.look(&buffer[position..], at, left) {
             Look::Good(header) => header,
@@ -304,6 +315,15 @@ fn take(
         position = end;
     };
     Taken { range, then }
+}
+
+/// The segment was taken because it should hold what is sought, and its bytes end before it.
+fn ends_early<D: Disk>(log: &OpenFile<D>, at: &Boundary, target: &Target<D>) -> ReadError {
+    let what = format!(
+        "the segment ends here, and should reach to offset {}",
+        target.end.next
+    );
+    bad(log, at, what)
 }
 
 fn bad<D: Disk>(log: &OpenFile<D>, at: &Boundary, what: String) -> ReadError {
