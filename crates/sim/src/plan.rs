@@ -35,6 +35,9 @@ pub(crate) struct Plan {
     /// How long clients begin new work and faults come.
     pub(crate) duration: Duration,
     pub(crate) flush_method: FlushMethod,
+    /// Whether flush jobs are taken as soon as they are wanted, so that a log may have several under way, or as a round
+    /// begins.
+    pub(crate) takes_flushes_at_once: bool,
     pub(crate) idempotent_producers: usize,
     pub(crate) consumers: usize,
 }
@@ -66,6 +69,7 @@ impl Plan {
             fault_every: Duration::from_millis(300),
             duration,
             flush_method: [FlushMethod::Auto, FlushMethod::Fdatasync, FlushMethod::Syncfs][chance.below(3)],
+            takes_flushes_at_once: chance.one_in(2),
             idempotent_producers: 1 + chance.below(3),
             consumers: 1 + chance.below(2),
         }

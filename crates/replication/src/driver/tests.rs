@@ -267,9 +267,10 @@ fn times_out_of_bounds_and_batches_too_large_are_refused_by_name() {
 #[test]
 fn settings_change_from_the_next_step_on() {
     let mut bench = Bench::leading(PartitionConfig::default());
-    let mut config = PartitionConfig::default();
-    config.max_message_bytes = 10;
-    bench.configure(config);
+    bench.configure(PartitionConfig {
+        max_message_bytes: 10,
+        ..PartitionConfig::default()
+    });
     bench.produce(Acks::All, [batch(1)]);
     assert!(matches!(
         bench.answers()[0].1,

@@ -1,7 +1,7 @@
 //! A broker starts, and stops in order.
 
 use super::Broker;
-use super::process::{Process, Replica};
+use super::process::{Process, Replica, Round};
 use crate::ghost::GhostBatch;
 use crate::invariants::{self, Opened};
 use crate::message::{BrokerEvent, PartitionIndex};
@@ -77,6 +77,7 @@ impl Broker {
             dir,
             replicas,
             round: None,
+            jobs: Vec::new(),
             drain_planned: false,
             asked: HashMap::new(),
             deleting: HashMap::new(),
@@ -167,50 +168,27 @@ impl Broker {
 
 /// Everything in order: no unsynced byte is left, and the marker says so.
 fn finish(mut process: Process, life: u64) -> Result<(), Box<dyn Error>> {
-    if let Some(round) = process.round.take() {
-        match round {
-            super::process::Round::SyncsLate(jobs) => {
-                for done in process.flusher.round(jobs)?.0 {
-                    flushed(&mut process.replicas, &done);
-                }
-            }
-            super::process::Round::Synced(done) => {
-                for done in done? {
-                    flushed(&mut process.replicas, &done);
-                }
-            }
+    match process.round.take() {
+        Some(Round::SyncsLate(jobs)) => {
+            process.flusher.round(jobs)?;
         }
+        Some(Round::Synced(done)) => {
+            done?;
+        }
+        None => {}
     }
     for replica in &mut process.replicas {
         replica.driver.store_producers()?;
     }
-    let jobs: Vec<_> = process
-        .replicas
-        .iter_mut()
-        .filter_map(|replica| replica.driver.take_flush())
-        .collect();
-    for done in process.flusher.round(jobs)?.0 {
-        flushed(&mut process.replicas, &done);
-    }
+    let mut jobs = std::mem::take(&mut process.jobs);
+    let dirty = process.replicas.iter_mut();
+    jobs.extend(dirty.filter_map(|replica| replica.driver.take_flush()));
+    process.flusher.round(jobs)?;
     drop(process.replicas);
     process
         .dir
         .shut_down(process.flusher, BrokerEpoch::new(life + 1))?;
     Ok(())
-}
-
-fn flushed(replicas: &mut [Replica], done: &quipu_storage::FlushDone) {
-    let now = quipu_replication::Now {
-        wall: quipu_record::Timestamp::default(),
-        mono: quipu_replication::Tick::default(),
-    };
-    let replica = replicas
-        .iter_mut()
-        .find(|replica| replica.driver.partition() == done.partition());
-    if let Some(replica) = replica {
-        let mut effects = quipu_replication::Effects::default();
-        replica.driver.step(now, Input::Flushed(*done), &mut effects);
-    }
 }
 
 /// The log's batches, and what they alone say of producers.

@@ -19,6 +19,8 @@ pub(super) struct Process {
     pub(super) flusher: Flusher<FakeDisk>,
     pub(super) replicas: Vec<Replica>,
     pub(super) round: Option<Round>,
+    /// Flush jobs for the next round.
+    pub(super) jobs: Vec<FlushJob<FakeDisk>>,
     pub(super) drain_planned: bool,
     /// Produce requests under way.
     pub(super) asked: HashMap<Token, Asked>,
@@ -47,6 +49,15 @@ pub(super) enum Round {
 }
 
 impl Process {
+    /// Takes what the dirty logs want to have flushed.
+    fn take_jobs(&mut self) {
+        let dirty = self.replicas.iter_mut().filter(|replica| replica.dirty);
+        self.jobs.extend(dirty.filter_map(|replica| {
+            replica.dirty = false;
+            replica.driver.take_flush()
+        }));
+    }
+
     pub(super) fn token(&mut self) -> Token {
         self.next_token += 1;
         Token(self.next_token)
@@ -139,6 +150,9 @@ impl Broker {
         }
         if effects.flush {
             replica.dirty = true;
+            if shared.plan.takes_flushes_at_once {
+                process.take_jobs();
+            }
             self.begin_round(shared);
         }
     }
@@ -185,15 +199,8 @@ impl Broker {
         if process.round.is_some() {
             return;
         }
-        let jobs: Vec<_> = process
-            .replicas
-            .iter_mut()
-            .filter(|replica| replica.dirty)
-            .filter_map(|replica| {
-                replica.dirty = false;
-                replica.driver.take_flush()
-            })
-            .collect();
+        process.take_jobs();
+        let jobs = std::mem::take(&mut process.jobs);
         if jobs.is_empty() {
             return;
         }
