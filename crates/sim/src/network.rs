@@ -17,11 +17,11 @@ pub(crate) struct Network {
 }
 
 impl Shared {
-    /// Sends a message. Says how many copies are on their way.
+    /// Sends a message. Says how many copies are on their way: of a request there may be two, and each is answered.
     pub(crate) fn send(&mut self, from: Address, to: Address, message: &Message) -> u32 {
         let copies = if self.network.lost && self.chance.one_in(4) {
             0
-        } else if self.network.twice && self.chance.one_in(3) {
+        } else if self.network.twice && matches!(message, Message::Request(_)) && self.chance.one_in(3) {
             2
         } else {
             1

@@ -105,7 +105,15 @@ impl Broker {
         self.disk.set_faults(Faults::default());
         let found = contents(driver);
         self.apply_faults();
-        let (found, replayed) = found?;
+        let (found, replayed) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                let what = format!("{}: {error}", plan.key);
+                let invariant = "recovery finds no damage below the flush mark, and none was done";
+                shared.violated(Violation { invariant, what });
+                return Ok(());
+            }
+        };
         let opened = Opened {
             plan,
             view: driver.view(),

@@ -227,7 +227,8 @@ impl Producer {
             ProduceError::OutOfOrderSequence { .. } | ProduceError::UnknownProducer { .. }
         );
         if error.retryable() || (gap && self.has_earlier(id)) {
-            let wait = shared.chance.millis(30);
+            let attempts = self.flights.get(&id).map_or(0, |flight| flight.attempt / 2);
+            let wait = shared.chance.millis(20 << attempts.min(5));
             self.retry(shared, id, wait);
             return;
         }

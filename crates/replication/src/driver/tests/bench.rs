@@ -181,7 +181,7 @@ impl Bench {
         self.step(Input::Produce(appends));
     }
 
-    /// One flush round.
+    /// One flush round. Its effects add to those of the step before.
     pub(super) fn flush(&mut self) {
         self.try_flush().unwrap();
     }
@@ -189,7 +189,6 @@ impl Bench {
     pub(super) fn try_flush(&mut self) -> Result<(), FlushError> {
         let jobs = self.driver.take_flush().into_iter().collect();
         let (all, _) = self.flusher.round(jobs)?;
-        self.effects.clear();
         for done in all {
             self.driver
                 .step(self.now, Input::Flushed(done), &mut self.effects);
