@@ -82,12 +82,13 @@ impl Target {
     }
 }
 
-/// The failure has the code, and its message a word of the fault.
+/// What is wrong with the answer to a case, if anything: the failure must have the code, and its message a word of the
+/// fault.
+fn unnamed(case: &str, failure: &Failure, code: ErrorCode, word: &str) -> Option<String> {
+    let named = failure.code == code && failure.message.contains(word);
+    (!named).then(|| format!("{case}: {failure}; expected {code} and {word:?}"))
+}
+
 fn assert_named(case: &str, failure: &Failure, code: ErrorCode, word: &str) {
-    assert_eq!(failure.code, code, "{case}: {failure}");
-    assert!(
-        failure.message.contains(word),
-        "{case}: {word:?} is not in {:?}",
-        failure.message
-    );
+    assert_eq!(unnamed(case, failure, code, word), None);
 }

@@ -9,7 +9,7 @@ use quipu_proto::v1::topic_service_client::TopicServiceClient;
 use quipu_proto::v1::{
     Batch, ConsumePartition, ConsumeRequest, CreateTopicRequest, Credit, FetchPartition, FetchRequest,
     ListOffsetsRequest, OffsetQuery, Open, OpenPartitions, ProduceRequest, Record, RecordList, StartPosition,
-    batch, consume_request, open, start_position,
+    batch, consume_request, consume_response, open, start_position,
 };
 use quipu_record::ErrorCode;
 use std::collections::HashMap;
@@ -252,7 +252,6 @@ async fn fetches_with_nonsense_are_refused() -> Result<()> {
         topic: topic.to_owned(),
         partition,
         offset,
-        max_bytes: u32::MAX,
         ..FetchPartition::default()
     };
     let cases = vec![
@@ -281,7 +280,6 @@ async fn fetches_with_nonsense_are_refused() -> Result<()> {
     for (case, partition, code) in cases {
         let request = FetchRequest {
             partitions: vec![partition],
-            max_bytes: u32::MAX,
             ..FetchRequest::default()
         };
         let found = match client.fetch(request).await {
@@ -294,6 +292,18 @@ async fn fetches_with_nonsense_are_refused() -> Result<()> {
         assert_named(case, &found, code, "");
         target.look()?;
     }
+    let greedy = FetchRequest {
+        partitions: vec![at("t", 0, 0)],
+        max_bytes: u32::MAX,
+        ..FetchRequest::default()
+    };
+    let status = client.fetch(greedy).await.err().ok_or("4 GiB were promised")?;
+    assert_named(
+        "4 GiB",
+        &failure("4 GiB", &status),
+        ErrorCode::InvalidRequest,
+        "max_bytes",
+    );
     // 100,000 partitions that are not there, and one partition 10,000 times.
     for partitions in [
         (0..100_000).map(|n| at("t", n + 1, 0)).collect(),
@@ -367,13 +377,6 @@ async fn consume_streams_with_nonsense_end_with_a_status() -> Result<()> {
         ("an empty message", vec![ConsumeRequest { message: None }]),
         ("nothing to consume", vec![nothing]),
         ("opened twice", vec![opened("t", zero()), opened("t", zero())]),
-        (
-            "an offset of 2^64 - 1",
-            vec![
-                opened("t", start(start_position::Position::Offset(u64::MAX))),
-                credit(1 << 20, None),
-            ],
-        ),
     ];
     let count = cases.len();
     for (case, messages) in cases {
@@ -392,6 +395,29 @@ async fn consume_streams_with_nonsense_end_with_a_status() -> Result<()> {
         assert_named(case, &failure(case, &status), ErrorCode::InvalidRequest, "");
         target.look()?;
     }
+    // A place that is none stops its partition, not the stream.
+    let nowhere = [opened("t", start(start_position::Position::Offset(u64::MAX)))];
+    let requests = tokio_stream::StreamExt::chain(tokio_stream::iter(nowhere), tokio_stream::pending());
+    let answer = client
+        .clone()
+        .consume(requests)
+        .await?
+        .into_inner()
+        .message()
+        .await?;
+    let Some(consume_response::Message::Opened(opening)) = answer.and_then(|answer| answer.message) else {
+        return Err("the first answer is that the stream is open".into());
+    };
+    let error = opening.partitions[0]
+        .error
+        .clone()
+        .ok_or("an offset of 2^64 - 1 was accepted")?;
+    assert_named(
+        "an offset",
+        &Failure::from(error),
+        ErrorCode::InvalidRequest,
+        "offset",
+    );
     // Credits that overflow are no error; they are just very many.
     let plenty = [
         opened("t", zero()),
