@@ -35,6 +35,13 @@ fn inflict(shared: &mut Shared, broker: &mut Broker, clients: &mut [Client], fau
                 broker.stop(shared);
             }
         }
+        Fault::Reelection => {
+            if broker.is_running() {
+                shared.fault(fault);
+                broker.resign(shared);
+                broker.elect(shared);
+            }
+        }
         Fault::ProducerReplaced => {
             let idempotent = clients.iter_mut().find_map(|client| match client {
                 Client::Producer(producer) if producer.is_idempotent() => Some(producer),
@@ -101,7 +108,19 @@ fn set(shared: &mut Shared, broker: &mut Broker, fault: Fault, on: bool) {
         Fault::MessagesLost => shared.network.lost = on,
         Fault::MessagesLate => shared.network.late = on,
         Fault::MessagesTwice => shared.network.twice = on,
-        Fault::Kill | Fault::PowerCut | Fault::CleanStop | Fault::ClockJump | Fault::ProducerReplaced => {}
+        Fault::TooFewInSync => {
+            for record in &mut shared.metadata {
+                record.min_insync = if on { 2 } else { 1 };
+                record.partition_epoch = record.partition_epoch.next();
+            }
+            broker.follow_metadata(shared);
+        }
+        Fault::Kill
+        | Fault::PowerCut
+        | Fault::CleanStop
+        | Fault::ClockJump
+        | Fault::Reelection
+        | Fault::ProducerReplaced => {}
     }
     broker.apply_faults();
 }

@@ -34,6 +34,10 @@ pub enum Fault {
     MessagesTwice,
     /// The wall clock jumps.
     ClockJump,
+    /// Nobody leads for a moment; then the same broker does, in a new epoch.
+    Reelection,
+    /// `min.insync.replicas` is more than there are, for a while.
+    TooFewInSync,
     /// A producer's process is replaced while batches are under way: its epoch rises.
     ProducerReplaced,
 }
@@ -54,6 +58,8 @@ impl Fault {
         Self::MessagesLate,
         Self::MessagesTwice,
         Self::ClockJump,
+        Self::Reelection,
+        Self::TooFewInSync,
         Self::ProducerReplaced,
     ];
 }

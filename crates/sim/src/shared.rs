@@ -9,11 +9,37 @@ use crate::report::{Counts, Fault, Violation};
 use crate::schedule::Schedule;
 use crate::trace::Trace;
 use quipu_checker::{History, Kind, Op, Process, Time, Value, ValueId};
-use quipu_record::Timestamp;
+use quipu_record::{LeaderEpoch, PartitionEpoch, Timestamp};
 use quipu_replication::Now;
 
 /// 2026-01-01, in milliseconds.
 const EPOCH_MILLIS: i64 = 1_767_225_600_000;
+
+/// One partition's record in the metadata. The controllers will keep it; until then the world does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PartitionRecord {
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) partition_epoch: PartitionEpoch,
+    pub(crate) min_insync: u32,
+}
+
+impl Default for PartitionRecord {
+    fn default() -> Self {
+        Self {
+            leader_epoch: LeaderEpoch::FIRST,
+            partition_epoch: PartitionEpoch::FIRST,
+            min_insync: 1,
+        }
+    }
+}
+
+impl PartitionRecord {
+    /// A leader is elected.
+    pub(crate) fn elect(&mut self) {
+        self.leader_epoch = self.leader_epoch.next();
+        self.partition_epoch = self.partition_epoch.next();
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -26,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// What is true of each partition, whatever brokers believe.
     pub(crate) ghosts: Vec<Ghost>,
+    /// What the metadata says of each partition.
+    pub(crate) metadata: Vec<PartitionRecord>,
     /// The first invariant that did not hold.
     pub(crate) violation: Option<Violation>,
     /// How far the wall clock has jumped, in milliseconds.
@@ -41,6 +69,7 @@ impl Shared {
     pub(crate) fn new(plan: Plan, chance: Chance, trace: Trace) -> Self {
         Self {
             ghosts: vec![Ghost::default(); plan.partitions.len()],
+            metadata: vec![PartitionRecord::default(); plan.partitions.len()],
             plan,
             schedule: Schedule::default(),
             chance,

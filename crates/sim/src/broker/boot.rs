@@ -8,7 +8,7 @@ use crate::message::{BrokerEvent, PartitionIndex};
 use crate::report::{Fault, Violation};
 use crate::shared::Shared;
 use quipu_checker::ReadRecord;
-use quipu_record::{BrokerEpoch, LeaderEpoch, Offset, PartitionEpoch, iter_batches};
+use quipu_record::{BrokerEpoch, Offset, iter_batches};
 use quipu_replication::rules::producers::Producers;
 use quipu_replication::{Driver, DriverOptions, Input, Leadership, Resign, View};
 use quipu_storage::test_util::{FakeDisk, Faults};
@@ -33,9 +33,7 @@ impl Broker {
             Ok(()) => {
                 shared.counts.boots += 1;
                 shared.note(format_args!("broker {} is up", self.id));
-                for partition in 0..shared.plan.partitions.len() {
-                    self.lead(shared, partition);
-                }
+                self.elect(shared);
                 self.plan(shared, Duration::from_millis(500), BrokerEvent::Retain);
             }
             Err(error) => {
@@ -128,25 +126,40 @@ impl Broker {
         Ok(())
     }
 
-    /// The metadata makes this broker the leader, in a new epoch.
-    fn lead(&mut self, shared: &mut Shared, partition: PartitionIndex) {
-        let epoch = u32::try_from(self.life).unwrap_or(u32::MAX) + 1;
-        let leadership = Leadership {
-            leader_epoch: LeaderEpoch::new(epoch),
-            partition_epoch: PartitionEpoch::new(self.life),
-            isr: vec![self.id],
-            min_insync: 1,
-        };
-        self.step(shared, partition, Input::Lead(leadership));
+    /// The metadata makes this broker the leader of everything, in new epochs.
+    pub(crate) fn elect(&mut self, shared: &mut Shared) {
+        for record in &mut shared.metadata {
+            record.elect();
+        }
+        self.follow_metadata(shared);
+    }
+
+    /// The broker is told of the metadata as it is.
+    pub(crate) fn follow_metadata(&mut self, shared: &mut Shared) {
+        for partition in 0..shared.plan.partitions.len() {
+            let record = shared.metadata[partition];
+            let leadership = Leadership {
+                leader_epoch: record.leader_epoch,
+                partition_epoch: record.partition_epoch,
+                isr: vec![self.id],
+                min_insync: record.min_insync,
+            };
+            self.step(shared, partition, Input::Lead(leadership));
+        }
+    }
+
+    /// Nobody leads for a moment.
+    pub(crate) fn resign(&mut self, shared: &mut Shared) {
+        for partition in 0..shared.plan.partitions.len() {
+            shared.metadata[partition].elect();
+            let leader_epoch = shared.metadata[partition].leader_epoch;
+            self.step(shared, partition, Input::Resign(Resign { leader_epoch }));
+        }
     }
 
     /// SIGTERM: resign, store what a start would have to replay, flush everything, say that all is well.
     pub(crate) fn stop(&mut self, shared: &mut Shared) {
-        let epoch = LeaderEpoch::new(u32::try_from(self.life).unwrap_or(u32::MAX) + 1);
-        for partition in 0..shared.plan.partitions.len() {
-            let resign = Resign { leader_epoch: epoch };
-            self.step(shared, partition, Input::Resign(resign));
-        }
+        self.resign(shared);
         if let Some(process) = self.process.take()
             && let Err(error) = finish(process, self.life)
         {
