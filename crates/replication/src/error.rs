@@ -93,8 +93,6 @@ pub enum ProduceError {
         producer: ProducerId,
         /// What came.
         got: Sequence,
-        /// An earlier batch of this producer was refused a moment ago, so that the same batch may fit later.
-        earlier_unresolved: bool,
     },
     /// Older than the remembered batches: it is in the log, its offset is no longer known.
     #[error("sequence {got} of producer {producer} was appended before, at an offset no longer remembered")]
@@ -151,9 +149,6 @@ impl ProduceError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::OutOfOrderSequence {
-                earlier_unresolved, ..
-            }
-            | Self::UnknownProducer {
                 earlier_unresolved, ..
             } => *earlier_unresolved,
             other => other.code().retryable(),

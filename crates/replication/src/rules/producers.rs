@@ -213,10 +213,13 @@ impl Producers {
     /// could not be told from a new batch.
     fn check_unknown(&self, stamp: ProducerStamp) -> Result<Verdict, ProduceError> {
         if stamp.base_sequence != Sequence::FIRST && !PlantedBug::NoProducerDedup.planted() {
+            if self.refused_before(stamp) {
+                // Its first batch was refused a moment ago: this one was sent behind it, and comes again after it.
+                return self.check_first(stamp);
+            }
             return Err(ProduceError::UnknownProducer {
                 producer: stamp.id,
                 got: stamp.base_sequence,
-                earlier_unresolved: self.refused_before(stamp),
             });
         }
         if self.by_id.len() >= MAX_PRODUCERS {
@@ -225,7 +228,7 @@ impl Producers {
         Ok(Verdict::Append)
     }
 
-    /// A new epoch begins at 0.
+    /// A new producer, and a new epoch, begin at 0.
     fn check_first(&self, stamp: ProducerStamp) -> Result<Verdict, ProduceError> {
         if stamp.base_sequence == Sequence::FIRST {
             return Ok(Verdict::Append);
