@@ -22,10 +22,10 @@ use self::frames::{Frames, rejected};
 use self::stream::Event;
 use crate::error::CallError;
 use crate::moment::Moment;
-use crate::routing::{Cluster, Topic};
+use crate::routing::{Cluster, ROUTES_AGE_MAX, Topic};
 use quipu_proto::{Failure, scalars, v1};
 use quipu_record::{ErrorCode, Offset, PartitionId, TopicId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -62,6 +62,9 @@ pub struct Consumer {
     streams: HashMap<StreamId, Stream>,
     events: mpsc::UnboundedReceiver<Event>,
     tell: mpsc::UnboundedSender<Event>,
+    /// Topics that are read as a whole, with the partitions they were seen to have.
+    whole: BTreeMap<Arc<str>, usize>,
+    routes_at: Moment,
     started: Instant,
 }
 
@@ -92,11 +95,13 @@ impl Consumer {
             streams: HashMap::new(),
             events,
             tell,
+            whole: BTreeMap::new(),
+            routes_at: Moment::new(ROUTES_AGE_MAX),
             started: Instant::now(),
         }
     }
 
-    /// Adds all partitions of a topic, each from the same start.
+    /// Adds all partitions of a topic, each from the same start. Those that it gets later are read from their beginning.
     ///
     /// # Errors
     /// There is no such topic, or its routes could not be had in time.
@@ -105,6 +110,7 @@ impl Consumer {
         for partition in 0..found.partitions.len() {
             self.add(topic, &found, partition, start);
         }
+        self.whole.insert(topic.into(), found.partitions.len());
         Ok(())
     }
 
@@ -235,14 +241,16 @@ impl Consumer {
 
     /// Waits until something happens or is due, and takes it in.
     async fn wait(&mut self) {
-        let event = match self.core.next_plan() {
-            None => self.events.recv().await,
-            Some(due) => {
-                let due = (self.started + due.since_start()).into();
-                timeout_at(due, self.events.recv()).await.ok().flatten()
-            }
-        };
+        let due = self
+            .core
+            .next_plan()
+            .map_or(self.routes_at, |plan| plan.min(self.routes_at));
+        let due = (self.started + due.since_start()).into();
+        let event = timeout_at(due, self.events.recv()).await.ok().flatten();
         let now = self.now();
+        if self.routes_at <= now {
+            self.refresh();
+        }
         let mut next = event;
         while let Some(event) = next {
             self.on(now, event);
@@ -272,7 +280,7 @@ impl Consumer {
             Event::Came(stream, Message::Sought(sought)) => self.on_sought(now, stream, sought),
             Event::Came(_, Message::Heartbeat(_)) => {}
             Event::Ended(stream, why) => {
-                tracing::info!(why, "reads on from where it was");
+                tracing::debug!(why, "reads on from where it was");
                 self.streams.remove(&stream);
                 self.core.ended(now, stream);
             }
@@ -337,6 +345,16 @@ impl Consumer {
 
     /// Tells the core what is known of leaders.
     fn take_routes(&mut self, now: Moment) {
+        for (name, seen) in self.whole.clone() {
+            if let Some(topic) = self.cluster.known_topic(&name)
+                && topic.partitions.len() > seen
+            {
+                for partition in seen..topic.partitions.len() {
+                    self.add(&name, &topic, partition, Start::Earliest);
+                }
+                self.whole.insert(name, topic.partitions.len());
+            }
+        }
         let keys: Vec<Key> = self.core.partitions().map(|(key, _)| key.clone()).collect();
         let mut last: Option<(Arc<str>, Option<Topic>)> = None;
         for key in keys {
@@ -430,13 +448,19 @@ impl Consumer {
         );
     }
 
-    fn refresh(&self) {
+    fn refresh(&mut self) {
+        self.routes_at = self.now().after(ROUTES_AGE_MAX);
         let mut names: Vec<Arc<str>> = self.core.partitions().map(|(key, _)| key.topic.clone()).collect();
         names.dedup();
         let (cluster, tell) = (self.cluster.clone(), self.tell.clone());
         tokio::spawn(async move {
             let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-            let asked = cluster.refresh(&names).await;
+            // No name at all would ask for every topic.
+            let asked = if names.is_empty() {
+                Ok(())
+            } else {
+                cluster.refresh(&names).await
+            };
             let _ = tell.send(Event::Routes(asked));
         });
     }

@@ -88,7 +88,7 @@ impl Producer {
         };
         let (tell, events) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(config, cluster, identity, tell));
-        tokio::spawn(Sender::new(shared.clone()).run(events));
+        tokio::spawn(Sender::new(shared.clone(), events).run());
         Ok(Self {
             handle: Arc::new(Handle(shared)),
         })

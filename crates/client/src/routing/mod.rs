@@ -14,7 +14,11 @@ use quipu_proto::v1::cluster_service_client::ClusterServiceClient;
 use quipu_proto::{Failure, LeaderHint, v1};
 use quipu_record::{BrokerId, MetadataVersion, PartitionId, TopicId};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use table::Table;
+
+/// Routes are asked for at least so often: partitions may have been added.
+pub(crate) const ROUTES_AGE_MAX: Duration = Duration::from_secs(300);
 
 /// The cluster as one client sees it.
 pub(crate) struct Cluster {

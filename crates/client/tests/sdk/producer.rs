@@ -394,3 +394,24 @@ async fn dropping_the_producer_sends_what_it_took() {
     delivery.await.unwrap();
     assert_eq!(cluster.values(0), ["v"]);
 }
+
+#[test]
+fn handles_are_told_even_if_the_runtime_goes_down() {
+    let cluster = Cluster::start(1, 1);
+    cluster.elect(0, None);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (delivery,) = runtime.block_on(async {
+        let producer = client(&cluster).await.producer(config()).await.unwrap();
+        (producer.send("t", Record::new(b"v")).await.unwrap(),)
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    assert!(
+        matches!(delivery.try_get(), Some(Err(DeliveryError::Closed))),
+        "{:?}",
+        delivery.try_get()
+    );
+}

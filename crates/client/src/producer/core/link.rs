@@ -11,6 +11,8 @@ pub(super) struct Links(HashMap<BrokerId, Link>);
 #[derive(Debug, Default)]
 struct Link {
     state: State,
+    /// The broker asked for a pause.
+    held_until: Moment,
     backoff: Backoff,
 }
 
@@ -33,12 +35,24 @@ impl Links {
         self.0.get(&broker).is_some_and(|link| link.state == State::Up)
     }
 
-    /// When a link that is down may be tried again.
+    /// When a link that is down may be tried again, or one that is held be used.
     pub(super) fn next_attempt(&self, broker: BrokerId) -> Option<Moment> {
-        match self.0.get(&broker)?.state {
+        let link = self.0.get(&broker)?;
+        match link.state {
             State::Down { until } => Some(until),
-            State::Connecting | State::Up => None,
+            State::Connecting => None,
+            State::Up => Some(link.held_until),
         }
+    }
+
+    /// The broker asked for a pause.
+    pub(super) fn hold(&mut self, broker: BrokerId, until: Moment) {
+        let link = self.0.entry(broker).or_default();
+        link.held_until = link.held_until.max(until);
+    }
+
+    pub(super) fn is_held(&self, now: Moment, broker: BrokerId) -> bool {
+        self.0.get(&broker).is_some_and(|link| link.held_until > now)
     }
 
     /// Whether the caller is to connect now.

@@ -25,7 +25,11 @@ use pump::outcome_of;
 use quipu_proto::Failure;
 use quipu_record::{BrokerId, ErrorCode, LeaderEpoch, ProducerStamp, Sequence};
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 use types::is_elsewhere;
+
+/// A broker that asks for more is not believed.
+const THROTTLE_MAX: Duration = Duration::from_secs(10);
 
 /// The producer's protocol.
 #[derive(Debug)]
@@ -211,6 +215,13 @@ impl Core {
         if lane.identity.is_none() {
             let last = why.to_owned();
             self.take_out(id, place, Outcome::Unknown { last });
+        }
+    }
+
+    /// A broker asks for a pause before it is sent more.
+    pub(crate) fn throttled(&mut self, now: Moment, broker: BrokerId, pause: Duration) {
+        if !pause.is_zero() {
+            self.links.hold(broker, now.after(pause.min(THROTTLE_MAX)));
         }
     }
 

@@ -143,6 +143,10 @@ impl Core {
             }
             return;
         }
+        if self.links.is_held(now, broker) {
+            return;
+        }
+        let lane = &mut self.lanes[id.0];
         if lane.any_again() {
             if lane.any_waiting() {
                 return;

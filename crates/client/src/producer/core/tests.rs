@@ -6,14 +6,13 @@ use super::*;
 use crate::backoff::BackoffLimits;
 use quipu_record::{Offset, ProducerEpoch, ProducerId, ProducerStamp};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 mod model;
 use model::{Brokers, Request};
 
 const BROKERS: u64 = 3;
 const WINDOW: usize = 5;
-const HISTORIES: u64 = 300;
+const HISTORIES: u64 = 200;
 
 /// One history: a core, the brokers, and what was seen.
 struct History {
@@ -270,6 +269,9 @@ impl History {
     fn answer_arrives(&mut self) {
         let broker = BrokerId::new(u32::try_from(self.random.next() % BROKERS).unwrap());
         if let Some((request, answer)) = self.brokers.next_answer(broker) {
+            if self.chance(5) {
+                self.core.throttled(self.now, broker, Duration::from_millis(200));
+            }
             self.core.answered(self.now, request, answer);
         }
     }

@@ -10,7 +10,7 @@ use super::shared::Shared;
 use super::stream::LinkId;
 use crate::error::CallError;
 use crate::moment::Moment;
-use crate::routing::Route;
+use crate::routing::{ROUTES_AGE_MAX, Route};
 use bytes::Bytes;
 use quipu_proto::{Failure, v1};
 use quipu_record::{BatchBuilder, BrokerId, ProducerStamp};
@@ -26,8 +26,6 @@ use tokio::time::timeout_at;
 const WINDOW: usize = 5;
 /// A broker that was given the request timeout gets so much more to say that it ran out.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
-/// Routes are asked for at least so often: partitions may have been added.
-const ROUTES_AGE_MAX: Duration = Duration::from_secs(300);
 /// Events taken at once.
 const EVENTS_MAX: usize = 256;
 
@@ -73,6 +71,7 @@ pub(super) enum Event {
 
 pub(super) struct Sender {
     shared: Arc<Shared>,
+    events: mpsc::UnboundedReceiver<Event>,
     core: Core,
     lanes: Vec<Lane>,
     batches: HashMap<BatchId, InHand>,
@@ -117,7 +116,7 @@ struct Lingering {
 }
 
 impl Sender {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, events: mpsc::UnboundedReceiver<Event>) -> Self {
         let rules = Rules {
             window: if shared.config.idempotent { WINDOW } else { 1 },
             answer_within: shared.config.request_timeout + ANSWER_GRACE,
@@ -127,6 +126,7 @@ impl Sender {
             core: Core::new(rules, shared.first_identity, rand::random()),
             routes_at: shared.now().after(ROUTES_AGE_MAX),
             shared,
+            events,
             lanes: Vec::new(),
             batches: HashMap::new(),
             links: HashMap::new(),
@@ -139,13 +139,16 @@ impl Sender {
     }
 
     /// Runs until the producer has ended and all is resolved.
-    pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
+    pub(super) async fn run(mut self) {
         let mut taken = Vec::with_capacity(EVENTS_MAX);
         loop {
             let next = self.shared.instant(self.next_deadline()).into();
             // Without an event in time there is still something due.
-            let _ = timeout_at(next, events.recv_many(&mut taken, EVENTS_MAX)).await;
+            let _ = timeout_at(next, self.events.recv_many(&mut taken, EVENTS_MAX)).await;
             let now = self.shared.now();
+            if self.routes_at <= now {
+                self.refresh();
+            }
             for event in taken.drain(..) {
                 self.on(now, event);
                 self.obey();
@@ -154,7 +157,7 @@ impl Sender {
             self.core.tick(now);
             self.obey();
             self.finish_flushes();
-            if self.ending && self.core.oldest_unresolved().is_none() && events.is_empty() {
+            if self.ending && self.core.oldest_unresolved().is_none() && self.events.is_empty() {
                 self.shared.stop_waiting();
                 return;
             }
@@ -212,8 +215,12 @@ impl Sender {
                 }
             }
             Event::Answer { link, answer } => {
-                if let (true, Some(request)) = (self.is_current(link), answer.request_id) {
-                    self.on_answer(now, RequestId(request), answer.result);
+                if self.is_current(link) {
+                    let pause = Duration::from_millis(answer.throttle_ms.into());
+                    self.core.throttled(now, link.broker, pause);
+                    if let Some(request) = answer.request_id {
+                        self.on_answer(now, RequestId(request), answer.result);
+                    }
                 }
             }
             Event::Routes(asked) => self.on_routes(now, asked),
@@ -370,6 +377,11 @@ impl Drop for Sender {
         self.shared.close();
         self.shared.stop_waiting();
         self.core.end(Outcome::Closed);
+        self.close_all();
+        let now = self.shared.now();
+        while let Ok(event) = self.events.try_recv() {
+            self.on(now, event);
+        }
         while let Some(effect) = self.core.next_effect() {
             if let Effect::Resolve { batch, outcome, .. } = effect {
                 self.resolve(batch, outcome);

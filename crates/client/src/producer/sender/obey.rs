@@ -1,11 +1,11 @@
 //! What the core says is done.
 
-use super::{Event, Lane, Link, ROUTES_AGE_MAX, Sender};
+use super::{Event, Lane, Link, Sender};
 use crate::producer::answer;
 use crate::producer::core::{BatchId, Effect, LaneId, Outcome, RequestId};
 use crate::producer::identity;
 use crate::producer::stream::{self, LinkId};
-use crate::routing::lock;
+use crate::routing::{ROUTES_AGE_MAX, lock};
 use quipu_proto::v1;
 use quipu_record::{BrokerId, ProducerStamp};
 use std::sync::atomic::Ordering::Relaxed;
@@ -150,7 +150,12 @@ impl Sender {
         tokio::spawn(async move {
             let names = shared.topic_names();
             let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-            let asked = shared.cluster.refresh(&names).await;
+            // No name at all would ask for every topic.
+            let asked = if names.is_empty() {
+                Ok(())
+            } else {
+                shared.cluster.refresh(&names).await
+            };
             shared.tell(Event::Routes(asked));
         });
     }
