@@ -36,7 +36,7 @@ demo:
 
 # Replay one seed of the simulation.
 sim SEED:
-    cargo run --release -p quipu-sim -- --seed {{SEED}} --seeds 1
+    cargo run -p quipu-sim --bin sim -- --seeds 1 --tell --seed {{SEED}}
 
 # Crash histories of the storage engine: 10,000 unless told otherwise.
 crash HISTORIES="10000":
@@ -50,3 +50,11 @@ fuzz TARGET SECONDS="60":
 # Fuzz every decoder, one after the other.
 fuzz-all SECONDS="60":
     for target in fuzz/fuzz_targets/*.rs; do just fuzz "$(basename "$target" .rs)" {{SECONDS}} || exit 1; done
+
+# Quipu beside its peers, as ratios (README's table). Wants a quiet machine.
+bench-peers *ARGS:
+    cargo bench -p quipu --bench peers -- {{ARGS}}
+
+# Memory, descriptors and restart times against their limits. Wants a quiet machine and 12 GiB of disk.
+bench-limits *ARGS:
+    cargo bench -p quipu --bench limits -- {{ARGS}}
