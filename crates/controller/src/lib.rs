@@ -19,6 +19,8 @@ mod publish;
 mod raft;
 mod snapshot;
 mod subscription;
+#[cfg(any(test, feature = "test-util"))]
+pub mod test_util;
 mod wal;
 
 pub use config::ControllerConfig;

@@ -10,6 +10,8 @@ mod tests;
 
 pub(crate) use log_store::LogStore;
 pub(crate) use network::Network;
+#[cfg(any(test, feature = "test-util"))]
+pub use runtime::Seeded;
 pub(crate) use runtime::{Runtime, Tokio};
 pub(crate) use state_machine::StateMachine;
 

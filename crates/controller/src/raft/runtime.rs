@@ -14,10 +14,10 @@ pub(crate) trait Runtime: AsyncRuntime {
 
 /// Both runtimes are tokio's, but for where random numbers come from.
 macro_rules! runtime {
-    ($(#[$doc:meta])* $name:ident, threads: $threads:literal, rng: $rng:ty, $make:expr) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident, threads: $threads:literal, rng: $rng:ty, $make:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Default, PartialEq, Eq)]
-        pub(crate) struct $name;
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        $vis struct $name;
 
         impl Runtime for $name {
             const THREADS: bool = $threads;
@@ -79,5 +79,53 @@ macro_rules! runtime {
 
 runtime! {
     /// Production.
-    Tokio, threads: true, rng: <Inner as AsyncRuntime>::ThreadLocalRng, Inner::thread_rng()
+    pub(crate) Tokio, threads: true, rng: <Inner as AsyncRuntime>::ThreadLocalRng, Inner::thread_rng()
+}
+
+#[cfg(any(test, feature = "test-util"))]
+pub use seeded::Seeded;
+
+#[cfg(any(test, feature = "test-util"))]
+mod seeded {
+    use super::{AsyncRuntime, Duration, Future, Inner, OptionalSend, Runtime};
+    use rand_08::rngs::SmallRng;
+    use rand_08::{Error, RngCore, SeedableRng};
+    use std::cell::RefCell;
+
+    thread_local!(static RNG: RefCell<SmallRng> = RefCell::new(SmallRng::seed_from_u64(0)));
+
+    runtime! {
+        /// No threads, and random numbers from a seed.
+        pub Seeded, threads: false, rng: SeededRng, SeededRng
+    }
+
+    impl Seeded {
+        /// Begins the random numbers of this thread anew.
+        pub fn seed(seed: u64) {
+            RNG.with_borrow_mut(|rng| *rng = SmallRng::seed_from_u64(seed));
+        }
+    }
+
+    /// This thread's seeded numbers.
+    #[derive(Clone, Copy, Debug)]
+    pub struct SeededRng;
+
+    impl RngCore for SeededRng {
+        fn next_u32(&mut self) -> u32 {
+            RNG.with_borrow_mut(RngCore::next_u32)
+        }
+
+        fn next_u64(&mut self) -> u64 {
+            RNG.with_borrow_mut(RngCore::next_u64)
+        }
+
+        fn fill_bytes(&mut self, bytes: &mut [u8]) {
+            RNG.with_borrow_mut(|rng| rng.fill_bytes(bytes));
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
+            self.fill_bytes(bytes);
+            Ok(())
+        }
+    }
 }

@@ -88,6 +88,9 @@ pub(crate) struct TruncateMessage {
     /// The first that is gone.
     #[prost(uint64, tag = "1")]
     pub(crate) from: u64,
+    /// The last that is left: the file that holds it may be gone by the time this is read.
+    #[prost(message, optional, tag = "2")]
+    pub(crate) last: Option<LogPlace>,
 }
 
 /// The beginning of a segment.
@@ -114,6 +117,9 @@ pub(crate) struct BeginMessage {
     /// The last entry as of here.
     #[prost(message, optional, tag = "7")]
     pub(crate) last: Option<LogPlace>,
+    /// The length of the file in bytes, preallocated: a shorter one was cut by somebody.
+    #[prost(uint64, tag = "8")]
+    pub(crate) room: u64,
 }
 
 /// The layout that this version writes, and the only one it reads.

@@ -174,7 +174,14 @@ impl<D: Disk> Wal<D> {
                 return Ok(Some(place_of));
             }
             Op::Truncate { from, last } => {
-                self.put_frame(Kind::Truncate, &TruncateMessage { from: *from }.encode_to_vec())?;
+                self.put_frame(
+                    Kind::Truncate,
+                    &TruncateMessage {
+                        from: *from,
+                        last: *last,
+                    }
+                    .encode_to_vec(),
+                )?;
                 self.state.last = *last;
             }
             Op::Purge(place) => {
@@ -246,28 +253,23 @@ impl<D: Disk> Wal<D> {
         let Some(purged) = self.state.purged else {
             return Ok(());
         };
-        let mut dropped = false;
         loop {
             let oldest = self.lock_files().keys().next().copied();
             let Some(oldest) = oldest.filter(|oldest| *oldest < self.number) else {
-                break;
+                return Ok(());
             };
             if self
                 .greatest
                 .get(&oldest)
                 .is_some_and(|greatest| *greatest > purged.index)
             {
-                break;
+                return Ok(());
             }
             self.disk.remove(&segment_path(&self.dir, oldest))?;
+            // One by one, or a crash could leave a hole.
+            self.disk.sync_dir(&self.dir)?;
             self.lock_files().remove(&oldest);
             self.greatest.remove(&oldest);
-            dropped = true;
-        }
-        if dropped {
-            self.disk.sync_dir(&self.dir)
-        } else {
-            Ok(())
         }
     }
 
@@ -337,6 +339,7 @@ impl<D: Disk> Wal<D> {
             purged: self.state.purged,
             committed: self.state.committed,
             last: self.state.last,
+            room: self.room,
         };
         self.number = number;
         self.end = 0;

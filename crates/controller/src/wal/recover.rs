@@ -9,7 +9,7 @@ use crate::StartError;
 use prost::Message;
 use quipu_storage::{Access, Disk, DiskFile};
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,13 +106,36 @@ pub(super) fn scan<D: Disk>(disk: &D, dir: &Path) -> Result<Scan<D>, StartError>
         segment.replay(state, tail)?;
         state.torn = segment.torn(state.end);
         if state.torn > 0 {
-            cut(&file, state.end, u64::try_from(bytes.len()).unwrap_or(state.end)).map_err(io)?;
+            clear(&file, state.end, state.torn).map_err(io)?;
         }
         files.insert(number, Arc::new(file));
+    }
+    if let Some(state) = &state {
+        check_whole(state, dir)?;
     }
     Ok(Scan {
         files,
         recovered: state,
+    })
+}
+
+/// Files go once all their entries are purged, so from the purged entries to the last one there is no hole.
+fn check_whole(state: &Recovered, dir: &Path) -> Result<(), StartError> {
+    let HardState { purged, last, .. } = state.state;
+    let first = state.entries.first().map(|(place, _)| place.index);
+    let follows = match (purged, first) {
+        (Some(purged), Some(first)) => first == purged.index + 1,
+        (purged, None) => last == purged,
+        (None, Some(_)) => true,
+    };
+    if follows && state.entries.last().is_none_or(|(place, _)| Some(*place) == last) {
+        return Ok(());
+    }
+    let what = format!("entries are missing between {purged:?} and {last:?}: a file of the log was removed");
+    Err(StartError::Corrupt {
+        path: dir.to_owned(),
+        position: 0,
+        what,
     })
 }
 
@@ -192,11 +215,18 @@ fn read_all<F: DiskFile>(file: &F) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Removes a torn tail for good: were its bytes left there, a frame of it could one day follow a new one by chance.
-fn cut<F: DiskFile>(file: &F, end: u64, len: u64) -> io::Result<()> {
-    file.truncate(end)?;
-    file.sync_data()?;
-    file.preallocate(len)?;
+/// Zeros a torn tail for good: were its bytes left there, a frame of it could one day follow a new one by chance.
+fn clear<F: DiskFile>(file: &F, mut from: u64, len: u64) -> io::Result<()> {
+    let zeros = [0; 4096];
+    let end = from + len;
+    while from < end {
+        let len = usize::try_from(end - from).unwrap_or(usize::MAX).min(zeros.len());
+        let written = file.write_at(&[IoSlice::new(&zeros[..len])], from)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        from += u64::try_from(written).unwrap_or(0);
+    }
     file.sync_data()
 }
 
@@ -249,6 +279,14 @@ impl Segment<'_> {
                 begin.format
             );
             return Err(self.corrupt(0, what));
+        }
+        let len = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
+        if len < begin.room {
+            let what = format!(
+                "the file has {len} bytes and was made with {}: its end is gone",
+                begin.room
+            );
+            return Err(self.corrupt(len, what));
         }
         Ok(begin)
     }
@@ -333,14 +371,14 @@ impl Segment<'_> {
                 *greatest = place.index.max(*greatest);
             }
             Kind::Truncate => {
-                let from = self.decode::<TruncateMessage>(at, frame.payload)?.from;
+                let TruncateMessage { from, last } = self.decode(at, frame.payload)?;
                 let kept = all
                     .entries
                     .iter()
                     .take_while(|(place, _)| place.index < from)
                     .count();
                 all.entries.truncate(kept);
-                state.last = all.entries.last().map(|(place, _)| *place).or(state.purged);
+                state.last = last;
             }
             Kind::Purge => {
                 let purged: LogPlace = self.decode(at, frame.payload)?;
