@@ -148,3 +148,6 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

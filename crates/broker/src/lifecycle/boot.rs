@@ -1,5 +1,6 @@
 //! From a configuration to a broker that serves.
 
+use super::follow::Following;
 use super::identity::{self, Identity, IdentityError};
 use super::local::LocalState;
 use super::producer_ids::ControllerIds;
@@ -47,9 +48,9 @@ pub(crate) async fn boot(config: Config, logs: LogControl) -> Result<Running, St
     // Clients are told that the broker is starting, which is more than a port that does not answer.
     let routes = shell.routes(&opened, &core);
     let serving = shell.serve(listeners, routes);
-    let epoch = join::join(&mut shell, &opened, &core, subscription, &addresses).await?;
+    let (epoch, following) = join::join(&shell, &opened, &core, subscription, &addresses).await?;
     shell.announce(&addresses)?;
-    Ok(shell.running(opened, core, addresses, serving, epoch))
+    Ok(shell.running(opened, core, addresses, serving, (epoch, following)))
 }
 
 /// What is there before anything of the data is read.
@@ -61,7 +62,7 @@ pub(super) struct Shell {
     pub(super) fatal: Fatal,
     pub(super) health: Health,
     cut: watch::Sender<bool>,
-    pub(super) tasks: Tasks,
+    tasks: Tasks,
 }
 
 /// The data directory, who it is, and the metadata in it.
@@ -236,7 +237,7 @@ impl Shell {
             broker: opened.identity.broker,
             controller: opened.controller.clone(),
             applied: core.applied.clone(),
-            data: core.data.clone(),
+            data: Arc::downgrade(&core.data),
             data_dir: opened.dir.root().to_owned(),
         });
         Ok(core)
@@ -308,7 +309,7 @@ impl Shell {
         core: Core,
         addresses: Addresses,
         serving: Serving,
-        epoch: BrokerEpoch,
+        (epoch, following): (BrokerEpoch, Following),
     ) -> Running {
         Running {
             addresses,
@@ -321,6 +322,7 @@ impl Shell {
             drain_timeout: self.config.drain_timeout,
             cut: self.cut,
             serving,
+            following,
             tasks: self.tasks,
         }
     }

@@ -56,6 +56,7 @@ pub(crate) async fn drain(running: Running) -> Result<(), StopError> {
     }
     running.cut.send_replace(true);
 
+    running.following.end().await;
     let (data, epoch) = (running.data, running.epoch);
     let patience = until.saturating_duration_since(Instant::now()).max(LAST_BYTES);
     let stopped = blocking(move || data.shut_down(epoch, patience)).await;

@@ -5,34 +5,85 @@ use crate::applied::Applied;
 use crate::data_plane::DataPlane;
 use crate::fatal::Fatal;
 use quipu_controller::{Subscription, Update};
-use quipu_metadata::Image;
+use quipu_metadata::{Image, ReplayError};
 use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-/// Follows the metadata until the controller stops.
-pub(super) async fn follow(
-    mut subscription: Subscription,
+/// The task that follows the metadata.
+#[derive(Debug)]
+pub(crate) struct Following {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Following {
+    pub(super) fn start(
+        subscription: Subscription,
+        data: Arc<DataPlane>,
+        applied: Arc<Applied>,
+        fatal: Fatal,
+    ) -> Self {
+        let stop = watch::Sender::new(false);
+        let follower = Follower {
+            image: applied.image(),
+            data,
+            applied,
+        };
+        let task = tokio::spawn(follower.run(subscription, fatal, stop.subscribe()));
+        Self { stop, task }
+    }
+
+    /// Ends it between two changes: on return none is being put into effect, nor will be.
+    pub(crate) async fn end(mut self) {
+        self.stop.send_replace(true);
+        // It cannot be cancelled but by us, and has said so itself if it panicked.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Follower {
+    image: Arc<Image>,
     data: Arc<DataPlane>,
     applied: Arc<Applied>,
-    fatal: Fatal,
-) {
-    let mut image: Arc<Image> = applied.image();
-    while let Some(update) = subscription.next().await {
-        let data = data.clone();
+}
+
+impl Follower {
+    async fn run(mut self, mut subscription: Subscription, fatal: Fatal, mut stop: watch::Receiver<bool>) {
+        loop {
+            let update = tokio::select! {
+                update = subscription.next() => update,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let Some(update) = update else { return };
+            if let Err(error) = self.take(update).await {
+                fatal.announce(error);
+                return;
+            }
+        }
+    }
+
+    async fn take(&mut self, update: Update) -> Result<(), ReplayError> {
+        let data = self.data.clone();
         match update {
             Update::Delta(delta) => {
-                if let Err(error) = Arc::make_mut(&mut image).apply(&delta) {
-                    fatal.announce(error);
-                    return;
-                }
-                let after = image.clone();
+                Arc::make_mut(&mut self.image).apply(&delta)?;
+                let after = self.image.clone();
                 blocking(move || data.apply(&after, &delta)).await;
             }
             Update::Image(whole) => {
-                image = whole;
-                let after = image.clone();
+                self.image = whole;
+                let after = self.image.clone();
                 blocking(move || data.reset(&after)).await;
             }
         }
-        applied.publish(image.clone());
+        self.applied.publish(self.image.clone());
+        Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! Into the cluster: logs are opened, the broker says what it has, and is let in.
 
 use super::boot::{Core, Opened, Shell, blocking};
-use super::{Addresses, StartError, follow};
+use super::follow::Following;
+use super::{Addresses, StartError};
 use crate::applied::Applied;
 use crate::data_plane::{OpenPlaneError, OpenSummary};
 use quipu_controller::{Controller, ProposeError, Subscription};
@@ -15,14 +16,15 @@ use uuid::Uuid;
 /// Another process of this broker may be registering in the same moment: once more, a little later.
 const REGISTER_AGAIN: Duration = Duration::from_millis(100);
 
-/// Joins the cluster; on return the broker leads what it should, in the epoch that is answered.
+/// Joins the cluster; on return the broker leads what it should, in the epoch that is answered, and follows the
+/// metadata.
 pub(super) async fn join(
-    shell: &mut Shell,
+    shell: &Shell,
     opened: &Opened,
     core: &Core,
     subscription: Subscription,
     addresses: &Addresses,
-) -> Result<BrokerEpoch, StartError> {
+) -> Result<(BrokerEpoch, Following), StartError> {
     shell
         .health
         .step(format!("opening {} logs", opened.boot.logs.len()));
@@ -35,16 +37,14 @@ pub(super) async fn join(
     core.ids.registered(epoch);
     core.data.registered(epoch);
     let (data, applied) = (core.data.clone(), core.applied.clone());
-    shell
-        .tasks
-        .spawn(follow::follow(subscription, data, applied, shell.fatal.clone()));
+    let following = Following::start(subscription, data, applied, shell.fatal.clone());
 
     shell.health.step("being unfenced");
     let id = opened.identity.broker;
     let unfenced = opened.controller.propose(UnfenceBroker { id, epoch }).await;
     let unfenced = unfenced.map_err(StartError::Unfence)?;
     in_effect(shell, &core.applied, unfenced.version).await?;
-    Ok(epoch)
+    Ok((epoch, following))
 }
 
 async fn open_logs(opened: &Opened, core: &Core) -> Result<OpenSummary, OpenPlaneError> {

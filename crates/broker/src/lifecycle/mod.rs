@@ -30,6 +30,7 @@ use crate::admit::Admission;
 use crate::data_plane::DataPlane;
 use crate::fatal::Fatal;
 use crate::server::Address;
+use follow::Following;
 use quipu_controller::Controller;
 use quipu_metadata::ClusterId;
 use quipu_record::{BrokerEpoch, BrokerId};
@@ -87,6 +88,7 @@ pub(crate) struct Running {
     pub(crate) cut: watch::Sender<bool>,
     /// Ends when every connection has.
     pub(crate) serving: Serving,
+    pub(crate) following: Following,
     pub(crate) tasks: Tasks,
 }
 

@@ -1,7 +1,7 @@
 //! What is looked up at each scrape, and costs nothing in between: the process, the disk, partitions, the controller.
 
 use crate::applied::Applied;
-use crate::data_plane::DataPlane;
+use crate::data_plane::{DataPlane, Stats};
 use crate::lifecycle::disk_room;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -12,7 +12,7 @@ use quipu_controller::Controller;
 use quipu_record::BrokerId;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     let value = i64::try_from(value).unwrap_or(i64::MAX);
@@ -26,7 +26,8 @@ pub(crate) struct BrokerCollector {
     pub(crate) broker: BrokerId,
     pub(crate) controller: Controller,
     pub(crate) applied: Arc<Applied>,
-    pub(crate) data: Arc<DataPlane>,
+    /// Weak, since the data plane counts in the very metrics that this is part of.
+    pub(crate) data: Weak<DataPlane>,
     pub(crate) data_dir: PathBuf,
 }
 
@@ -77,21 +78,9 @@ impl Collector for BrokerCollector {
             partitions.offline,
         )?;
 
-        let stats = self.data.stats();
-        gauge(to, "partitions", "Replicas on this broker", stats.replicas as u64)?;
-        gauge(
-            to,
-            "partitions_leading",
-            "Partitions led here",
-            stats.leading as u64,
-        )?;
-        gauge(
-            to,
-            "queued_bytes",
-            "Produced batches that wait in the broker",
-            stats.queued_bytes as u64,
-        )?;
-
+        if let Some(data) = self.data.upgrade() {
+            encode_stats(to, &data.stats())?;
+        }
         let image = self.applied.image();
         gauge(to, "topics", "Topics of the cluster", image.topic_count() as u64)?;
         gauge(
@@ -115,6 +104,22 @@ impl Collector for BrokerCollector {
         }
         Ok(())
     }
+}
+
+fn encode_stats(to: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
+    gauge(to, "partitions", "Replicas on this broker", stats.replicas as u64)?;
+    gauge(
+        to,
+        "partitions_leading",
+        "Partitions led here",
+        stats.leading as u64,
+    )?;
+    gauge(
+        to,
+        "queued_bytes",
+        "Produced batches that wait in the broker",
+        stats.queued_bytes as u64,
+    )
 }
 
 /// The process, by the names that every Prometheus client uses.
