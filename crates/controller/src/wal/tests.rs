@@ -367,7 +367,7 @@ fn a_file_that_was_cut_is_refused() {
         for keep in 64..len {
             let copy = disk.copy(1);
             copy.damage(&file, |bytes| bytes.truncate(keep)).expect("there");
-            let error = open(&copy).err().expect("refused");
+            let error = open(&copy).expect_err("refused");
             assert!(
                 matches!(&error, StartError::Corrupt { path, .. } if *path == file),
                 "{keep}: {error}"
@@ -381,7 +381,7 @@ fn zeroed_pages_below_what_was_durable_are_damage() {
     let (disk, _) = sample();
     let file = wal_files(&disk).pop().expect("some");
     disk.damage(&file, |bytes| bytes[64..192].fill(0)).expect("there");
-    let error = open(&disk).err().expect("refused");
+    let error = open(&disk).expect_err("refused");
     assert!(matches!(error, StartError::Corrupt { .. }), "{error}");
 }
 
@@ -391,7 +391,7 @@ fn a_missing_file_and_another_controllers_file_are_refused() {
     let files = wal_files(&disk);
     let copy = disk.copy(1);
     copy.remove(&files[1]).expect("removed");
-    let error = open(&copy).err().expect("refused");
+    let error = open(&copy).expect_err("refused");
     assert!(
         error.to_string().contains("this file of the log is missing"),
         "{error}"
@@ -403,7 +403,7 @@ fn a_missing_file_and_another_controllers_file_are_refused() {
     let foreign = other.contents(&segment_path(&dir(), 1)).expect("there");
     disk.damage(&files[0], |bytes| bytes.clone_from(&foreign))
         .expect("there");
-    let error = open(&disk).err().expect("refused");
+    let error = open(&disk).expect_err("refused");
     assert!(error.to_string().contains("another controller"), "{error}");
 }
 
@@ -431,7 +431,7 @@ fn a_frame_of_a_newer_version_stops_the_reader() {
         bytes[at..at + frame.len()].copy_from_slice(&frame);
     })
     .expect("there");
-    let error = open(&disk).err().expect("refused");
+    let error = open(&disk).expect_err("refused");
     assert!(
         error.to_string().contains("kind 99 is not known to this version"),
         "{error}"
