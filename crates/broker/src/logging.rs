@@ -11,6 +11,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+/// What is logged when nobody says otherwise: Raft tells its life at `info`.
+const FILTER: &str = "info,openraft=warn";
+
 /// How a line looks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
@@ -43,7 +46,7 @@ impl Config {
                 "json" => Ok(Format::Json),
                 _ => Err("one of text, json".to_owned()),
             }),
-            filter: reader.value(short, "info".to_owned(), parse),
+            filter: reader.value(short, FILTER.to_owned(), parse),
         }
     }
 }
@@ -80,7 +83,7 @@ impl LogControl {
     pub fn detached() -> Self {
         Self {
             handle: None,
-            current: Arc::new(Mutex::new("info".to_owned())),
+            current: Arc::new(Mutex::new(FILTER.to_owned())),
         }
     }
 
@@ -128,7 +131,7 @@ mod tests {
     #[test]
     fn filters_are_checked_before_they_are_taken() {
         let control = LogControl::detached();
-        assert_eq!(control.set("quipu_broker=debug, info").unwrap(), "info");
+        assert_eq!(control.set("quipu_broker=debug, info").unwrap(), FILTER);
         for bad in ["", "inof", "quipu=loud", "info,,debug", "=", "info=debug=warn"] {
             assert_eq!(control.set(bad), Err(FilterError), "{bad:?}");
         }

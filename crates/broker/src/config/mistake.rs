@@ -45,7 +45,8 @@ pub struct Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;
-        if !self.key.is_empty() {
+        let named = matches!(&self.origin, Origin::Flag(key) if *key == self.key);
+        if !self.key.is_empty() && !named {
             write!(f, "{}: ", self.key)?;
         }
         f.write_str(&self.problem)

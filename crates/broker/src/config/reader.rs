@@ -281,10 +281,15 @@ fn is_foreign(name: &str) -> bool {
     NOT_OURS.contains(&name) || NOT_OURS_PREFIX.iter().any(|prefix| name.starts_with(prefix)) || of_a_service
 }
 
-/// The known name that differs least, if few letters differ.
+/// The known name that goes on where this one ends, or that differs least, if few letters differ.
 fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k String>) -> Option<&'k str> {
-    let scored = known.map(|candidate| (distance(name, candidate), candidate.as_str()));
-    let (letters, candidate) = scored.min()?;
+    let letters = |candidate: &str| match candidate.strip_prefix(name) {
+        Some(rest) if rest.starts_with(['.', '_']) => 0,
+        _ => distance(name, candidate),
+    };
+    let (letters, candidate) = known
+        .map(|candidate| (letters(candidate), candidate.as_str()))
+        .min()?;
     (letters <= 1 + name.len() / 5).then_some(candidate)
 }
 

@@ -70,20 +70,21 @@ queue.bytes = "1MiB"
     let told = load(
         file,
         &environment,
-        &[("http.bind", "here"), ("nonsense.key", "1")],
+        &[("http.bind", "here"), ("nonsense.key", "1"), ("limits.tail", "1")],
     )
     .unwrap_err();
     let expected = [
-        "the configuration has 12 mistakes:",
+        "the configuration has 13 mistakes:",
         r#"quipu.toml:3: broker.id: "one" is not a whole number from 0 to 1000000, or ordinal (of POD_NAME)"#,
         r#"quipu.toml:4: broker.roles: "king" is not one of broker, controller"#,
+        "flag limits.tail: there is no such key; did you mean limits.tail.bytes?",
         "quipu.toml:6: storage.flush.methd: there is no such key; did you mean storage.flush.method?",
         r#"quipu.toml:10: listeners.tls.protocol: "kafka" is not one of grpc"#,
         "environment QUIPU_BROKER_RAK: nothing reads this variable; did you mean QUIPU_BROKER_RACK?",
         r#"environment QUIPU_LOG: log.filter: "inof" is not a filter: a level (error,"#,
         r#"environment QUIPU_LOG_FORMAT: log.format: "xml" is not one of text, json"#,
-        r#"flag http.bind: http.bind: "here" is not host:port"#,
-        "flag nonsense.key: nonsense.key: there is no such key; docs/quipu.toml lists all",
+        r#"flag http.bind: "here" is not host:port"#,
+        "flag nonsense.key: there is no such key; docs/quipu.toml lists all",
         "quipu.toml:8: listeners.client.bind: 0.0.0.0:4600 is every interface",
         "quipu.toml:10: listeners.tls.protocol: listener tls does not say where it listens; set listeners.tls.bind",
         "quipu.toml:12: limits.queue.bytes: one stream may have 8388608 bytes waiting",

@@ -12,7 +12,7 @@ pub struct Stats {
     /// Bytes of produced batches that wait in the broker.
     pub queued_bytes: usize,
     /// Bytes of log over all replicas.
-    pub log_records: u64,
+    pub log_bytes: u64,
 }
 
 impl DataPlane {
@@ -28,7 +28,7 @@ impl DataPlane {
                 let view = replica.view();
                 stats.replicas += 1;
                 stats.leading += usize::from(view.leading.is_some());
-                stats.log_records += view.log_end.since(view.log_start);
+                stats.log_bytes += replica.reader.size_bytes();
             }
         }
         stats

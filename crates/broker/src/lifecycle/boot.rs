@@ -298,8 +298,8 @@ impl Shell {
         self.admission.enter(Phase::Running);
         self.health.set_ready();
         let (broker, cluster) = (addresses.broker_id, addresses.cluster_id);
-        let listening = addresses.lines().trim_end().replace('\n', " ");
-        tracing::info!(%broker, %cluster, %listening, "ready");
+        let addresses = addresses.lines().trim_end().replace('\n', " ");
+        tracing::info!(%broker, %cluster, addresses, "ready");
         Ok(())
     }
 

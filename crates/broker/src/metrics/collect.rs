@@ -114,6 +114,7 @@ fn encode_stats(to: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
         "Partitions led here",
         stats.leading as u64,
     )?;
+    gauge(to, "log_size_bytes", "Logs on this broker", stats.log_bytes)?;
     gauge(
         to,
         "queued_bytes",

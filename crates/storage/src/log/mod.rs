@@ -99,8 +99,7 @@ impl<D: Disk> Log<D> {
     /// Bytes of all segments.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        let size = |segment: &Arc<Segment<D>>| u64::from(segment.end().position);
-        self.shared.view(|view| view.segments.iter().map(size).sum())
+        self.reader().size_bytes()
     }
 
     /// How many segments there are.

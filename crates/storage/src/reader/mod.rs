@@ -66,6 +66,13 @@ impl<D: Disk> LogReader<D> {
         self.shared.log_end()
     }
 
+    /// Bytes of all segments.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        let size = |segment: &Arc<Segment<D>>| u64::from(segment.end().position);
+        self.shared.view(|view| view.segments.iter().map(size).sum())
+    }
+
     /// Reads batches from the one that holds `from` on, wholly below `limit` (a high watermark, say), about `max_bytes`
     /// of them: at least one if there is one, then no more than fit. Empty at `limit`.
     ///
