@@ -19,8 +19,8 @@ use quipu_record::{Offset, StoredBatch};
 /// 4. `flush`: put the log into the next flush round; its end comes back as `Input::Flushed`.
 /// 5. `deadline`: wake the driver with `Input::Tick` then (or later, never much).
 ///
-/// One `Effects` serves for many steps of many drivers: a step adds to the vectors and overwrites the rest;
-/// [`Effects::clear`] between them keeps the memory.
+/// One `Effects` serves for many steps: a step adds to what is there. Carry it out and [`Effects::clear`] it, which keeps
+/// the memory, before a step of another driver.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Effects {

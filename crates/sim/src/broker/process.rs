@@ -108,6 +108,9 @@ impl Broker {
             let Some(asked) = process.asked.remove(&answer.token) else {
                 continue;
             };
+            if let Err(error) = &answer.result {
+                *shared.counts.refusals.entry(error.code().name()).or_default() += 1;
+            }
             shared.note(format_args!(
                 "p{partition} answers {:?}: {:?}",
                 asked.id, answer.result

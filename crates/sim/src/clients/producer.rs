@@ -210,7 +210,6 @@ impl Producer {
             // It is in the log for good; where, is no longer known.
             Err(ProduceError::DuplicateSequence { .. }) => self.end(shared, id, Kind::Ok, None),
             Err(error) => {
-                *shared.counts.refusals.entry(error.code().name()).or_default() += 1;
                 if error.outcome_unknown() {
                     shared.counts.unknown += 1;
                 } else {
