@@ -39,6 +39,7 @@ fn a_seed_is_the_same_world_every_time() {
     assert_ne!(run(5, Options::default()).trace_hash, other);
 }
 
+/// A green run means little unless each of these makes it red.
 fn is_caught_within_100_seeds(bug: PlantedBug) {
     let options = Options {
         duration: Duration::from_secs(5),
@@ -56,4 +57,24 @@ fn ack_before_flush_is_caught() {
 #[test]
 fn no_producer_dedup_is_caught() {
     is_caught_within_100_seeds(PlantedBug::NoProducerDedup);
+}
+
+#[test]
+fn no_directory_sync_is_caught() {
+    is_caught_within_100_seeds(PlantedBug::NoDirectorySync);
+}
+
+#[test]
+fn new_segment_synced_first_is_caught() {
+    is_caught_within_100_seeds(PlantedBug::NewSegmentSyncedFirst);
+}
+
+#[test]
+fn recovery_trusts_index_is_caught() {
+    is_caught_within_100_seeds(PlantedBug::RecoveryTrustsIndex);
+}
+
+#[test]
+fn crc_unchecked_is_caught() {
+    is_caught_within_100_seeds(PlantedBug::CrcUnchecked);
 }
