@@ -1,5 +1,7 @@
 //! A whole broker in this process, over a temporary directory and real sockets.
 
+mod stopping;
+
 use super::*;
 use quipu_proto::v1::cluster_service_client::ClusterServiceClient;
 use quipu_proto::v1::consume_service_client::ConsumeServiceClient;
