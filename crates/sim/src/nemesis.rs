@@ -60,7 +60,10 @@ fn inflict(shared: &mut Shared, broker: &mut Broker, clients: &mut [Client], fau
         lasting => {
             shared.fault(lasting);
             set(shared, broker, lasting, true);
-            let longest = if matches!(lasting, Fault::SyncFails | Fault::WriteFails) {
+            let longest = if matches!(
+                lasting,
+                Fault::SyncFails | Fault::WriteFails | Fault::WriteBackFails
+            ) {
                 100
             } else {
                 400
@@ -95,6 +98,10 @@ fn set(shared: &mut Shared, broker: &mut Broker, fault: Fault, on: bool) {
     match fault {
         Fault::SyncFails => broker.faults.sync_eio = chance,
         Fault::WriteFails => broker.faults.write_eio = chance,
+        Fault::WriteBackFails => {
+            broker.faults.write_back_eio = chance / 8;
+            broker.faults.close_eio = chance;
+        }
         Fault::ReadsFail => broker.faults.read_eio = chance,
         Fault::ShortWrites => {
             broker.faults = Faults {

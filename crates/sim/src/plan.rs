@@ -49,7 +49,7 @@ impl Plan {
         let faults = Fault::ALL
             .iter()
             .copied()
-            .filter(|fault| lossy || !matches!(fault, Fault::PowerCut | Fault::SyncFails | Fault::WriteFails))
+            .filter(|fault| lossy || !fault.loses_what_was_written())
             .collect();
         let count = 2 + chance.below(3);
         let topic = TopicId::from_u128(u128::from(seed) << 64 | 1);

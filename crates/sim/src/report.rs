@@ -18,6 +18,8 @@ pub enum Fault {
     SyncFails,
     /// A write fails.
     WriteFails,
+    /// Pages cannot be written back, at random for a while: the next sync of a handle that was open says so, once.
+    WriteBackFails,
     /// Reads fail for a while.
     ReadsFail,
     /// Writes are short, or find no room, at random for a while.
@@ -50,6 +52,7 @@ impl Fault {
         Self::CleanStop,
         Self::SyncFails,
         Self::WriteFails,
+        Self::WriteBackFails,
         Self::ReadsFail,
         Self::ShortWrites,
         Self::DiskFull,
@@ -62,6 +65,14 @@ impl Fault {
         Self::TooFewInSync,
         Self::ProducerReplaced,
     ];
+
+    /// Whether it may take back what was written and not synced.
+    pub(crate) const fn loses_what_was_written(self) -> bool {
+        matches!(
+            self,
+            Self::PowerCut | Self::SyncFails | Self::WriteFails | Self::WriteBackFails
+        )
+    }
 }
 
 /// What was done and seen.

@@ -78,3 +78,8 @@ fn recovery_trusts_index_is_caught() {
 fn crc_unchecked_is_caught() {
     is_caught_within_100_seeds(PlantedBug::CrcUnchecked);
 }
+
+#[test]
+fn dirty_descriptor_closed_is_caught() {
+    is_caught_within_100_seeds(PlantedBug::DirtyDescriptorClosed);
+}
