@@ -6,7 +6,9 @@
 use crate::config::Reader;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
+use tracing::Subscriber;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
@@ -107,21 +109,27 @@ impl LogControl {
 /// # Errors
 /// If there is a subscriber already.
 pub fn install(config: &Config) -> Result<LogControl, TryInitError> {
+    let (subscriber, control) = subscriber(config, std::io::stderr, std::io::stderr().is_terminal());
+    subscriber.try_init()?;
+    Ok(control)
+}
+
+fn subscriber<W>(config: &Config, writer: W, ansi: bool) -> (impl Subscriber + Send + Sync, LogControl)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let targets = parse_filter(&config.filter).unwrap_or_else(|_| Targets::new());
     let (filter, handle) = reload::Layer::new(targets);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(writer);
     let lines = match config.format {
-        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        Format::Text => lines.with_ansi(ansi).boxed(),
         Format::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
     };
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .try_init()?;
-    Ok(LogControl {
+    let control = LogControl {
         handle: Some(handle),
         current: Arc::new(Mutex::new(config.filter.clone())),
-    })
+    };
+    (tracing_subscriber::registry().with(filter).with(lines), control)
 }
 
 #[cfg(test)]
@@ -136,5 +144,52 @@ mod tests {
             assert_eq!(control.set(bad), Err(FilterError), "{bad:?}");
         }
         assert_eq!(control.set("WARN").unwrap(), "quipu_broker=debug, info");
+    }
+
+    /// Lines that were written.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_filter_takes_effect_at_once_and_json_is_an_object_a_line() {
+        let lines = Lines::default();
+        let config = Config {
+            format: Format::Json,
+            filter: "warn".to_owned(),
+        };
+        let writer = lines.clone();
+        let (subscriber, control) = subscriber(&config, move || writer.clone(), false);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("not heard");
+            assert_eq!(lines.take(), "");
+            assert_eq!(control.set("info").unwrap(), "warn");
+            tracing::info!(broker = 7, "heard");
+            let line = lines.take();
+            assert!(line.starts_with('{') && line.ends_with("}\n"), "{line}");
+            assert!(
+                line.contains(r#""broker":7"#) && line.contains(r#""message":"heard""#),
+                "{line}"
+            );
+            assert_eq!(control.set("off").unwrap(), "info");
+            tracing::error!("not heard");
+            assert_eq!(lines.take(), "");
+        });
     }
 }

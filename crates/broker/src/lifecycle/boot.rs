@@ -3,6 +3,7 @@
 use super::follow::Following;
 use super::identity::{self, Identity, IdentityError};
 use super::local::LocalState;
+use super::machine::FileBudget;
 use super::producer_ids::ControllerIds;
 use super::services::Services;
 use super::{ADDRESSES_FILE, Addresses, Running, Serving, StartError, Tasks, join, machine};
@@ -33,7 +34,6 @@ const CONTROLLER_DIR: &str = "metadata";
 /// Starts a broker; on return it serves.
 pub(crate) async fn boot(config: Config, logs: LogControl) -> Result<Running, StartError> {
     let mut shell = Shell::new(config, logs);
-    machine::allow_files(shell.config.storage.open_files, shell.config.limits.connections);
     let listeners = shell.bind().await?;
     let http = shell.serve_http().await?;
     let opened = shell.open().await?;
@@ -56,6 +56,7 @@ pub(crate) async fn boot(config: Config, logs: LogControl) -> Result<Running, St
 /// What is there before anything of the data is read.
 pub(super) struct Shell {
     pub(super) config: Config,
+    files: FileBudget,
     logs: LogControl,
     admission: Arc<Admission>,
     metrics: Arc<Metrics>,
@@ -86,8 +87,10 @@ impl Shell {
     fn new(config: Config, logs: LogControl) -> Self {
         let admission = Arc::new(Admission::default());
         let fatal = Fatal::default();
+        let files = machine::file_budget(config.storage.open_files, config.limits.connections);
         Self {
             config,
+            files,
             logs,
             metrics: Arc::new(Metrics::default()),
             health: Health::new(admission.clone(), fatal.clone()),
@@ -99,7 +102,7 @@ impl Shell {
     }
 
     async fn bind(&self) -> Result<Vec<Bound>, BindError> {
-        let slots = Arc::new(Semaphore::new(self.config.limits.connections));
+        let slots = Arc::new(Semaphore::new(self.files.connections));
         let mut listeners = Vec::with_capacity(self.config.listeners.len());
         for listener in &self.config.listeners {
             listeners.push(Bound::bind(listener, slots.clone(), &self.metrics).await?);
@@ -143,10 +146,9 @@ impl Shell {
 
     async fn open_data_dir(&self) -> Result<(DataDir<RealDisk>, Boot), StartError> {
         let root = self.config.data_dir.clone();
-        let open_files = self.config.storage.open_files;
         let options = DataDirOptions {
-            open_files,
-            open_files_max: open_files.saturating_add(open_files / 2),
+            open_files: self.files.segments,
+            open_files_max: self.files.segments_max,
         };
         let disk = RealDisk::new(&root).map_err(|source| StartError::System {
             doing: format!("data.dir {} cannot be made or opened", root.display()),

@@ -6,8 +6,10 @@ use std::path::Path;
 
 const FILE: &str = "machine-boot";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// Descriptors for everything that is not a segment: connections come on top.
-const OTHER_FILES: u64 = 256;
+/// Descriptors for everything that is neither a segment nor a connection: the controller, directories, the runtime.
+const OTHER_FILES: usize = 128;
+/// What is shared out however low the limit is: below, nothing works, and the errors say so.
+const LEAST_FILES: usize = 32;
 
 /// Whether the machine, and the file system under `root`, are the same as when this was last asked: if so, whatever the
 /// broker had written is in the page cache still, flushed or not. Remembers for the next time.
@@ -32,11 +34,39 @@ fn boot(root: &Path) -> Option<String> {
     Some(format!("{} {device}", boot.trim()))
 }
 
-/// Raises the limit of open files as far as the broker may, and says if that is not enough.
-pub(crate) fn allow_files(segments: usize, connections: usize) {
-    let wanted = (segments as u64)
-        .saturating_add(connections as u64)
-        .saturating_add(OTHER_FILES);
+/// How many descriptors each may take, so that a flood of connections never leaves a log without one: that would look like
+/// a disk that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FileBudget {
+    /// Segments that are kept open.
+    pub(crate) segments: usize,
+    /// Segments in all, those that wait for a flush included.
+    pub(crate) segments_max: usize,
+    /// Connections.
+    pub(crate) connections: usize,
+}
+
+impl FileBudget {
+    /// Shares `limit` descriptors out: as configured if they suffice, else segments first, down to a quarter for
+    /// connections.
+    fn share(limit: u64, segments: usize, connections: usize) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let free = limit.saturating_sub(OTHER_FILES).max(LEAST_FILES);
+        let segments_max = segments.saturating_add(segments / 2).min(free - free / 4);
+        Self {
+            segments: segments.min(segments_max - segments_max / 3),
+            segments_max,
+            connections: connections.min(free - segments_max),
+        }
+    }
+}
+
+/// Raises the limit of open files as far as the broker may, shares it out, and says if it is less than configured.
+pub(crate) fn file_budget(segments: usize, connections: usize) -> FileBudget {
+    let wanted = segments
+        .saturating_add(segments / 2)
+        .saturating_add(connections)
+        .saturating_add(OTHER_FILES) as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|now| now < wanted) {
         let raised = Rlimit {
@@ -47,15 +77,18 @@ pub(crate) fn allow_files(segments: usize, connections: usize) {
             tracing::warn!(%error, "the limit of open files could not be raised");
         }
     }
-    let now = getrlimit(Resource::Nofile).current;
-    if let Some(now) = now.filter(|now| *now < wanted) {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(wanted);
+    let budget = FileBudget::share(limit, segments, connections);
+    if (budget.segments, budget.connections) != (segments, connections) {
         tracing::warn!(
-            limit = now,
+            limit,
             wanted,
-            "fewer files may be open than storage.open.files and limits.connections allow: raise the limit (ulimit -n), or \
-             lower those"
+            segments = budget.segments,
+            connections = budget.connections,
+            "fewer files may be open than storage.open.files and limits.connections ask for: raise the limit (ulimit -n)"
         );
     }
+    budget
 }
 
 /// Bytes on the file system of `path`: free for us, and all.
@@ -63,4 +96,34 @@ pub(crate) fn disk_room(path: &Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::statvfs(path).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
     Some((bytes(stat.f_bavail), bytes(stat.f_blocks)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_and_connections_never_ask_for_more_than_there_is() {
+        let share = |limit| FileBudget::share(limit, 2048, 4096);
+        let all = FileBudget {
+            segments: 2048,
+            segments_max: 3072,
+            connections: 4096,
+        };
+        assert_eq!(share(1 << 20), all);
+        for limit in [0, 100, 256, 1024, 4096, 5000, 7000, 10_000] {
+            let budget = share(limit);
+            let there = usize::try_from(limit).unwrap().max(OTHER_FILES + LEAST_FILES);
+            assert!(
+                OTHER_FILES + budget.segments_max + budget.connections <= there,
+                "{limit}: {budget:?}"
+            );
+            assert!(
+                0 < budget.segments && budget.segments < budget.segments_max,
+                "{limit}: {budget:?}"
+            );
+            assert!(budget.connections > 0, "{limit}: {budget:?}");
+        }
+        assert_eq!(share(4096).segments, 1984);
+    }
 }
