@@ -76,6 +76,11 @@ impl Published {
         }
     }
 
+    /// Whether anybody follows the deltas.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.deltas.receiver_count() > 0
+    }
+
     /// Publishes an image, and the deltas that led to it from the one before.
     pub(crate) fn publish(&self, image: &Image, deltas: Vec<Delta>) {
         let _together = self.together.lock().unwrap_or_else(PoisonError::into_inner);

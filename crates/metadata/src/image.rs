@@ -2,14 +2,14 @@
 
 use crate::chunk_map::ChunkMap;
 use crate::partition_change::Standing;
-use crate::{Broker, ClusterId, Delta, FeatureLevel, Partition, Partitions, Record, Topic};
+use crate::{Broker, ClusterId, Delta, FeatureLevel, Partition, Partitions, Record, Topic, TopicConfig};
 use quipu_record::{
     BrokerEpoch, BrokerId, MetadataVersion, PartitionId, ProducerId, TopicId, TopicPartition,
 };
 use std::sync::Arc;
 
 /// Brokers, topics and partitions as of a version. Parts are shared between clones, so each watcher may hold its own.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Image {
     version: MetadataVersion,
     cluster_id: Option<ClusterId>,
@@ -19,6 +19,8 @@ pub struct Image {
     names: ChunkMap<Arc<str>, TopicId>,
     partitions: usize,
     next_producer_id: ProducerId,
+    /// The configs of the last topic made: the next one's are often the same, and then shared.
+    last_config: TopicConfig,
 }
 
 /// A record that does not fit the image: the log holds what this version does not understand, or is damaged. There is no
@@ -40,6 +42,27 @@ pub enum ReplayError {
     Missing(String),
 }
 
+impl PartialEq for Image {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            version,
+            cluster_id,
+            feature_level,
+            brokers,
+            topics,
+            names,
+            partitions,
+            next_producer_id,
+            last_config: _,
+        } = self;
+        (version, cluster_id, feature_level) == (&other.version, &other.cluster_id, &other.feature_level)
+            && (brokers, topics, names) == (&other.brokers, &other.topics, &other.names)
+            && (partitions, next_producer_id) == (&other.partitions, &other.next_producer_id)
+    }
+}
+
+impl Eq for Image {}
+
 impl Default for Image {
     fn default() -> Self {
         Self {
@@ -51,6 +74,7 @@ impl Default for Image {
             names: ChunkMap::default(),
             partitions: 0,
             next_producer_id: ProducerId::new(0),
+            last_config: TopicConfig::default(),
         }
     }
 }
@@ -201,11 +225,14 @@ impl Image {
                 config,
                 config_version,
             } => {
+                if *config != self.last_config {
+                    self.last_config = config.clone();
+                }
                 let topic = Topic {
                     id: *id,
                     name: Arc::clone(name),
                     internal: *internal,
-                    config: config.clone(),
+                    config: self.last_config.clone(),
                     config_version: *config_version,
                     partitions: Partitions::default(),
                 };

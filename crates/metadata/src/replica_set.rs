@@ -1,9 +1,10 @@
-//! A few broker ids, small: five or fewer live inside the 24 bytes of the type itself.
+//! A few broker ids, small: three or fewer live inside the 16 bytes of the type itself.
 
 use quipu_record::BrokerId;
 use std::fmt;
 
-const INLINE: usize = 5;
+/// As many as most partitions have replicas.
+const INLINE: usize = 3;
 
 /// An ordered list of distinct brokers: replicas (preferred leader first), in-sync or eligible ones.
 #[derive(Clone)]
@@ -11,8 +12,12 @@ pub struct ReplicaSet(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Inline { len: u8, ids: [BrokerId; INLINE] },
-    Heap(Box<[BrokerId]>),
+    Inline {
+        len: u8,
+        ids: [BrokerId; INLINE],
+    },
+    /// One pointer, where a slice would take two.
+    Heap(Box<Box<[BrokerId]>>),
 }
 
 impl ReplicaSet {
@@ -102,7 +107,7 @@ impl FromIterator<BrokerId> for ReplicaSet {
                 ids,
             })
         } else {
-            Self(Repr::Heap(heap.into_boxed_slice()))
+            Self(Repr::Heap(Box::new(heap.into_boxed_slice())))
         }
     }
 }
@@ -137,7 +142,7 @@ mod tests {
 
     #[test]
     fn stays_small() {
-        assert_eq!(size_of::<ReplicaSet>(), 24);
+        assert_eq!(size_of::<ReplicaSet>(), 16);
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl<R: Runtime, D: Disk> RaftStateMachine<Types<R>> for StateMachine<D> {
     {
         let mut replies = Vec::new();
         let mut deltas = Vec::new();
+        let followed = self.published.is_followed();
         for entry in entries {
             let id = entry.log_id;
             let applied = self.apply_entry(&entry_out(entry)).map_err(|error| {
@@ -108,10 +109,16 @@ impl<R: Runtime, D: Disk> RaftStateMachine<Types<R>> for StateMachine<D> {
                 storage_error(ErrorSubject::Apply(id), ErrorVerb::Write, error)
             })?;
             replies.push(Replies(applied.0));
-            deltas.push(applied.1);
+            if followed {
+                deltas.push(applied.1);
+            }
         }
-        // Before anybody is answered.
-        self.published.publish(&self.contents.image, deltas);
+        // Before anybody is answered. Whoever began to follow meanwhile has an image without deltas from it to here.
+        if followed {
+            self.published.publish(&self.contents.image, deltas);
+        } else {
+            self.published.jump(&self.contents.image);
+        }
         Ok(replies)
     }
 
