@@ -10,16 +10,18 @@ use quipu_record::{StoredBatch, TopicPartition};
 use quipu_replication::{
     Append, DeleteRecords, DeleteRecordsError, Driver, Effects, Input, Now, ProduceError, Resign, Tick,
 };
-use quipu_storage::{FlushJob, Log, RealDisk};
+use quipu_storage::{FlushDone, FlushJob, Log, RealDisk};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 mod drain;
+mod flush;
 mod waiting;
 
 use drain::Drain;
+use flush::Flush;
 use waiting::Waiting;
 
 /// What a thread needs from outside.
@@ -65,6 +67,7 @@ struct Owned {
     appends: Vec<Append>,
     /// The deadline that stands for it in the heap, at most one.
     armed: Option<Tick>,
+    flush: Flush,
 }
 
 impl Worker {
@@ -122,10 +125,7 @@ impl Worker {
     fn take(&mut self, now: Now, command: Command) {
         match command {
             Command::Produce(work) => self.produce(now, work),
-            Command::Flushed(done) => {
-                self.flushing -= 1;
-                self.step(now, done.partition(), Input::Flushed(done));
-            }
+            Command::Flushed(done) => self.flushed(now, done),
             Command::DeleteRecords(at, before, answer) => {
                 let token = self.waiting.delete(answer);
                 if !self.step(now, at, Input::DeleteRecords(DeleteRecords { token, before })) {
@@ -184,6 +184,7 @@ impl Worker {
             driver: adopted.driver,
             appends: Vec::new(),
             armed: None,
+            flush: Flush::default(),
         };
         self.owned.insert(at, Box::new(owned));
     }
@@ -208,6 +209,20 @@ impl Worker {
         if let Some(owned) = self.owned.remove(&at) {
             owned.replica.tail.clear();
             let _ = log.send(owned.driver.into_log());
+        }
+    }
+
+    /// A round is over: what it made durable is told, and what came meanwhile goes into the next.
+    fn flushed(&mut self, now: Now, done: FlushDone) {
+        self.flushing -= 1;
+        let at = done.partition();
+        let wanted = self.owned.get_mut(&at).is_some_and(|owned| owned.flush.end());
+        self.step(now, at, Input::Flushed(done));
+        if wanted
+            && let Some(owned) = self.owned.get_mut(&at)
+            && owned.flush.want()
+        {
+            self.flushes.extend(owned.flush.begin(&mut owned.driver));
         }
     }
 
@@ -265,8 +280,8 @@ impl Worker {
             for (token, result) in effects.deleted.drain(..) {
                 self.waiting.deleted(token, result);
             }
-            if effects.flush {
-                self.flushes.extend(owned.driver.take_flush());
+            if effects.flush && owned.flush.want() {
+                self.flushes.extend(owned.flush.begin(&mut owned.driver));
             }
             if let Some(deadline) = effects.deadline
                 && owned.armed.is_none_or(|armed| deadline < armed)
