@@ -48,6 +48,6 @@ pub use record::{Delta, Record};
 pub use replica_set::ReplicaSet;
 pub use topic::{Partitions, Topic};
 pub use topic_config::{
-    CONFIGS, CleanupPolicy, ConfigChange, ConfigEntry, ConfigKey, ConfigKind, ConfigMistake, ConfigSpec,
-    Durability, MAX_MESSAGE_BYTES_LIMIT, TopicConfig,
+    CONFIGS, CONFIGS_NOT_HERE, CleanupPolicy, ConfigChange, ConfigEntry, ConfigKey, ConfigKind,
+    ConfigMistake, ConfigSpec, Durability, MAX_MESSAGE_BYTES_LIMIT, TopicConfig,
 };

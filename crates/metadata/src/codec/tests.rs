@@ -259,6 +259,22 @@ fn commands_have_the_bytes_they_always_had() {
 }
 
 #[test]
+fn the_page_on_formats_has_every_number() {
+    let page = include_str!("../../../../docs/format.md");
+    let kind = |bytes: &[u8]| open(bytes, COMMAND_BYTES_MAX).expect("an envelope").kind;
+    for (record, _) in records() {
+        let name = format!("{record:?}");
+        let name = name.split([' ', '(']).next().expect("a name");
+        let cell = format!("| `{name}` | {} | |", kind(&record.encode()));
+        assert!(page.contains(&cell), "docs/format.md lacks {cell}");
+    }
+    for (command, _) in commands() {
+        let cell = format!("| | `{}` | {} |", command.name(), kind(&command.encode()));
+        assert!(page.contains(&cell), "docs/format.md lacks {cell}");
+    }
+}
+
+#[test]
 fn what_is_not_known_stops_the_reader() {
     let unknown = |kind, version| {
         Envelope {

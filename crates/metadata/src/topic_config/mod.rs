@@ -6,7 +6,7 @@ mod table;
 mod tests;
 
 pub use parse::{ConfigChange, ConfigMistake};
-pub use table::{CONFIGS, ConfigKey, ConfigKind, ConfigSpec, MAX_MESSAGE_BYTES_LIMIT};
+pub use table::{CONFIGS, CONFIGS_NOT_HERE, ConfigKey, ConfigKind, ConfigSpec, MAX_MESSAGE_BYTES_LIMIT};
 
 use quipu_record::TimestampType;
 use std::sync::Arc;

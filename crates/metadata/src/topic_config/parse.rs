@@ -1,7 +1,6 @@
 //! From Kafka's names and notation to stored values and back; every mistake is named, not only the first.
 
-use super::table::NOT_HERE;
-use super::{CONFIGS, ConfigKey, ConfigKind, ConfigSpec, TopicConfig};
+use super::{CONFIGS, CONFIGS_NOT_HERE, ConfigKey, ConfigKind, ConfigSpec, TopicConfig};
 use crate::FeatureLevel;
 
 /// What is wrong with one config of a request.
@@ -161,7 +160,7 @@ fn find(name: &str) -> Result<&'static ConfigSpec, ConfigMistake> {
     }
     // A key of any length may come in: the message holds no more than a name's worth of it.
     let key: String = name.chars().take(100).collect();
-    if let Some((_, instead)) = NOT_HERE.iter().find(|(known, _)| *known == name) {
+    if let Some((_, instead)) = CONFIGS_NOT_HERE.iter().find(|(known, _)| *known == name) {
         return Err(ConfigMistake::NotHere { key, instead });
     }
     let nearest = CONFIGS

@@ -263,7 +263,7 @@ pub const CONFIGS: &[ConfigSpec] = &[
 ];
 
 /// Kafka's configs that Quipu knows of and does not have, and what to do instead.
-pub(super) const NOT_HERE: &[(&str, &str)] = &[
+pub const CONFIGS_NOT_HERE: &[(&str, &str)] = &[
     (
         "compression.type",
         "batches are stored as the producer compressed them; set it on the producer",

@@ -164,3 +164,49 @@ fn what_is_displayed_parses_to_the_same_value() {
         assert_eq!(again.value(spec.key), config.value(spec.key), "{}", spec.name);
     }
 }
+
+/// A row of the first table of the page, as the code has it.
+fn row(spec: &ConfigSpec) -> String {
+    let show = |raw: i64| {
+        if raw == i64::MAX {
+            "no limit".to_owned()
+        } else {
+            raw.to_string()
+        }
+    };
+    let (kind, default, allowed) = match spec.kind {
+        ConfigKind::Integer { default, min, max } => {
+            let default = default.map_or("see meaning".to_owned(), show);
+            let allowed = if max == i64::MAX {
+                format!("from {min}")
+            } else {
+                format!("{min} to {max}")
+            };
+            ("integer", default, allowed)
+        }
+        ConfigKind::Boolean { default } => ("boolean", default.to_string(), "true, false".to_owned()),
+        ConfigKind::Word { words, default, .. } => ("word", words[default].to_owned(), words.join(", ")),
+    };
+    let changes = if spec.immutable { "no" } else { "yes" };
+    format!(
+        "| `{}` | {kind} | {default} | {allowed} | {changes} | {} |",
+        spec.name, spec.meaning
+    )
+}
+
+#[test]
+fn the_page_for_people_says_what_the_code_does() {
+    let page = include_str!("../../../../docs/topic-configs.md");
+    let configs = CONFIGS.iter().map(row);
+    let others = CONFIGS_NOT_HERE
+        .iter()
+        .map(|(name, instead)| format!("| `{name}` | {instead} |"));
+    let wanted: Vec<String> = configs.chain(others).collect();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(
+        rows,
+        wanted,
+        "docs/topic-configs.md should have\n{}",
+        wanted.join("\n")
+    );
+}
