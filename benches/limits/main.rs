@@ -13,14 +13,14 @@
 #[expect(dead_code, reason = "tests use more of it")]
 mod support;
 
+mod load;
 mod process;
 
 use clap::Parser;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::{Broker, QUIPU, Result, quipu, without_configuration};
+use support::{Broker, Result, quipu};
 
 const MIB: f64 = 1024.0 * 1024.0;
 const PARTITIONS: u32 = 10_000;
@@ -191,27 +191,20 @@ fn recovery(cli: &Cli) -> Result<Vec<Figure>> {
     let mut figures = vec![seconds(what, broker.took, 1.0)];
 
     // Every record in a batch of its own, and killed in the midst of it.
-    let mut load = Command::new(QUIPU);
-    without_configuration(&mut load);
-    load.args([
-        "bench",
-        "produce",
-        "--record-size",
-        "100",
-        "--records",
-        "1000000000",
-        "--batch-size",
-        "1",
-    ])
-    .env("QUIPU_BOOTSTRAP", broker.address())
-    .stdout(Stdio::null())
-    .stderr(Stdio::null());
-    let mut load = load.spawn()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let address = broker.address().to_owned();
+    let load = runtime.spawn(async move {
+        let broken = load::until_broken(&address, "bench").await;
+        broken.map_err(|error| error.to_string())
+    });
     std::thread::sleep(LOAD);
-    let home = broker.kill();
-    load.kill()?;
-    load.wait()?;
-    let broker = home?.start()?;
+    let home = broker.kill()?;
+    let acknowledged = runtime.block_on(load)??;
+    let broker = home.start()?;
+    writeln!(
+        std::io::stderr(),
+        "{acknowledged} single records were acknowledged before the kill"
+    )?;
     let what = format!(
         "{} GiB: restart after SIGKILL under single 100-byte records",
         cli.gigabytes

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 const DOWN: Duration = Duration::from_millis(500);
 /// How often the producer is looked at for the right moment.
 const LOOK_EVERY: Duration = Duration::from_micros(20);
+/// How long a batch in flight may go on its way before the kill: some are appended by then, and not acknowledged.
+const UNDER_WAY: Duration = Duration::from_micros(300);
 /// A kill that found nothing unacknowledged (every answer was on its way already) is followed by another.
 const KILLS_MAX: u32 = 50;
 /// How long the first acknowledgement afterwards may take, and the wait for a batch to be in flight.
@@ -93,8 +95,9 @@ fn kill_in_flight(pid: u32, producer: &Producer) -> Result<(Instant, ProducerSta
     };
     let patience = Instant::now() + PATIENCE;
     loop {
-        let stats = producer.stats();
-        if stats.unacknowledged_batches > 0 {
+        if producer.stats().unacknowledged_batches > 0 {
+            std::thread::sleep(UNDER_WAY);
+            let stats = producer.stats();
             let killed = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             killed.map_err(|error| Failure::new(format_args!("cannot kill the broker: {error}")))?;
             return Ok((Instant::now(), stats));
