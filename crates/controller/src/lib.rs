@@ -14,6 +14,8 @@ mod controller;
 mod entry;
 mod error;
 mod group;
+#[cfg(feature = "test-util")]
+pub mod hostile;
 mod log;
 mod publish;
 mod raft;

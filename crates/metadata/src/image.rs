@@ -225,19 +225,15 @@ impl Image {
                 config,
                 config_version,
             } => {
-                if *config != self.last_config {
-                    self.last_config = config.clone();
-                }
-                let topic = Topic {
-                    id: *id,
+                let (id, internal, config_version) = (*id, *internal, *config_version);
+                self.replay_topic(Topic {
+                    id,
                     name: Arc::clone(name),
-                    internal: *internal,
-                    config: self.last_config.clone(),
-                    config_version: *config_version,
+                    internal,
+                    config: config.clone(),
+                    config_version,
                     partitions: Partitions::default(),
-                };
-                self.names.insert(Arc::clone(name), *id);
-                self.topics.insert(*id, Arc::new(topic));
+                });
             }
             Record::TopicConfig {
                 id,
@@ -257,6 +253,16 @@ impl Image {
             Record::ProducerIds { next } => self.next_producer_id = *next,
         }
         Ok(())
+    }
+
+    fn replay_topic(&mut self, mut topic: Topic) {
+        if topic.config == self.last_config {
+            topic.config = self.last_config.clone();
+        } else {
+            self.last_config = topic.config.clone();
+        }
+        self.names.insert(Arc::clone(&topic.name), topic.id);
+        self.topics.insert(topic.id, Arc::new(topic));
     }
 
     fn replay_partition(&mut self, at: TopicPartition, state: &Partition) -> Result<(), ReplayError> {

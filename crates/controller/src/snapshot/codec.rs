@@ -219,3 +219,46 @@ impl<F: FnMut(&mut [u8]) -> io::Result<()>> Chunks<F> {
         Ok((kind, payload))
     }
 }
+
+#[cfg(feature = "test-util")]
+pub(crate) mod hostile {
+    //! See `crate::hostile`.
+
+    use super::{FORMAT, LEVEL, MAGIC, RECORDS, chunk, io, read, write};
+
+    /// A snapshot of these chunks, checksummed as they should be.
+    pub(crate) fn chunked<'a>(chunks: impl Iterator<Item = (u32, &'a [u8])>) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        let mut number = 0;
+        for (kind, payload) in chunks {
+            let packed = zstd::bulk::compress(payload, LEVEL).expect("compresses");
+            let payload = if kind == RECORDS { &packed[..] } else { payload };
+            bytes.extend_from_slice(&chunk(&mut number, kind, payload));
+        }
+        bytes
+    }
+
+    /// Reads it, and writes and reads again what was read.
+    pub(crate) fn whole(bytes: &[u8]) {
+        let Ok(found) = read(from(bytes)) else { return };
+        let mut again = Vec::new();
+        write(&found, |piece| {
+            again.extend_from_slice(piece);
+            Ok(())
+        })
+        .expect("memory does not fail");
+        assert_eq!(read(from(&again)).expect("just written"), found);
+    }
+
+    fn from(mut bytes: &[u8]) -> impl FnMut(&mut [u8]) -> io::Result<()> {
+        move |buf| {
+            let (head, rest) = bytes
+                .split_at_checked(buf.len())
+                .ok_or(io::ErrorKind::UnexpectedEof)?;
+            buf.copy_from_slice(head);
+            bytes = rest;
+            Ok(())
+        }
+    }
+}

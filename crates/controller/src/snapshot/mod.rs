@@ -11,6 +11,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "test-util")]
+pub(crate) use codec::hostile;
 pub(crate) use store::SnapshotStore;
 
 use crate::wal::{LogPlace, MembershipMessage};

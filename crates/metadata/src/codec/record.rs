@@ -2,7 +2,7 @@
 
 use super::record_message::{
     BrokerMessage, BrokerStateMessage, ClusterMessage, PartitionRecordMessage, ProducerIdsMessage,
-    TopicConfigMessage, TopicDeletedMessage, TopicMessage, config_in, config_out, level,
+    TopicConfigMessage, TopicDeletedMessage, TopicMessage, config_in, level,
 };
 use super::{DecodeError, RECORD_BYTES_MAX, body, field, open, seal, uuid};
 use crate::{ClusterId, Partition, Record};
@@ -28,17 +28,7 @@ impl Record {
             Self::Cluster {
                 cluster_id,
                 feature_level,
-            } => {
-                let cluster_id = cluster_id.into_bytes().to_vec();
-                seal(
-                    CLUSTER,
-                    1,
-                    &ClusterMessage {
-                        cluster_id,
-                        feature_level: feature_level.get().into(),
-                    },
-                )
-            }
+            } => seal(CLUSTER, 1, &ClusterMessage::of(*cluster_id, *feature_level)),
             Self::Broker(broker) => seal(BROKER, 1, &BrokerMessage::from(&**broker)),
             Self::BrokerState {
                 id,
@@ -46,18 +36,8 @@ impl Record {
                 fenced,
                 shutting_down,
             } => {
-                let shutting_down = shutting_down.map(MetadataVersion::get);
-                let (id, epoch, fenced) = (id.get(), epoch.get(), *fenced);
-                seal(
-                    BROKER_STATE,
-                    1,
-                    &BrokerStateMessage {
-                        id,
-                        epoch,
-                        fenced,
-                        shutting_down,
-                    },
-                )
+                let message = BrokerStateMessage::of(*id, *epoch, *fenced, *shutting_down);
+                seal(BROKER_STATE, 1, &message)
             }
             Self::Topic {
                 id,
@@ -65,53 +45,25 @@ impl Record {
                 internal,
                 config,
                 config_version,
-            } => {
-                let (id, name, internal) = (id.into_bytes().to_vec(), name.to_string(), *internal);
-                let (config, config_version) = (config_out(config), config_version.get());
-                seal(
-                    TOPIC,
-                    1,
-                    &TopicMessage {
-                        id,
-                        name,
-                        internal,
-                        config,
-                        config_version,
-                    },
-                )
-            }
+            } => seal(
+                TOPIC,
+                1,
+                &TopicMessage::of(*id, name, *internal, config, *config_version),
+            ),
             Self::TopicConfig {
                 id,
                 config,
                 config_version,
-            } => {
-                let (id, config) = (id.into_bytes().to_vec(), config_out(config));
-                seal(
-                    TOPIC_CONFIG,
-                    1,
-                    &TopicConfigMessage {
-                        id,
-                        config,
-                        config_version: config_version.get(),
-                    },
-                )
-            }
+            } => seal(
+                TOPIC_CONFIG,
+                1,
+                &TopicConfigMessage::of(*id, config, *config_version),
+            ),
             Self::TopicDeleted { id } => {
                 let id = id.into_bytes().to_vec();
                 seal(TOPIC_DELETED, 1, &TopicDeletedMessage { id })
             }
-            Self::Partition { at, state } => {
-                let (topic, partition) = (at.topic.into_bytes().to_vec(), at.partition.get());
-                seal(
-                    PARTITION,
-                    1,
-                    &PartitionRecordMessage {
-                        topic,
-                        partition,
-                        state: Some(state.into()),
-                    },
-                )
-            }
+            Self::Partition { at, state } => seal(PARTITION, 1, &PartitionRecordMessage::of(*at, state)),
             Self::ProducerIds { next } => seal(PRODUCER_IDS, 1, &ProducerIdsMessage { next: next.get() }),
         }
     }

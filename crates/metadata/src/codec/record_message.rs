@@ -2,9 +2,11 @@
 
 use super::partition::PartitionMessage;
 use super::{DecodeError, field, list, uuid};
-use crate::{Broker, ConfigKey, DirectoryId, FeatureLevel, Incarnation, Listener, TopicConfig};
+use crate::{
+    Broker, ClusterId, ConfigKey, DirectoryId, FeatureLevel, Incarnation, Listener, Partition, TopicConfig,
+};
 use prost::Message;
-use quipu_record::{BrokerEpoch, BrokerId, MetadataVersion};
+use quipu_record::{BrokerEpoch, BrokerId, MetadataVersion, TopicId, TopicPartition};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ClusterMessage {
@@ -122,7 +124,7 @@ pub(super) fn level(level: u32) -> Result<FeatureLevel, DecodeError> {
     )?))
 }
 
-pub(super) fn config_out(config: &TopicConfig) -> Vec<ConfigMessage> {
+fn config_out(config: &TopicConfig) -> Vec<ConfigMessage> {
     let message = |(key, value): &(ConfigKey, i64)| ConfigMessage {
         key: key.number().into(),
         value: *value,
@@ -190,5 +192,66 @@ impl TryFrom<BrokerMessage> for Broker {
             fenced: message.fenced,
             shutting_down: message.shutting_down.map(MetadataVersion::new),
         })
+    }
+}
+
+impl ClusterMessage {
+    pub(super) fn of(id: ClusterId, level: FeatureLevel) -> Self {
+        Self {
+            cluster_id: id.into_bytes().to_vec(),
+            feature_level: level.get().into(),
+        }
+    }
+}
+
+impl BrokerStateMessage {
+    pub(super) fn of(id: BrokerId, epoch: BrokerEpoch, fenced: bool, since: Option<MetadataVersion>) -> Self {
+        let shutting_down = since.map(MetadataVersion::get);
+        Self {
+            id: id.get(),
+            epoch: epoch.get(),
+            fenced,
+            shutting_down,
+        }
+    }
+}
+
+impl TopicMessage {
+    pub(super) fn of(
+        id: TopicId,
+        name: &str,
+        internal: bool,
+        config: &TopicConfig,
+        version: MetadataVersion,
+    ) -> Self {
+        let (id, name, config) = (id.into_bytes().to_vec(), name.to_owned(), config_out(config));
+        Self {
+            id,
+            name,
+            internal,
+            config,
+            config_version: version.get(),
+        }
+    }
+}
+
+impl TopicConfigMessage {
+    pub(super) fn of(id: TopicId, config: &TopicConfig, version: MetadataVersion) -> Self {
+        Self {
+            id: id.into_bytes().to_vec(),
+            config: config_out(config),
+            config_version: version.get(),
+        }
+    }
+}
+
+impl PartitionRecordMessage {
+    pub(super) fn of(at: TopicPartition, state: &Partition) -> Self {
+        let (topic, partition) = (at.topic.into_bytes().to_vec(), at.partition.get());
+        Self {
+            topic,
+            partition,
+            state: Some(state.into()),
+        }
     }
 }
