@@ -32,7 +32,8 @@ pub(crate) struct Broker {
 /// What outlives a broker's process.
 pub(crate) struct Home {
     directory: TempDir,
-    settings: Vec<String>,
+    /// What `serve` is told besides.
+    args: Vec<String>,
     listen: String,
 }
 
@@ -44,13 +45,22 @@ impl Broker {
 
     /// A broker over a new directory in `parent`, with more of the configuration: `key=value`.
     pub(crate) fn start_with(parent: &Path, settings: &[String]) -> Result<Self> {
+        let settings = settings.iter().map(|setting| ["--set", setting]);
+        let args: Vec<&str> = settings.flatten().collect();
+        Self::start_told(parent, &args)
+    }
+
+    /// The same, with any flags of `serve`.
+    pub(crate) fn start_told(parent: &Path, args: &[&str]) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("quipu-test-")
             .tempdir_in(parent)?;
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let listen = "127.0.0.1:0".to_owned();
         Home {
             directory,
-            settings: settings.to_vec(),
-            listen: "127.0.0.1:0".to_owned(),
+            args,
+            listen,
         }
         .start()
     }
@@ -123,7 +133,7 @@ impl Broker {
     fn into_home(mut self) -> Result<Home> {
         let nowhere = Home {
             directory: tempfile::tempdir()?,
-            settings: Vec::new(),
+            args: Vec::new(),
             listen: String::new(),
         };
         let listen = self.address().to_owned();
@@ -167,9 +177,7 @@ impl Home {
             .arg(self.data_dir())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        for setting in &self.settings {
-            command.args(["--set", setting]);
-        }
+        command.args(&self.args);
         without_configuration(&mut command);
         command
     }

@@ -298,6 +298,19 @@ fn records_that_lie() -> Result<Vec<Case>> {
     ])
 }
 
+fn request(encoded: Vec<u8>) -> ProduceRequest {
+    let batch = Batch {
+        topic: "t".into(),
+        partition: Some(0),
+        payload: Some(batch::Payload::Encoded(Bytes::from(encoded))),
+        ..Batch::default()
+    };
+    ProduceRequest {
+        batches: vec![batch],
+        ..ProduceRequest::default()
+    }
+}
+
 #[tokio::test]
 async fn batches_that_lie_are_refused_by_name() -> Result<()> {
     let cases: Vec<Case> = headers_that_lie()
@@ -306,18 +319,6 @@ async fn batches_that_lie_are_refused_by_name() -> Result<()> {
         .collect();
     let mut target = Target::start().await?;
     let mut client = ProduceServiceClient::new(target.channel.clone());
-    let request = |encoded: Vec<u8>| {
-        let batch = Batch {
-            topic: "t".into(),
-            partition: Some(0),
-            payload: Some(batch::Payload::Encoded(Bytes::from(encoded))),
-            ..Batch::default()
-        };
-        ProduceRequest {
-            batches: vec![batch],
-            ..ProduceRequest::default()
-        }
-    };
     let mut wrong = Vec::new();
     for case in &cases {
         let answer = client.produce(request(case.batch.clone())).await;
@@ -340,4 +341,21 @@ async fn batches_that_lie_are_refused_by_name() -> Result<()> {
     let answer = client.produce(request(good())).await?.into_inner();
     assert_eq!(answer.results[0].error, None);
     target.unharmed(cases.len())
+}
+
+/// The check can fail: a broker that does not look at checksums takes a batch with a wrong one.
+#[cfg(feature = "test-util")]
+#[tokio::test]
+async fn a_broker_that_looks_at_no_checksum_is_caught() -> Result<()> {
+    use crate::support::{Broker, quipu};
+    let broker = Broker::start_told(&std::env::temp_dir(), &["--planted-bug", "crc-unchecked"])?;
+    quipu(broker.address(), &["topic", "create", "t"])?;
+    let channel = tonic::transport::Channel::from_shared(format!("http://{}", broker.address()))?;
+    let mut client = ProduceServiceClient::new(channel.connect().await?);
+    let answer = client
+        .produce(request(with(CRC, &[0, 0, 0, 0])))
+        .await?
+        .into_inner();
+    assert_eq!(answer.results[0].error, None, "the bug is not planted");
+    Ok(())
 }
