@@ -11,17 +11,15 @@ fn bodies() -> Vec<(String, String)> {
         .filter(|source| source.path.ends_with("/src/hostile.rs"))
     {
         let room = source.room().expect("below crates/").to_owned();
-        let listed = source
-            .text
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("(\""));
-        for (name, function) in listed.filter_map(|line| line.split_once("\", ")) {
-            assert_eq!(
-                function,
-                format!("{name}),"),
-                "{}: one name for target and body",
-                source.path
-            );
+        // The list may stand on one line or on several.
+        let list = source.text.split_once("BODIES: &[(&str, Body)] = &[");
+        let list = list
+            .and_then(|(_, rest)| rest.split_once("];"))
+            .map_or("", |(list, _)| list);
+        let listed = list.split("(\"").filter_map(|pair| pair.split_once("\", "));
+        for (name, function) in listed {
+            let function = function.split(')').next().unwrap_or_default();
+            assert_eq!(function, name, "{}: one name for target and body", source.path);
             found.push((name.to_owned(), room.clone()));
         }
     }

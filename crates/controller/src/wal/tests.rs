@@ -519,3 +519,48 @@ fn an_entry_larger_than_a_file_gets_its_own() {
     assert_eq!(held(&wal, &recovered).entries, [big, entry(1, 1, 1)]);
     let _shared: Arc<_> = wal.files();
 }
+
+/// A change here is a change of what stands on people's disks.
+#[test]
+fn the_file_has_the_bytes_it_always_had() {
+    let disk = FakeDisk::new(1);
+    let (mut wal, _) = open(&disk).expect("opens");
+    let ops = [
+        Op::Vote(VoteMessage {
+            term: 2,
+            candidate: 77,
+            committed: true,
+        }),
+        entry_op(&entry(2, 0, 1)),
+        entry_op(&entry(2, 1, 0)),
+        Op::Truncate {
+            from: 1,
+            last: Some(place(2, 0)),
+        },
+        Op::Purge(place(2, 0)),
+        Op::Committed(place(2, 0)),
+    ];
+    for op in &ops {
+        wal.put(op).expect("put");
+        wal.sync().expect("synced");
+    }
+    let end = usize::try_from(wal.end).expect("small");
+    let bytes = disk.contents(&segment_path(&dir(), 1)).expect("there");
+    let hex: Vec<String> = bytes[..end]
+        .chunks(32)
+        .map(|row| row.iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect();
+    assert_eq!(hex, GOLDEN);
+    assert!(bytes[end..].iter().all(|byte| *byte == 0));
+}
+
+const GOLDEN: &[&str] = &[
+    "5157414c07000000673964b50100000000000000000000000801104d40800800",
+    "5157414c060000003fdd540e0200000020000000000000000802104d18010000",
+    "5157414c220000004ace91770300000040000000000000000a0408021001121a",
+    "0a18080710011a120a1000000000000000000000000000000000000000000000",
+    "5157414c0800000059faf2bb0300000080000000000000000a06080210011801",
+    "5157414c080000007e464cb204000000a0000000000000000801120408021001",
+    "5157414c04000000caec11c105000000c0000000000000000802100100000000",
+    "5157414c040000004bee7deb06000000e0000000000000000802100100000000",
+];
