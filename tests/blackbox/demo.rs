@@ -1,9 +1,10 @@
 //! `quipu demo` holds, says so, and leaves nothing behind.
 
-use crate::support::{QUIPU, Result, without_configuration};
+use crate::support::{QUIPU, Result, signal, without_configuration};
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn demo(temporary: &Path, args: &[&str]) -> Result<Output> {
     let mut command = Command::new(QUIPU);
@@ -59,5 +60,29 @@ fn it_fits_a_screen() -> Result<()> {
     );
     assert!(screen.lines().count() <= 40, "{screen}");
     assert!(screen.lines().all(|line| line.chars().count() <= 120), "{screen}");
+    Ok(())
+}
+
+/// Ctrl-C in the midst of it: the broker is gone, and the directory with it.
+#[test]
+fn interrupted_it_leaves_nothing_behind() -> Result<()> {
+    let temporary = tempfile::tempdir()?;
+    let mut command = Command::new(QUIPU);
+    without_configuration(&mut command);
+    command.arg("demo").env("TMPDIR", temporary.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    // It says where its source is from once the broker serves.
+    let lines = BufReader::new(child.stdout.take().ok_or("no standard output")?).lines();
+    let serving = lines
+        .map_while(std::result::Result::ok)
+        .any(|line| line.contains("source"));
+    assert!(serving, "it ended early");
+    signal(child.id(), rustix::process::Signal::INT)?;
+    assert_eq!(child.wait()?.code(), Some(1));
+    assert_eq!(
+        std::fs::read_dir(temporary.path())?.count(),
+        0,
+        "it left something behind"
+    );
     Ok(())
 }

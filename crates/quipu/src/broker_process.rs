@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -15,6 +15,8 @@ use tokio::process::{Child, ChildStdin, Command};
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// What of the user's environment does concern these brokers; without it, they log only what is wrong.
 const LOG_FILTER: &str = "QUIPU_LOG";
+/// A killed process is gone in milliseconds; more than this is not waited for.
+const GONE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a broker's log is shown when it did not start.
 const LOG_TAIL_BYTES: usize = 2000;
 
@@ -126,6 +128,18 @@ impl BrokerProcess {
     /// Returns when the process ends by itself.
     pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
+    }
+}
+
+/// Gone for sure, and not only told to go: whoever owns the data directory may remove it right after.
+impl Drop for BrokerProcess {
+    fn drop(&mut self) {
+        // It has ended already, or ends now.
+        let _ = self.child.start_kill();
+        let patience = Instant::now() + GONE_TIMEOUT;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
