@@ -63,9 +63,16 @@ fn it_fits_a_screen() -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C in the midst of it: the broker is gone, and the directory with it.
+/// Told to stop in the midst of it, by Ctrl-C or as `timeout` does: the broker is gone, and the directory with it.
 #[test]
 fn interrupted_it_leaves_nothing_behind() -> Result<()> {
+    for told in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        interrupted_by(told)?;
+    }
+    Ok(())
+}
+
+fn interrupted_by(told: rustix::process::Signal) -> Result<()> {
     let temporary = tempfile::tempdir()?;
     let mut command = Command::new(QUIPU);
     without_configuration(&mut command);
@@ -77,7 +84,7 @@ fn interrupted_it_leaves_nothing_behind() -> Result<()> {
         .map_while(std::result::Result::ok)
         .any(|line| line.contains("source"));
     assert!(serving, "it ended early");
-    signal(child.id(), rustix::process::Signal::INT)?;
+    signal(child.id(), told)?;
     assert_eq!(child.wait()?.code(), Some(1));
     assert_eq!(
         std::fs::read_dir(temporary.path())?.count(),

@@ -14,6 +14,7 @@ use quipu_client::{Client, Delivered, Delivery, NewTopic, Producer, ProducerConf
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 const TOPIC: &str = "flights";
@@ -26,12 +27,16 @@ const ANY_PORT: &str = "127.0.0.1:0";
 
 /// Everything, from an empty directory to the verdict; whatever happens, the directory is removed and the broker gone.
 pub(crate) async fn run(seconds: u64, out: Output) -> Outcome {
+    // Listened to before anything is made: whatever is left behind would be left for good.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let directory = tempfile::Builder::new().prefix("quipu-demo-").tempdir();
     let directory =
         directory.map_err(|e| Failure::new(format_args!("cannot make a temporary directory: {e}")))?;
     let ending = tokio::select! {
         ending = play(seconds, directory.path(), out) => ending,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        _ = interrupt.recv() => Err(Failure::new("interrupted")),
+        _ = terminate.recv() => Err(Failure::new("terminated")),
     };
     let removed = directory.close();
     let ending = ending?;
