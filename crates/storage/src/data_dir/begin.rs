@@ -46,6 +46,12 @@ pub(super) fn open<D: Disk>(
     make_dir(&disk, &logs)?;
     let inventory = Inventory::of(&disk, &logs).map_err(DataDirError::Io)?;
     let any = !inventory.logs.is_empty();
+    if clean_shutdown.is_none() && !inventory.is_empty() {
+        // A process that was killed may have renamed, removed or cut something, and not for good; what this one finds is
+        // to stay as it is.
+        let synced = disk.sync_filesystem().map_err(failed("syncing", &root));
+        synced.map_err(DataDirError::Io)?;
+    }
     let (marks, wrong) = Marks::open(&disk, &root, any).map_err(DataDirError::Io)?;
     repaired.extend(wrong);
     let dir = DataDir(Arc::new(Inner {
@@ -114,6 +120,10 @@ fn take_marker<D: Disk>(
 }
 
 impl Inventory {
+    const fn is_empty(&self) -> bool {
+        self.logs.is_empty() && self.away.is_empty()
+    }
+
     fn of<D: Disk>(disk: &D, logs: &Path) -> Result<Self, IoFailure> {
         let mut found = Self::default();
         for topic in disk.list(logs).map_err(failed("listing", logs))? {
@@ -158,15 +168,15 @@ impl Inventory {
 }
 
 impl<D: Disk> DataDir<D> {
-    /// Finishes what was begun: if the slot still speaks of the log that went, it is to speak of nothing.
+    /// Finishes what was begun: if the slot speaks of the log that went, or of one before it, it is to speak of nothing.
     fn finish(&self, away: &Away) -> Result<(), IoFailure> {
         if let Known::Slot(_, slot) = self.marks().known(away.partition) {
             let journal = away.dir.join(paths::EPOCHS);
-            let same = match EpochFile::read(self.disk(), &journal)?.flatten() {
-                Some(epochs) => epochs.incarnation == slot.incarnation,
+            let stale = match EpochFile::read(self.disk(), &journal)?.flatten() {
+                Some(epochs) => slot.incarnation <= epochs.incarnation,
                 None => slot.mark.is_some() && !self.has_dir(away.partition),
             };
-            if same {
+            if stale {
                 self.marks().release_now(away.partition)?;
             }
         }

@@ -63,6 +63,10 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
 
 /// An open file. Positioned, so that readers and the writer share it. Closing one that has unsynced bytes may lose a
 /// write error for good: whoever wrote keeps it open until it is synced.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "a file's length may fail, and nobody asks for emptiness"
+)]
 pub trait DiskFile: Debug + Send + Sync + 'static {
     /// A read-only map of the beginning of the file. Only indexes are mapped: a fault on a map stalls its thread, and
     /// an I/O error there is a signal.

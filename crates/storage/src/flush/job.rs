@@ -12,7 +12,7 @@ pub(crate) struct Claim {
     pub(crate) partition: TopicPartition,
     pub(crate) up_to: Offset,
     pub(crate) log_start: Offset,
-    /// The log's, as the job was taken: a truncation since makes the claim void.
+    /// The log's, as the job was taken: after a truncation, or for another log, the claim is void.
     pub(crate) generation: u64,
 }
 

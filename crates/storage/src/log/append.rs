@@ -195,7 +195,7 @@ impl<D: Disk> Log<D> {
 
     fn note_unsynced(&mut self, file: Arc<OpenFile<D>>) {
         if let Some(files) = self.files.as_mut() {
-            files.note_unsynced(file);
+            files.note_unsynced(self.shared.dir().files(), file);
         }
     }
 
@@ -228,7 +228,7 @@ impl<D: Disk> Log<D> {
         let path = self.shared.path().join(paths::EPOCHS);
         let file = self.shared.dir().files().open(&path, Access::Write);
         let file = file.map_err(failed("opening", &path))?;
-        files.note_unsynced(Arc::clone(&file));
+        files.note_unsynced(self.shared.dir().files(), Arc::clone(&file));
         epoch_file::append(&file, files.incarnation, number, &newest)?;
         files.epochs_written = (number + 1, Some(newest));
         Ok(())
@@ -284,7 +284,8 @@ impl<D: Disk> Log<D> {
     }
 
     /// Goes back to where an append began: the segments it made go, the one that was active is cut back to its end, and
-    /// so is the journal of epochs.
+    /// so is the journal of epochs. All durably: were a crash to bring back what was refused, then two logs could hold
+    /// different batches at one offset of one epoch.
     fn undo(&mut self, undo: Undo<D>) -> Result<(), IoFailure> {
         let made = self
             .shared
@@ -313,8 +314,10 @@ impl<D: Disk> Log<D> {
             let log = self.open_segment(&active)?;
             let cut = log.file().truncate(u64::from(position));
             cut.map_err(log.failure("cutting"))?;
+            log.sync()?;
             self.note_unsynced(log);
         }
+        self.shared.dir().files().sync_dir(&dir)?;
         if let Some(files) = self.files.as_mut() {
             let gone = |path: &std::path::Path| made.iter().any(|it| super::flushing::is_of(path, it.base()));
             files.unsynced.forget_after(undo.unsynced, |path| !gone(path));

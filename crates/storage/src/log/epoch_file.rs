@@ -191,7 +191,7 @@ mod tests {
         }
         for cut in 0..good.len() {
             if let Some(file) = EpochFile::decode(&good[..cut]) {
-                let whole = (cut - HEADER_LEN) % ENTRY_LEN == 0;
+                let whole = (cut - HEADER_LEN).is_multiple_of(ENTRY_LEN);
                 assert_eq!(file.bad.is_none(), whole);
             }
         }

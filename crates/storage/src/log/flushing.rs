@@ -118,8 +118,7 @@ impl<D: Disk> Log<D> {
         let files = self.files.as_mut()?;
         let mut unsynced = std::mem::replace(&mut files.unsynced, Unsynced::nothing());
         if PlantedBug::NewSegmentSyncedFirst.planted() && unsynced.files.len() > 1 {
-            let newest = unsynced.files.split_off(unsynced.files.len() - 1);
-            files.unsynced.files = std::mem::replace(&mut unsynced.files, newest);
+            unsynced.files.drain(..unsynced.files.len() - 1);
         }
         let mut dirs = Vec::new();
         if unsynced.names || unsynced.dir_itself {

@@ -36,7 +36,7 @@ impl<D: Disk> Log<D> {
 
     fn create_all(&mut self, dir: &Path, now: Timestamp) -> Result<(), IoFailure> {
         let data_dir = self.shared.dir();
-        let incarnation = data_dir.marks().next_incarnation();
+        let incarnation = data_dir.marks().next_number();
         create_dirs(data_dir.disk(), data_dir.root(), dir)?;
         let journal = dir.join(paths::EPOCHS);
         let epochs = data_dir

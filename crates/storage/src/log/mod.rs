@@ -19,12 +19,12 @@ mod snapshots;
 mod tests;
 mod truncate;
 
-use crate::files::OpenFile;
+use crate::files::{Files, OpenFile};
 use crate::marks::SlotId;
 use crate::segment::Segment;
 use crate::{Corruption, Disk, EpochCache, EpochEntry, IoFailure, LogConfig, LogReader};
 use flushing::Unsynced;
-use quipu_record::{LeaderEpoch, Offset, TopicPartition};
+use quipu_record::{LeaderEpoch, Offset, PlantedBug, TopicPartition};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ pub(crate) use flushing::UnsyncedFile;
 pub(crate) use open::open;
 pub use report::{Appended, Cut, OpenReport, Repair, Retained};
 pub(crate) use shared::Shared;
+pub(crate) use snapshots::decode as decode_snapshot;
 
 /// One partition's log: one owner, synchronous. Opened by [`crate::DataDir::open_log`].
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub struct Log<D: Disk> {
     files: Option<Box<OnDisk<D>>>,
     flushed: Offset,
     durable_log_start: Offset,
-    /// Goes up with each truncation: a flush that was under way then proves nothing about what came after.
+    /// Another number after each truncation, and in each log: a flush that was under way before proves nothing then.
     generation: u64,
     damage: Option<Box<Corruption>>,
     failed: Option<Box<(&'static str, PathBuf, String)>>,
@@ -198,7 +199,13 @@ impl<D: Disk> Log<D> {
 }
 
 impl<D: Disk> OnDisk<D> {
-    fn note_unsynced(&mut self, file: Arc<OpenFile<D>>) {
+    /// The file was written, and stays open until it is synced.
+    fn note_unsynced(&mut self, files: &Files<D>, file: Arc<OpenFile<D>>) {
+        if PlantedBug::DirtyDescriptorClosed.planted() {
+            self.unsynced.add_found(file.path().to_owned());
+            files.forget(&file);
+            return;
+        }
         self.unsynced.add(file);
     }
 }

@@ -3,14 +3,15 @@
 use super::flushing::Unsynced;
 use super::{EpochFile, Log, OnDisk, OpenReport, Shared};
 use crate::data_dir::DataDir;
-use crate::files::failed;
+use crate::files::{OpenFile, failed};
 use crate::marks::{Known, LogSlot, SlotId};
 use crate::paths::{self, Kind};
 use crate::segment::is_gone;
 use crate::segment::recover::{Durable, Found, Recovered, Recovery};
-use crate::{Corruption, Cut, Disk, IoFailure, LogConfig, OpenError};
+use crate::{Access, Corruption, Cut, Disk, IoFailure, LogConfig, OpenError};
 use quipu_record::{Offset, Timestamp, TopicPartition};
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ pub(crate) fn open<D: Disk>(
         files: None,
         flushed: Offset::ZERO,
         durable_log_start: Offset::ZERO,
-        generation: 0,
+        generation: data_dir.marks().next_number(),
         damage: None,
         failed: None,
     };
@@ -110,17 +111,28 @@ impl<D: Disk> Log<D> {
                 None => return Ok(()),
             },
         };
+        data_dir.marks().number_was_used(epochs.incarnation);
         let slot = match known {
+            Known::Slot(_, slot) if slot.incarnation > epochs.incarnation => {
+                // The log was begun anew, and a crash came before its old directory was renamed away.
+                data_dir.rename_away(self.partition(), paths::DELETED)?;
+                self.open_nothing(known, dir, report);
+                return Ok(());
+            }
             Known::Slot(id, slot) if slot.incarnation == epochs.incarnation => Some((id, slot)),
+            // The directory is newer than what the slot says, and was never flushed.
             _ => None,
         };
-        let durable = match (known, slot.and_then(|(_, slot)| slot.mark)) {
+        let log_start = start_of(known, &listing);
+        self.drop_below(log_start, dir, &mut listing)?;
+        let mark = slot.and_then(|(_, slot)| slot.mark);
+        // A segment below the log start may be gone, and with it the place that the mark names.
+        let mark = mark.filter(|mark| mark.end.next > log_start || listing.has(mark.segment));
+        let durable = match (known, mark) {
             (Known::Unknown, _) => Durable::Unknown,
             (_, Some(mark)) => Durable::To(mark),
             (_, None) => Durable::Nothing,
         };
-        let log_start = start_of(known, &listing);
-        self.drop_below(log_start, dir, &mut listing)?;
         if let Some(gap) = gap_at_start(log_start, dir, &listing) {
             if durable == Durable::Nothing {
                 return self.discard_all(log_start, gap, &listing, report);
@@ -134,7 +146,6 @@ impl<D: Disk> Log<D> {
                 place: *place,
                 epochs: &cache,
                 durable,
-                log_start,
                 clean: data_dir.was_clean(),
                 now,
                 index_interval: self.config.index_interval_bytes,
@@ -202,20 +213,17 @@ impl<D: Disk> Log<D> {
         };
         self.shared.set_log_end(end);
         self.shared.change_view(|view| view.segments = recovered.segments);
-        let (slot, known) = match slot {
-            Some((slot, _)) => (slot, true),
-            None => (self.claim_slot(epochs.incarnation)?, false),
+        let slot = match slot {
+            Some((slot, _)) => slot,
+            None => self.claim_slot(epochs.incarnation)?,
         };
         let mut unsynced = Unsynced::nothing();
-        if self.flushed < end || !known || report.cut.is_some() {
-            unsynced.add_found(dir.join(paths::EPOCHS));
+        // Only a mark says that the directories were synced.
+        if self.flushed < end || !matches!(durable, Durable::To(_)) {
+            unsynced.add(self.write_epochs_again(&epochs, &dir)?);
             unsynced.names = true;
             unsynced.dir_itself = true;
         }
-        recovered
-            .unsynced_paths
-            .into_iter()
-            .for_each(|path| unsynced.add_found(path));
         for file in recovered.unsynced {
             unsynced.names = true;
             unsynced.add(file);
@@ -228,7 +236,22 @@ impl<D: Disk> Log<D> {
             leaving: Vec::new(),
             snapshots: listing.snapshots.clone(),
         }));
-        self.remove_snapshots_above(end)
+        if listing.snapshots.last().is_some_and(|last| *last > end) {
+            // For good: what they tell of is gone, and other batches may come to stand there.
+            self.remove_snapshots_above(end)?;
+            data_dir.files().sync_dir(&dir)?;
+        }
+        Ok(())
+    }
+
+    /// As with batches above the mark: what is in the journal and may not be durable is written once more, as it is.
+    fn write_epochs_again(&self, epochs: &EpochFile, dir: &Path) -> Result<Arc<OpenFile<D>>, IoFailure> {
+        let path = dir.join(paths::EPOCHS);
+        let file = self.shared.dir().files().open(&path, Access::Write);
+        let file = file.map_err(failed("opening", &path))?;
+        let bytes = EpochFile::encode(epochs.incarnation, &epochs.journal);
+        file.write_all(&mut [IoSlice::new(&bytes)], 0)?;
+        Ok(file)
     }
 
     /// Nothing that is left was ever flushed, nor can it be read: the log begins at its start, empty.
@@ -240,12 +263,14 @@ impl<D: Disk> Log<D> {
         report: &mut OpenReport,
     ) -> Result<(), IoFailure> {
         let bytes = listing.bytes();
-        if bytes > 0 {
-            report.cut.get_or_insert(Cut {
-                log_end: log_start,
-                at,
-                bytes,
-            });
+        let found = (bytes > 0).then_some(Cut {
+            log_end: log_start,
+            at,
+            bytes,
+        });
+        report.cut = report.cut.take().or(found);
+        if let Some(cut) = &mut report.cut {
+            cut.log_end = log_start;
         }
         self.begin_anew(log_start)
     }
@@ -308,6 +333,10 @@ fn gap_at_start(log_start: Offset, dir: &Path, listing: &Listing) -> Option<Corr
 }
 
 impl Listing {
+    fn has(&self, base: Offset) -> bool {
+        self.segments.iter().any(|segment| segment.base == base)
+    }
+
     /// Bytes of all segments.
     fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.len).sum()

@@ -51,7 +51,7 @@ impl<D: Disk> Log<D> {
     ) -> Result<EpochFile, IoFailure> {
         let (incarnation, durable) = match known {
             Known::Slot(_, slot) => (slot.incarnation, slot.mark.map_or(Durable::Nothing, Durable::To)),
-            _ => (self.shared.dir().marks().next_incarnation(), Durable::Unknown),
+            _ => (self.shared.dir().marks().next_number(), Durable::Unknown),
         };
         let what = "the header is gone or does not match its checksum".to_owned();
         self.rebuild(incarnation, durable, dir, segments, what, report)

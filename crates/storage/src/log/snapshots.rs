@@ -67,7 +67,7 @@ impl<D: Disk> Log<D> {
             }
             Err(failure) => return Err(SnapshotError::Failed(self.fail(failure))),
         };
-        files.note_unsynced(file);
+        files.note_unsynced(data_dir.files(), file);
         files.unsynced.names = true;
         // All older ones may go but the newest that is durable.
         let durable = files.snapshots.partition_point(|offset| *offset <= flushed);

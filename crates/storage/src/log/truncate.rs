@@ -125,7 +125,7 @@ impl<D: Disk> Log<D> {
         let dir = self.shared.path();
         self.shared.set_log_end(end.next);
         self.shared.change();
-        self.generation += 1;
+        self.generation = data_dir.marks().next_number();
         self.flushed = self.flushed.min(end.next);
         self.lower_mark(at, &end)?;
         let gone = self
@@ -231,8 +231,8 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Renames the directory away, durably, and then says in the marks where the log starts now. After a crash between
-    /// the two there is an empty log, and a mark that is another's: the directory that was renamed has its number.
+    /// Says in the marks, durably, that there is another log now and where it starts, and then renames the directory
+    /// away. After a crash between the two the directory has a lower number than the slot, and the next start renames it.
     pub(super) fn begin_anew(&mut self, start: Offset) -> Result<(), IoFailure> {
         let data_dir = self.shared.dir().clone();
         self.shared.set_log_end(start);
@@ -247,18 +247,18 @@ impl<D: Disk> Log<D> {
             }
             drop(files);
         }
-        data_dir.rename_away(self.partition(), paths::DELETED)?;
         let slot = LogSlot {
             partition: self.partition(),
-            incarnation: data_dir.marks().next_incarnation(),
+            incarnation: data_dir.marks().next_number(),
             log_start: start,
             mark: None,
         };
         let id = data_dir.marks().allocate(slot)?;
         data_dir.marks().set_now(id, slot)?;
+        data_dir.rename_away(self.partition(), paths::DELETED)?;
         self.shared.set_log_start(start);
         self.shared.change();
-        self.generation += 1;
+        self.generation = data_dir.marks().next_number();
         self.flushed = start;
         self.durable_log_start = start;
         self.damage = None;

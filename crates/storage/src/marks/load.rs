@@ -4,6 +4,7 @@ use super::slot::{Content, Copy, LogSlot, PAGE_LEN, SLOT_LEN, SLOTS_PER_PAGE, de
 use super::{Access, Marks, Slot, Table};
 use crate::files::{failed, read_small, write_all};
 use crate::{Disk, DiskFile, IoFailure, Repair, paths};
+use quipu_record::TopicPartition;
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::path::Path;
@@ -37,7 +38,7 @@ pub(crate) fn read_slots(bytes: &[u8]) -> (Vec<Found>, Vec<SlotFinding>) {
     };
     let what = match header {
         None => "the header is gone",
-        Some(_) if bytes.len() % (2 * PAGE_LEN) != 0 => "the file does not end with a page",
+        Some(_) if !bytes.len().is_multiple_of(2 * PAGE_LEN) => "the file does not end with a page",
         Some(said) if said > pairs => "the file is shorter than its header says",
         Some(_) => return (slots, findings),
     };
@@ -47,6 +48,16 @@ pub(crate) fn read_slots(bytes: &[u8]) -> (Vec<Found>, Vec<SlotFinding>) {
         lost: true,
     });
     (slots, findings)
+}
+
+/// What the file says of one log.
+pub(crate) fn find_log(bytes: &[u8], partition: TopicPartition) -> Option<LogSlot> {
+    let (slots, _) = read_slots(bytes);
+    let of_it = slots.into_iter().filter_map(|(content, _, seq)| match content {
+        Content::Log(log) if log.partition == partition => Some((seq, log)),
+        _ => None,
+    });
+    of_it.max_by_key(|(seq, _)| *seq).map(|(_, log)| log)
 }
 
 fn read_slot(bytes: &[u8], number: usize, findings: &mut Vec<SlotFinding>) -> Found {
@@ -103,9 +114,23 @@ impl<D: Disk> Marks<D> {
         if lost {
             marks.mend()?;
         }
-        // What a killed process wrote may be here and not on the disk yet; from now on it is taken for durable.
-        marks.sync()?;
+        marks.write_again()?;
         Ok((marks, repairs))
+    }
+
+    /// What a process before this one wrote may be here and not on the disk; a failed sync may even have left it so for
+    /// good. It is written once more, as it is, and from now on it is durable.
+    fn write_again(&self) -> Result<(), IoFailure> {
+        let table = super::lock(&self.table);
+        for (id, slot) in table.slots.iter().enumerate() {
+            if let Some(copy) = slot.durable {
+                let bytes = encode(id, slot.seq, &slot.content);
+                write_all::<D>(&self.file, &mut [IoSlice::new(&bytes)], place(id, copy))
+                    .map_err(failed("writing", &self.path))?;
+            }
+        }
+        drop(table);
+        self.sync()
     }
 
     /// Gives a file that lost something its shape again: whole pages, and a header.

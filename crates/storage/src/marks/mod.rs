@@ -16,6 +16,7 @@ use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+pub(crate) use load::{find_log, read_slots};
 use slot::{Content, PAGE_LEN, SLOTS_PER_PAGE, encode, place};
 pub(crate) use slot::{LogSlot, Mark};
 
@@ -94,11 +95,17 @@ impl<D: Disk> Marks<D> {
         all
     }
 
-    /// A number that no log had before.
-    pub(crate) fn next_incarnation(&self) -> u64 {
+    /// A number that nothing in this directory had before.
+    pub(crate) fn next_number(&self) -> u64 {
         let mut table = lock(&self.table);
         table.seq += 1;
         table.seq
+    }
+
+    /// Takes note that a number was handed out, by a process that came to write nothing else.
+    pub(crate) fn number_was_used(&self, number: u64) {
+        let mut table = lock(&self.table);
+        table.seq = table.seq.max(number);
     }
 
     /// Gives a log a slot, in place of one it may have. It says nothing before it is written.

@@ -139,6 +139,10 @@ impl<D: Disk> LogReader<D> {
             return Err(self.missing(self.shared.path(), offset));
         };
         let end = segment.end();
+        if offset >= end.next {
+            self.check_range(offset)?;
+            return Err(self.missing(self.shared.path(), offset));
+        }
         Ok(Target { segment, epochs, end })
     }
 
@@ -261,7 +265,7 @@ impl<D: Disk> LogReader<D> {
                 Step::Batch(header, _) if header.next_offset() > from => each(&header),
                 Step::Batch(..) => {}
                 Step::Bad(what) => return Err(bad(&log, &at, what)),
-                Step::End => return Ok(at.next.max(from.next())),
+                Step::End => return Ok(at.next),
             }
         }
     }

@@ -30,13 +30,23 @@ impl<D: Disk> LogReader<D> {
         self.steadily(|| {
             let limit = limit.min(self.log_end());
             let segments = self.shared.view(|view| view.segments.clone());
-            let late_enough = segments
-                .iter()
-                .filter(|segment| segment.base() < limit && segment.end().max_timestamp >= Some(time));
-            for segment in late_enough {
+            let mut next = self.log_start();
+            for segment in segments.iter().filter(|segment| segment.base() < limit) {
+                if segment.base() > next.max(self.log_start()) {
+                    // What is missing may have been what is sought.
+                    return Err(self.missing(self.shared.path(), next));
+                }
+                let end = segment.end();
+                next = end.next;
+                if end.max_timestamp < Some(time) {
+                    continue;
+                }
                 if let Some(found) = self.search(segment, time, limit)? {
                     return Ok(Some(found));
                 }
+            }
+            if next < limit {
+                return Err(self.missing(self.shared.path(), next));
             }
             Ok(None)
         })

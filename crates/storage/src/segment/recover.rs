@@ -11,11 +11,12 @@ mod scan;
 mod tests;
 
 use super::{Boundary, ENTRY_LEN, Place, SEAL_LEN, Seal, Segment, write_seal};
-use crate::files::failed;
+use crate::files::{OpenFile, failed, read_full};
 use crate::marks::Mark;
 use crate::paths::Kind;
 use crate::{Access, Corruption, Cut, Disk, DiskFile, EpochCache, IoFailure, Repair};
 use quipu_record::{Offset, Timestamp};
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 pub(crate) use outcome::Recovered;
@@ -23,6 +24,8 @@ use scan::Scan;
 
 /// How far apart entries stand in an index that is made anew.
 pub(crate) const REBUILD_INTERVAL: u32 = 4096;
+/// How much is written again at once.
+const REWRITE: usize = 1 << 20;
 /// An index may lag so far behind the flush mark before a start makes up for it.
 const INDEX_LAG: u32 = 4 << 20;
 
@@ -54,7 +57,6 @@ pub(crate) struct Recovery<'a, D: Disk> {
     pub(crate) place: Place<'a, D>,
     pub(crate) epochs: &'a EpochCache,
     pub(crate) durable: Durable,
-    pub(crate) log_start: Offset,
     /// After a clean shutdown indexes are believed until they are used.
     pub(crate) clean: bool,
     pub(crate) now: Timestamp,
@@ -125,7 +127,7 @@ impl<D: Disk> Recovery<'_, D> {
         };
         let fault = match complete_to {
             Some(next) => self.believe(file, next, out).map(|()| None),
-            None => self.scan(file, next.is_none(), out),
+            None => self.scan(file, out),
         }?;
         if let Some(segment) = out.segments.last().filter(|_| file.cleaned) {
             segment.set_cleaned();
@@ -137,11 +139,7 @@ impl<D: Disk> Recovery<'_, D> {
     fn check_presence(&self, found: &[Found], out: &mut Recovered<D>) {
         let Durable::To(mark) = self.durable else { return };
         let there = found.iter().any(|file| file.base == mark.segment);
-        // Retention may have removed it since, and moved the log start before it did.
-        let removed = found
-            .first()
-            .is_some_and(|first| first.base >= mark.end.next && first.base <= self.log_start);
-        if !there && !removed {
+        if !there {
             let what = format!(
                 "the segment is gone; it was flushed up to offset {}",
                 mark.end.next
@@ -224,12 +222,7 @@ impl<D: Disk> Recovery<'_, D> {
     }
 
     /// Scans what lies above the mark. A fault for which the tail is to be cut is returned.
-    fn scan(
-        &self,
-        file: &Found,
-        last: bool,
-        out: &mut Recovered<D>,
-    ) -> Result<Option<Corruption>, IoFailure> {
+    fn scan(&self, file: &Found, out: &mut Recovered<D>) -> Result<Option<Corruption>, IoFailure> {
         let mark = match self.durable {
             Durable::To(mark) if mark.segment == file.base => Some(mark),
             _ => None,
@@ -258,10 +251,10 @@ impl<D: Disk> Recovery<'_, D> {
         let segment = Segment::active(file.base, scan.end, created, scan.entries_kept, scan.last_kept);
         segment.publish(scan.end, &scan.entries);
         let position = u64::from(scan.end.position);
-        let above = mark.is_none_or(|mark| mark.end.position < scan.end.position);
-        if above || !last {
-            let path = self.place.path(file.base, Kind::Log);
-            out.unsynced_paths.push(path);
+        let flushed = mark.map_or(0, |mark| mark.end.position);
+        if scan.end.position > flushed || mark.is_none() {
+            out.unsynced
+                .extend(self.write_again(file, flushed, scan.end.position)?);
         }
         out.segments.push(Arc::new(segment));
         let Some(what) = scan.fault else { return Ok(None) };
@@ -271,6 +264,32 @@ impl<D: Disk> Recovery<'_, D> {
             return Ok(None);
         }
         Ok(Some(fault))
+    }
+
+    /// Writes what lies above the mark once more, as it is. A process before this one may have been told by a failed sync
+    /// that it is not durable: the pages are there, clean, and no sync would write them.
+    fn write_again(&self, file: &Found, from: u32, to: u32) -> Result<Option<Arc<OpenFile<D>>>, IoFailure> {
+        let path = self.place.path(file.base, Kind::Log);
+        let log = self.place.files.open(&path, Access::Write);
+        let log = log.map_err(failed("opening", &path))?;
+        let mut position = u64::from(from);
+        let mut buffer = vec![0; usize::try_from(to - from).unwrap_or(REWRITE).min(REWRITE)];
+        while position < u64::from(to) {
+            let left = usize::try_from(u64::from(to) - position).unwrap_or(REWRITE);
+            let part = &mut buffer[..left.min(REWRITE)];
+            let read = read_full::<D>(log.file(), part, position).map_err(failed("reading", &path))?;
+            if read < part.len() {
+                return Err(failed("reading", &path)(io::ErrorKind::UnexpectedEof.into()));
+            }
+            log.write_all(&mut [IoSlice::new(part)], position)?;
+            position += read as u64;
+        }
+        if self.place.files.too_many() {
+            // Thousands of logs may have a tail: no descriptor can be held for each until the first flush.
+            log.sync()?;
+            return Ok(None);
+        }
+        Ok(Some(log))
     }
 
     /// Cuts the torn tail, durably: the rest of the last segment kept, and every file after it, newest first.
@@ -330,15 +349,9 @@ impl<D: Disk> Recovery<'_, D> {
 }
 
 /// The boundary that stands for "as far as the file goes".
-const fn everything(len: u64) -> Boundary {
+fn everything(len: u64) -> Boundary {
     Boundary {
-        position: if len > u32::MAX as u64 {
-            u32::MAX
-        } else {
-            len as u32
-        },
-        next: Offset::MAX,
-        max_timestamp: None,
-        outside: 0,
+        position: u32::try_from(len).unwrap_or(u32::MAX),
+        ..Boundary::start(Offset::MAX)
     }
 }

@@ -94,12 +94,18 @@ impl Contents {
             self.durable.resize(self.live.len(), 0);
         }
         for page in std::mem::take(&mut self.dirty) {
+            // A page that is written takes the length along, had an earlier write-back failed to.
+            let reach = self.live.len().min((page + 1) * self.page);
+            if self.durable.len() < reach {
+                self.durable.resize(reach, 0);
+            }
             Self::write_back(&self.live, &mut self.durable, page, self.page);
         }
         self.length_dirty = false;
     }
 
-    /// Write-back fails: some pages are durable, the others are dropped, and all are clean. What is live stays so.
+    /// Write-back fails: some pages are durable, the others are dropped, and all are clean. What is live stays so. A cut is
+    /// in the journal of the file system and waits there.
     pub(super) fn fail_write_back(&mut self, rng: &mut Rng) {
         let all = !rng.one_in(4);
         if self.length_dirty && rng.one_in(2) {
@@ -110,16 +116,14 @@ impl Contents {
                 Self::write_back(&self.live, &mut self.durable, page, self.page);
             }
         }
-        self.length_dirty = false;
+        self.length_dirty = self.live.len() < self.durable.len();
     }
 
     /// One page, as far as the durable file reaches.
     fn write_back(live: &[u8], durable: &mut [u8], page: usize, size: usize) {
         let from = page * size;
         let to = (from + size).min(durable.len());
-        for at in from..to {
-            durable[at] = live.get(at).copied().unwrap_or(0);
-        }
+        copy(live, durable, from, to);
     }
 
     /// The power goes. Afterwards live and durable are one.
@@ -161,9 +165,7 @@ impl Contents {
     fn tear_page(&mut self, page: usize, rng: &mut Rng) {
         let from = page * self.page;
         let to = (from + rng.index(self.page)).min(self.durable.len());
-        for at in from..to {
-            self.durable[at] = self.live.get(at).copied().unwrap_or(0);
-        }
+        copy(&self.live, &mut self.durable, from, to);
     }
 
     /// A page that was never durable holds whatever was on the disk there.
@@ -174,6 +176,17 @@ impl Contents {
             self.durable[at] = old[at % old.len()];
         }
     }
+}
+
+/// Copies bytes from one place to the same place; beyond the end of `live` there are zeros.
+fn copy(live: &[u8], durable: &mut [u8], from: usize, to: usize) {
+    let Some(part) = durable.get_mut(from..to) else {
+        return;
+    };
+    let there = live.len().clamp(from, to) - from;
+    let (first, rest) = part.split_at_mut(there);
+    first.copy_from_slice(&live[from..from + there]);
+    rest.fill(0);
 }
 
 #[cfg(test)]

@@ -185,7 +185,6 @@ impl Disk for FakeDisk {
         let id = state.find(dir)?;
         let chance = state.faults.sync_eio;
         if state.dir(id)?.is_dirty() && state.rng.happens(chance) {
-            state.dir(id)?.fail();
             return state.eio();
         }
         state.dir(id)?.sync();

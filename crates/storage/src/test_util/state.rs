@@ -17,7 +17,8 @@ pub struct Faults {
     pub no_space: u16,
     /// A write is short.
     pub short_write: u16,
-    /// A sync fails with EIO: dirty pages are dropped, and the next sync says that all is well.
+    /// A sync fails with EIO. A file's dirty pages are dropped, and the next sync says that all is well; a directory's
+    /// changes still wait, as a journal's do.
     pub sync_eio: u16,
     /// After a write the pages cannot be written back: they are dropped, and the next sync of a handle that was open
     /// says so, once.

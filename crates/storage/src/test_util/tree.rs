@@ -81,11 +81,6 @@ impl Names {
         }
     }
 
-    /// A sync that fails: what was not durable is not going to be.
-    pub(super) fn fail(&mut self) {
-        self.unsynced.clear();
-    }
-
     pub(super) fn is_dirty(&self) -> bool {
         !self.unsynced.is_empty()
     }

@@ -4,7 +4,6 @@ use super::super::Segment;
 use crate::files::OpenFile;
 use crate::{Corruption, Cut, Disk, Repair};
 use quipu_record::Offset;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The segments of a log as a start left them.
@@ -19,10 +18,8 @@ pub(crate) struct Recovered<D: Disk> {
     pub(crate) scanned: u64,
     /// The end that the log had, if the segment that had it is gone.
     pub(crate) lost_end: Option<Offset>,
-    /// Files written now.
+    /// Files written now, oldest first.
     pub(crate) unsynced: Vec<Arc<OpenFile<D>>>,
-    /// Files that a process before this one wrote, of which nobody knows whether they are durable; oldest first.
-    pub(crate) unsynced_paths: Vec<PathBuf>,
 }
 
 impl<D: Disk> Default for Recovered<D> {
@@ -35,7 +32,6 @@ impl<D: Disk> Default for Recovered<D> {
             scanned: 0,
             lost_end: None,
             unsynced: Vec::new(),
-            unsynced_paths: Vec::new(),
         }
     }
 }
