@@ -185,7 +185,7 @@ fn copy(live: &[u8], durable: &mut [u8], from: usize, to: usize) {
     };
     let there = live.len().clamp(from, to) - from;
     let (first, rest) = part.split_at_mut(there);
-    first.copy_from_slice(&live[from..from + there]);
+    first.copy_from_slice(live.get(from..from + there).unwrap_or_default());
     rest.fill(0);
 }
 
