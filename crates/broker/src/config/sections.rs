@@ -140,7 +140,7 @@ pub struct LimitsConfig {
     pub streams: u32,
     /// The largest request.
     pub request_bytes: u64,
-    /// Bytes that half-received requests may hold, over all clients.
+    /// Bytes that requests may hold that are being received, over all clients.
     pub receive_bytes: u64,
     /// Bytes that clients may have sent and nobody read yet, over all connections.
     pub window_bytes: u64,
@@ -155,8 +155,8 @@ impl LimitsConfig {
             connections: reader.int("limits.connections", 4096, 1..=1_000_000),
             streams: reader.int("limits.streams", 256, 1..=65_536),
             request_bytes: reader.bytes("limits.request.bytes", 8 * MIB, MIB..=64 * MIB),
-            receive_bytes: reader.bytes("limits.receive.bytes", 64 * MIB, MIB..=64 * GIB),
-            window_bytes: reader.bytes("limits.window.bytes", 64 * MIB, MIB..=64 * GIB),
+            receive_bytes: reader.bytes("limits.receive.bytes", 32 * MIB, MIB..=64 * GIB),
+            window_bytes: reader.bytes("limits.window.bytes", 32 * MIB, MIB..=64 * GIB),
         }
     }
 }

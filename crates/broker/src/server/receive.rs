@@ -1,12 +1,19 @@
-//! Bounds what half-received messages hold, over all clients. A service sees a message only when its last byte has come,
-//! so nothing behind the gate can bound this: a thousand streams that each send all of a large message but its last byte.
+//! Bounds what received messages hold before a service has taken them, over all clients. A service sees a message only
+//! when its last byte has come, so nothing behind the gate can bound this: a thousand streams that each send all of a large
+//! message but its last byte.
 //!
-//! Bytes of a message are charged as they arrive and given back when the next message of its stream begins, or the
-//! request ends. Past the limit the stream fails with `THROTTLED`; waiting could wait for ever, since every half message
-//! may wait for another. Frames pass through untouched.
+//! Bytes of a message are charged as they arrive and given back when its stream asks for the next one, or its call is
+//! answered. Past the limit no further message begins: its client waits. What has begun goes on, up to twice the limit, and
+//! then fails with `THROTTLED`: waiting could wait for ever, since every half message may wait for another. Frames pass
+//! through untouched.
+
+mod budget;
+
+pub(super) use budget::ReceiveBudget;
 
 use crate::admit::ConnectionInfo;
 use crate::service::error;
+use budget::{Charge, Held};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -14,45 +21,13 @@ use quipu_record::ErrorCode;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::service::Routes;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Of gRPC: a flag and a length of 4 bytes before each message.
-const PREFIX: usize = 5;
-
-/// Bytes that half-received messages may hold together.
-#[derive(Debug)]
-pub(super) struct ReceiveBudget {
-    held: AtomicU64,
-    limit: u64,
-}
-
-impl ReceiveBudget {
-    pub(super) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self {
-            held: AtomicU64::new(0),
-            limit,
-        })
-    }
-
-    fn take(&self, bytes: u64) -> bool {
-        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        let granted = before.saturating_add(bytes) <= self.limit;
-        if !granted {
-            self.give_back(bytes);
-        }
-        granted
-    }
-
-    fn give_back(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
+type Answer = <Routes as Service<http::Request<Body>>>::Future;
 
 /// The services, with the budget around every request's body.
 #[derive(Clone, Debug)]
@@ -85,89 +60,33 @@ pub(super) struct By {
 impl hyper::service::Service<http::Request<Incoming>> for By {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = <Routes as Service<http::Request<Body>>>::Future;
+    type Future = Answering;
 
-    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
-        let charge = Charge::new(self.receiving.budget.clone());
+    fn call(&self, request: http::Request<Incoming>) -> Answering {
+        let held = Held::nothing(self.receiving.budget.clone());
+        let charge = Charge::new(held.clone());
         let mut request = request.map(|body| Body::new(Charged { body, charge }));
         request.extensions_mut().insert(self.connection.clone());
-        // Routes are always ready: they wait for nothing but their handlers.
-        self.receiving.routes.clone().call(request)
-    }
-}
-
-/// What one request's body holds of the budget.
-#[derive(Debug)]
-struct Charge {
-    budget: Arc<ReceiveBudget>,
-    held: u64,
-    /// Of the message that arrives: its prefix as far as it is there, what it has got, what it still lacks.
-    prefix: [u8; PREFIX],
-    prefix_len: usize,
-    got: u64,
-    lacks: u64,
-}
-
-impl Charge {
-    fn new(budget: Arc<ReceiveBudget>) -> Self {
-        Self {
-            budget,
-            held: 0,
-            prefix: [0; PREFIX],
-            prefix_len: 0,
-            got: 0,
-            lacks: 0,
-        }
-    }
-
-    /// Charges for a frame; false if there is no room for it.
-    fn arrived(&mut self, data: &[u8]) -> bool {
-        self.follow(data);
-        // The decoder holds at least this frame, and of the message that is not complete all of it.
-        let hold = self.got.max(data.len() as u64);
-        let granted = match hold.checked_sub(self.held) {
-            Some(more) => self.budget.take(more),
-            None => {
-                self.budget.give_back(self.held - hold);
-                true
-            }
-        };
-        if granted {
-            self.held = hold;
-        }
-        granted
-    }
-
-    /// Follows the messages through a frame, which ends anywhere.
-    fn follow(&mut self, mut data: &[u8]) {
-        while !data.is_empty() {
-            let len = if self.lacks > 0 {
-                let len = usize::try_from(self.lacks).map_or(data.len(), |lacks| lacks.min(data.len()));
-                self.lacks -= len as u64;
-                len
-            } else {
-                if self.prefix_len == 0 {
-                    self.got = 0;
-                }
-                let len = (PREFIX - self.prefix_len).min(data.len());
-                self.prefix[self.prefix_len..][..len].copy_from_slice(&data[..len]);
-                self.prefix_len += len;
-                if self.prefix_len == PREFIX {
-                    let [_, length @ ..] = self.prefix;
-                    self.lacks = u32::from_be_bytes(length).into();
-                    self.prefix_len = 0;
-                }
-                len
-            };
-            self.got += len as u64;
-            data = &data[len..];
+        Answering {
+            // Routes are always ready: they wait for nothing but their handlers.
+            answer: self.receiving.routes.clone().call(request),
+            _held: held,
         }
     }
 }
 
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.budget.give_back(self.held);
+/// A handler at work: it holds the message of a call until it answers. (A stream's handler answers at once, and goes on
+/// reading the body, which holds each message until the next.)
+pub(super) struct Answering {
+    answer: Answer,
+    _held: Arc<Held>,
+}
+
+impl Future for Answering {
+    type Output = Result<http::Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(cx)
     }
 }
 
@@ -185,6 +104,7 @@ impl HttpBody for Charged {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        ready!(this.charge.poll_next(cx));
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         let data = frame.as_ref().and_then(|f| f.as_ref().ok()?.data_ref());
         if data.is_some_and(|data| !this.charge.arrived(data)) {
@@ -203,68 +123,5 @@ impl HttpBody for Charged {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn messages(lengths: &[usize]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for length in lengths {
-            bytes.push(0);
-            bytes.extend(u32::try_from(*length).unwrap().to_be_bytes());
-            bytes.resize(bytes.len() + length, 7);
-        }
-        bytes
-    }
-
-    #[test]
-    fn half_a_message_is_charged_and_a_new_one_gives_back_the_old() {
-        let budget = ReceiveBudget::new(1000);
-        let mut charge = Charge::new(budget.clone());
-        let bytes = messages(&[300, 200]);
-        for frame in bytes[..300].chunks(100) {
-            assert!(charge.arrived(frame));
-        }
-        assert_eq!(budget.held.load(Ordering::Relaxed), 300);
-        // The first ends at 305 and the second begins.
-        assert!(charge.arrived(&bytes[300..400]));
-        assert_eq!(budget.held.load(Ordering::Relaxed), 100);
-        drop(charge);
-        assert_eq!(budget.held.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn what_is_held_does_not_depend_on_how_bytes_are_cut() {
-        let bytes = messages(&[0, 1, 700, 0, 90, 5]);
-        for cut in 1..bytes.len() {
-            let budget = ReceiveBudget::new(10_000);
-            let mut charge = Charge::new(budget.clone());
-            for frame in bytes.chunks(cut) {
-                assert!(charge.arrived(frame));
-            }
-            assert_eq!(
-                (charge.got, charge.lacks, charge.prefix_len),
-                (10, 0, 0),
-                "cut at {cut}"
-            );
-        }
-    }
-
-    #[test]
-    fn past_the_limit_it_refuses_and_holds_no_more() {
-        let budget = ReceiveBudget::new(1000);
-        let mut streams: Vec<_> = (0..3).map(|_| Charge::new(budget.clone())).collect();
-        let bytes = messages(&[500]);
-        let granted = streams
-            .iter_mut()
-            .filter_map(|s| s.arrived(&bytes[..400]).then_some(()))
-            .count();
-        assert_eq!(granted, 2);
-        assert_eq!(budget.held.load(Ordering::Relaxed), 800);
-        streams.clear();
-        assert_eq!(budget.held.load(Ordering::Relaxed), 0);
     }
 }

@@ -209,10 +209,17 @@ async fn requests_that_are_received_at_once_share_a_bound() {
     let refused = client.get_routing(large(3 << 20)).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
     assert!(refused.message().contains("limits.receive.bytes"), "{refused}");
-    // What it held was given back.
-    for _ in 0..4 {
-        client.get_routing(large(512 << 10)).await.unwrap();
+    // What it held was given back; and many that fit one by one wait for one another.
+    let calls = (0..32).map(|_| {
+        let mut client = client.clone();
+        tokio::spawn(async move { client.get_routing(large(900 << 10)).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        if let Err(refused) = call.await.unwrap() {
+            assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+        }
     }
+    client.get_routing(large(900 << 10)).await.unwrap();
 }
 
 #[tokio::test]
