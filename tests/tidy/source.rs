@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 
 /// One Rust file of the project.
-pub struct Source {
+pub(crate) struct Source {
     /// From the root, with forward slashes.
-    pub path: String,
-    pub text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl Source {
     /// The lines before the inline `#[cfg(test)] mod tests`.
-    pub fn production_lines(&self) -> usize {
+    pub(crate) fn production_lines(&self) -> usize {
         let lines: Vec<&str> = self.text.lines().collect();
         let inline_tests = lines.windows(2).position(|pair| {
             pair[0].trim_start().starts_with("#[cfg(test)]")
@@ -22,7 +22,7 @@ impl Source {
     }
 
     /// Whether it is code that ships, as against tests, benches and fuzz targets.
-    pub fn is_production(&self) -> bool {
+    pub(crate) fn is_production(&self) -> bool {
         let path = &self.path;
         let shipped_with_tests = ["/tests/", "/benches/", "/testing/", "/test_util/"];
         path.starts_with("crates/")
@@ -32,12 +32,12 @@ impl Source {
     }
 
     /// The crate's folder name, for files below `crates/`.
-    pub fn room(&self) -> Option<&str> {
+    pub(crate) fn room(&self) -> Option<&str> {
         self.path.strip_prefix("crates/")?.split('/').next()
     }
 }
 
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()
@@ -45,7 +45,7 @@ pub fn root() -> PathBuf {
 }
 
 /// Every Rust file below the source folders, in the order of their paths.
-pub fn all() -> Vec<Source> {
+pub(crate) fn all() -> Vec<Source> {
     let root = root();
     let mut found = Vec::new();
     for folder in ["crates", "tests", "benches", "fuzz"] {
