@@ -75,8 +75,9 @@ impl ClusterService for Sink {
             .topics
             .into_iter()
             .map(|name| v1::TopicRoute {
-                partitions: (0..name.len() as u32)
-                    .map(|partition| v1::PartitionRoute {
+                partitions: (0u32..)
+                    .zip(name.bytes())
+                    .map(|(partition, _)| v1::PartitionRoute {
                         partition,
                         leader: Some(0),
                         leader_epoch: 0,
