@@ -21,6 +21,8 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 const WINDOW: u32 = 8 << 20;
+/// As many as the SDK has of one partition.
+const IN_FLIGHT: u64 = 5;
 const FRAME: u32 = 1 << 20;
 const RUN: Duration = Duration::from_secs(3);
 
@@ -85,7 +87,7 @@ impl ClusterService for Sink {
                     .collect(),
                 name,
                 topic_id: "00000000-0000-0000-0000-000000000001".into(),
-                max_message_bytes: 1 << 20,
+                max_message_bytes: (1 << 20) + 12,
             });
         let broker = v1::Broker {
             endpoint: self.0.to_string(),
@@ -175,6 +177,7 @@ async fn sdk(
         .unwrap();
     let config = ProducerConfig {
         batch_bytes,
+        batch_bytes_max: batch_bytes.max(1 << 20),
         ..ProducerConfig::default()
     };
     let producer = client.producer(config).await.unwrap();
@@ -230,7 +233,7 @@ async fn bare(address: SocketAddr, value: &[u8], batch_bytes: usize) -> Measured
         ..Default::default()
     };
     let mut sent = 0;
-    while sent < 10 {
+    while sent < IN_FLIGHT {
         requests.send(request(sent)).unwrap();
         sent += 1;
     }
@@ -257,30 +260,29 @@ async fn bare(address: SocketAddr, value: &[u8], batch_bytes: usize) -> Measured
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let address = start_sink().await;
-    let only = std::env::args().nth(1).filter(|arg| arg != "--bench");
+    let only = std::env::args().skip(1).find(|arg| arg != "--bench");
     for len in [100, 1024] {
         let value = vec![b'x'; len];
-        for batch_kib in [64, 256, 512] {
+        for batch_kib in [128, 256, 1024] {
             let batch_bytes = batch_kib * 1024;
-            let name = |what: &str| format!("{len} B, {batch_kib} KiB batches, {what}");
-            if only
-                .as_ref()
-                .is_some_and(|only| !name("").contains(only.as_str()))
-            {
-                continue;
+            for what in [
+                "bare stream",
+                "SDK",
+                "SDK, 6 partitions",
+                "SDK, 6 partitions, keys",
+            ] {
+                let name = format!("{len} B, {batch_kib} KiB batches, {what}");
+                if only.as_ref().is_some_and(|only| *only != name) {
+                    continue;
+                }
+                let measured = match what {
+                    "bare stream" => bare(address, &value, batch_bytes).await,
+                    "SDK" => sdk(address, 1, &value, false, batch_bytes).await,
+                    "SDK, 6 partitions" => sdk(address, 6, &value, false, batch_bytes).await,
+                    _ => sdk(address, 6, &value, true, batch_bytes).await,
+                };
+                measured.print(&name);
             }
-            bare(address, &value, batch_bytes)
-                .await
-                .print(&name("bare stream"));
-            sdk(address, 1, &value, false, batch_bytes)
-                .await
-                .print(&name("SDK"));
-            sdk(address, 6, &value, false, batch_bytes)
-                .await
-                .print(&name("SDK, 6 partitions"));
-            sdk(address, 6, &value, true, batch_bytes)
-                .await
-                .print(&name("SDK, 6 partitions, keys"));
         }
     }
 }

@@ -17,6 +17,7 @@
 mod admin;
 mod backoff;
 mod client;
+mod clock;
 mod config;
 mod connection;
 mod consumer;

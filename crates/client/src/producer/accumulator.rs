@@ -15,7 +15,8 @@ use crate::routing::lock;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quipu_record::{
-    BatchBuilder, BatchError, HEADER_LEN, PartitionId, ProducerStamp, PushError, Sequence, Timestamp, TopicId,
+    BatchBuilder, BatchError, Codec, HEADER_LEN, PartitionId, ProducerStamp, PushError, Sequence, Timestamp,
+    TopicId,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,8 +29,6 @@ const FIRST_ESTIMATE_BYTES: usize = 8 * 1024;
 pub(super) struct TopicState {
     pub(super) name: Arc<str>,
     pub(super) id: TopicId,
-    /// No batch of it is larger.
-    pub(super) batch_bytes: AtomicUsize,
     pub(super) message_bytes_max: AtomicUsize,
     /// By partition; only ever grows.
     pub(super) slots: ArcSwap<Vec<Arc<Slot>>>,
@@ -46,13 +45,15 @@ pub(super) struct Slot {
     pub(super) partition: PartitionId,
     /// It has a leader, as far as is known: records without a key go where there is one.
     pub(super) led: AtomicBool,
+    /// Nothing can be sent to it now: its batch may grow.
+    pub(super) busy: AtomicBool,
     open: Mutex<Open>,
 }
 
 /// The batch that records are appended to.
 #[derive(Debug)]
 struct Open {
-    builder: BatchBuilder,
+    builder: Builder,
     /// There is one as soon as there is a record.
     batch: Option<Arc<BatchState>>,
     since: Moment,
@@ -73,7 +74,7 @@ struct Open {
 pub(super) struct Unsealed {
     lane: LaneId,
     id: BatchId,
-    builder: BatchBuilder,
+    builder: Builder,
     stamp: Option<ProducerStamp>,
 }
 
@@ -83,7 +84,23 @@ pub(super) struct Sealed {
     pub(super) bytes: Result<Bytes, BatchError>,
     pub(super) stamp: Option<ProducerStamp>,
     /// Its buffer serves another batch once this one is resolved.
-    pub(super) builder: BatchBuilder,
+    pub(super) builder: Builder,
+}
+
+/// A batch in the making, and what its buffer was made for: one that stays within is never moved.
+#[derive(Debug)]
+pub(super) struct Builder {
+    pub(super) batch: BatchBuilder,
+    pub(super) capacity: usize,
+}
+
+impl Builder {
+    pub(super) fn new(codec: Codec, capacity: usize) -> Self {
+        Self {
+            batch: BatchBuilder::new(codec, capacity),
+            capacity,
+        }
+    }
 }
 
 /// What the sender is told when a batch is closed.
@@ -112,19 +129,11 @@ impl TopicState {
         Self {
             name: name.into(),
             id,
-            batch_bytes: AtomicUsize::new(usize::MAX),
             message_bytes_max: AtomicUsize::new(usize::MAX),
             slots: ArcSwap::from_pointee(slots),
             sticky: AtomicUsize::new(sticky),
             gone: AtomicBool::new(false),
         }
-    }
-
-    /// Sets the topic's limit.
-    pub(super) fn limit(&self, message_bytes_max: usize, batch_bytes: usize) {
-        self.message_bytes_max.store(message_bytes_max, Ordering::Relaxed);
-        self.batch_bytes
-            .store(batch_bytes.min(message_bytes_max), Ordering::Relaxed);
     }
 
     /// The partition for a record without a key.
@@ -154,8 +163,9 @@ impl Slot {
             lane,
             partition,
             led: AtomicBool::new(led),
+            busy: AtomicBool::new(false),
             open: Mutex::new(Open {
-                builder: BatchBuilder::new(shared.config.codec, estimate),
+                builder: Builder::new(shared.config.codec, 0),
                 batch: None,
                 since: Moment::default(),
                 reserved: 0,
@@ -180,7 +190,7 @@ impl Slot {
     ) -> Appended {
         let (key, value, headers) = (record.key, record.value, record.headers);
         let bound = BatchBuilder::record_bound(key, value, headers);
-        let limit = topic.batch_bytes.load(Ordering::Relaxed);
+        let limit = self.limit(shared, topic);
         let mut full = [None, None];
         let mut open = lock(&self.open);
         // Under the lock: once the sender has closed this slot for the last time, nothing comes after.
@@ -188,13 +198,13 @@ impl Slot {
             shared.give_back(granted);
             return Appended::ProducerClosed;
         }
-        if open.builder.size() + bound > limit && !open.builder.is_empty() {
+        if open.builder.batch.size() + bound > limit && !open.builder.batch.is_empty() {
             full[0] = self.close(&mut open, shared, topic);
         }
         open.reserved += granted;
         let mut pushed = Ok(());
         for last_attempt in [false, true] {
-            let needed = open.builder.size() + bound;
+            let needed = open.builder.batch.size() + bound;
             if needed > open.reserved
                 && let Err(lacking) = open.reserve(shared, needed, limit)
             {
@@ -204,10 +214,10 @@ impl Slot {
                 seal_all(shared, full);
                 return Appended::NeedsMemory(lacking);
             }
-            if open.builder.is_empty() {
+            if open.builder.batch.is_empty() {
                 self.begin(&mut open, shared, needed);
             }
-            pushed = open.builder.push(now, key, value, headers);
+            pushed = open.builder.batch.push(now, key, value, headers);
             if pushed != Err(PushError::Full) || last_attempt {
                 break;
             }
@@ -223,13 +233,25 @@ impl Slot {
             .batch
             .get_or_insert_with(|| Arc::new(BatchState::new(self.partition)));
         let batch = Arc::clone(batch);
-        let delivery = Delivery::new(batch, open.builder.count() - 1);
-        if open.builder.size() + bound > limit {
+        let delivery = Delivery::new(batch, open.builder.batch.count() - 1);
+        if open.builder.batch.size() + bound > limit {
             full[1] = self.close(&mut open, shared, topic);
         }
         drop(open);
         seal_all(shared, full);
         Appended::Done(delivery)
+    }
+
+    /// What a batch may grow to now.
+    #[inline]
+    fn limit(&self, shared: &Shared, topic: &TopicState) -> usize {
+        let config = &shared.config;
+        let wanted = if self.busy.load(Ordering::Relaxed) {
+            config.batch_bytes_max
+        } else {
+            config.batch_bytes
+        };
+        wanted.min(topic.message_bytes_max.load(Ordering::Relaxed))
     }
 
     /// The first record of a batch is about to be pushed.
@@ -249,8 +271,8 @@ impl Slot {
     #[cold]
     fn close(&self, open: &mut Open, shared: &Shared, topic: &TopicState) -> Option<Unsealed> {
         let state = open.batch.take()?;
-        let estimate = open.builder.size();
-        let builder = std::mem::replace(&mut open.builder, BatchBuilder::new(shared.config.codec, 0));
+        let estimate = open.builder.batch.size();
+        let builder = std::mem::replace(&mut open.builder, Builder::new(shared.config.codec, 0));
         open.number += 1;
         open.estimate = estimate;
         let stamp = open.identity.map(|identity| ProducerStamp {
@@ -258,7 +280,7 @@ impl Slot {
             epoch: identity.epoch,
             base_sequence: open.next_sequence,
         });
-        let records = builder.count();
+        let records = builder.batch.count();
         open.next_sequence = open.next_sequence.plus(records);
         open.closed_records += u64::from(records);
         let id = shared.next_batch_id();
@@ -293,7 +315,7 @@ impl Slot {
 
     /// Records in batches not yet closed.
     pub(super) fn open_records(&self) -> u32 {
-        lock(&self.open).builder.count()
+        lock(&self.open).builder.batch.count()
     }
 
     /// What the core will want: this stamp, after so many records had been closed.
@@ -322,14 +344,14 @@ impl Open {
             }
         }
         // A new batch would need at least its header and this record.
-        Err(needed - self.builder.size() + HEADER_LEN)
+        Err(needed - self.builder.batch.size() + HEADER_LEN)
     }
 }
 
 impl Unsealed {
     /// Compresses, computes the checksum, and hands the batch over.
     pub(super) fn seal(mut self, shared: &Shared) {
-        let bytes = self.builder.finish(self.stamp);
+        let bytes = self.builder.batch.finish(self.stamp);
         shared.tell(Event::Sealed {
             lane: self.lane,
             id: self.id,

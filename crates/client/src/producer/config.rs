@@ -42,11 +42,13 @@ pub struct ProducerConfig {
     pub idempotent: bool,
     /// How batches are compressed.
     pub codec: Codec,
-    /// A batch is sent when it has this many bytes before compression (or the topic's `max.message.bytes`, if that is
-    /// less) ...
+    /// A batch is sent when it has this many bytes before compression ...
     pub batch_bytes: usize,
-    /// ... or when its first record is this old and something can be sent.
+    /// ... or when its first record is this old.
     pub linger: Duration,
+    /// While nothing can be sent to a partition (five batches are in flight, or it has no leader), its batch grows up to
+    /// this size, or to the topic's `max.message.bytes` if that is less.
+    pub batch_bytes_max: usize,
     /// Bytes at most that wait or are in flight; sending waits beyond.
     pub buffer_bytes: usize,
     /// A record that is not acknowledged by this age is given up.
@@ -63,6 +65,7 @@ impl Default for ProducerConfig {
             codec: Codec::None,
             batch_bytes: 256 * 1024,
             linger: Duration::from_millis(5),
+            batch_bytes_max: 1024 * 1024,
             buffer_bytes: 64 * 1024 * 1024,
             delivery_timeout: Duration::from_secs(120),
             request_timeout: Duration::from_secs(30),
@@ -84,9 +87,17 @@ impl ProducerConfig {
             );
             return wrong("batch_bytes", problem);
         }
-        if self.buffer_bytes < self.batch_bytes || self.buffer_bytes > tokio::sync::Semaphore::MAX_PERMITS {
+        if !(self.batch_bytes..=BATCH_BYTES_MAX).contains(&self.batch_bytes_max) {
             let problem = format!(
-                "{} does not hold a single batch of batch_bytes, or is absurd",
+                "{} is not from batch_bytes to {BATCH_BYTES_MAX}",
+                self.batch_bytes_max
+            );
+            return wrong("batch_bytes_max", problem);
+        }
+        if self.buffer_bytes < self.batch_bytes_max || self.buffer_bytes > tokio::sync::Semaphore::MAX_PERMITS
+        {
+            let problem = format!(
+                "{} does not hold a single batch of batch_bytes_max, or is absurd",
                 self.buffer_bytes
             );
             return wrong("buffer_bytes", problem);

@@ -11,7 +11,7 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// Headers, in order.
     pub headers: &'a [Header<'a>],
-    /// Its time; `None`: now.
+    /// Its time; `None`: now, to within a tick of the clock (some milliseconds).
     pub timestamp: Option<Timestamp>,
     /// Its partition; `None`: by the key.
     pub partition: Option<PartitionId>,

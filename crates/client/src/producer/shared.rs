@@ -1,21 +1,22 @@
 //! What all handles of a producer and its sender share.
 
-use super::accumulator::{Appended, Slot, TopicState};
+use super::accumulator::{Appended, Builder, Slot, TopicState};
 use super::config::ProducerConfig;
 use super::core::{BatchId, Identity, LaneId};
 use super::delivery::Delivery;
 use super::error::{DeliveryError, FlushError, SendError};
 use super::record::Record;
 use super::sender::Event;
+use crate::clock::wall_clock;
 use crate::moment::Moment;
 use crate::routing::{Cluster, Topic, lock};
 use quipu_proto::Failure;
-use quipu_record::{BatchBuilder, HEADER_LEN, PartitionId, Timestamp, partition_for_key};
+use quipu_record::{BatchBuilder, HEADER_LEN, PartitionId, partition_for_key};
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use tokio::sync::{Semaphore, mpsc};
 
 /// What [`BatchBuilder::record_bound`] may be too much by: a record so close to the limit is left to the broker.
@@ -35,14 +36,20 @@ pub(super) struct Shared {
     next_batch: AtomicU64,
     closed: AtomicBool,
     fenced: OnceLock<Failure>,
-    /// Builders of full size, whose buffers are used again.
-    spare: Mutex<Vec<BatchBuilder>>,
+    /// Builders whose buffers are used again, by their capacity.
+    spare: Mutex<Spare>,
 }
 
 #[derive(Debug, Default)]
 struct Topics {
     by_name: HashMap<Arc<str>, Arc<TopicState>>,
     lanes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Spare {
+    by_capacity: HashMap<usize, Vec<Builder>>,
+    bytes: usize,
 }
 
 /// Counted by the sender.
@@ -161,21 +168,31 @@ impl Shared {
     }
 
     /// A builder for a batch that is expected to grow to so many bytes.
-    pub(super) fn builder(&self, expected: usize) -> BatchBuilder {
-        if expected * 2 < self.config.batch_bytes {
-            return BatchBuilder::new(self.config.codec, expected);
+    pub(super) fn builder(&self, expected: usize) -> Builder {
+        let config = &self.config;
+        if expected * 2 < config.batch_bytes {
+            return Builder::new(config.codec, expected);
         }
-        let spare = lock(&self.spare).pop();
-        spare.unwrap_or_else(|| BatchBuilder::new(self.config.codec, self.config.batch_bytes))
+        let mut capacity = config.batch_bytes;
+        while capacity < expected {
+            capacity = (capacity * 2).clamp(capacity + 1, config.batch_bytes_max.max(expected));
+        }
+        let mut spare = lock(&self.spare);
+        if let Some(builder) = spare.by_capacity.get_mut(&capacity).and_then(Vec::pop) {
+            spare.bytes -= capacity;
+            return builder;
+        }
+        Builder::new(config.codec, capacity)
     }
 
-    /// Keeps a builder whose batch is done with, if its buffer is of full size.
-    pub(super) fn keep(&self, builder: BatchBuilder, batch_bytes: usize) {
+    /// Keeps a builder whose batch is done with, if its buffer is a large one.
+    pub(super) fn keep(&self, builder: Builder, batch_bytes: usize) {
+        let capacity = builder.capacity;
         let mut spare = lock(&self.spare);
-        if batch_bytes * 2 >= self.config.batch_bytes
-            && spare.len() * self.config.batch_bytes * 4 < self.config.buffer_bytes
-        {
-            spare.push(builder);
+        let room = spare.bytes + capacity <= self.config.buffer_bytes / 4;
+        if room && capacity >= self.config.batch_bytes && batch_bytes <= capacity {
+            spare.bytes += capacity;
+            spare.by_capacity.entry(capacity).or_default().push(builder);
         }
     }
 
@@ -218,7 +235,9 @@ impl Shared {
             let sticky = usize::from(rand::random::<u16>());
             Arc::new(TopicState::new(name, news.id, Vec::new(), sticky))
         });
-        topic.limit(news.message_bytes_max, self.config.batch_bytes);
+        topic
+            .message_bytes_max
+            .store(news.message_bytes_max, Ordering::Relaxed);
         let mut slots = topic.slots.load().to_vec();
         let new = news.partitions.iter().enumerate().skip(slots.len());
         for (partition, route) in new {
@@ -346,9 +365,4 @@ fn unknown_partition(topic: &TopicState, record: &Record<'_>, partitions: usize)
 fn partition_of(key: &[u8], partitions: usize) -> usize {
     let partitions = u32::try_from(partitions).ok().and_then(NonZeroU32::new);
     partitions.map_or(0, |partitions| partition_for_key(key, partitions).get() as usize)
-}
-
-fn wall_clock() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::new(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

@@ -218,6 +218,12 @@ impl Core {
         }
     }
 
+    /// Whether a batch that is closed now is sent now, as far as the lane is concerned.
+    pub(crate) fn has_room(&self, id: LaneId) -> bool {
+        let lane = &self.lanes[id.0];
+        lane.queue.is_empty() && lane.flights.len() < self.rules.window && lane.route.leader.is_some()
+    }
+
     /// A broker asks for a pause before it is sent more.
     pub(crate) fn throttled(&mut self, now: Moment, broker: BrokerId, pause: Duration) {
         if !pause.is_zero() {

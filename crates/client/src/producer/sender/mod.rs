@@ -2,7 +2,7 @@
 
 mod obey;
 
-use super::accumulator::{ClosedBatch, Sealed, Slot, TopicState};
+use super::accumulator::{Builder, ClosedBatch, Sealed, Slot, TopicState};
 use super::answer;
 use super::core::{BatchId, Closed, Core, Effect, Identity, LaneId, Outcome, RequestId, Rules};
 use super::delivery::BatchState;
@@ -13,7 +13,7 @@ use crate::moment::Moment;
 use crate::routing::{ROUTES_AGE_MAX, Route};
 use bytes::Bytes;
 use quipu_proto::{Failure, v1};
-use quipu_record::{BatchBuilder, BrokerId, ProducerStamp};
+use quipu_record::{BrokerId, ProducerStamp};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -99,7 +99,7 @@ struct InHand {
     reserved: usize,
     bytes: Bytes,
     stamp: Option<ProducerStamp>,
-    builder: Option<BatchBuilder>,
+    builder: Option<Builder>,
     sent: bool,
 }
 
@@ -258,6 +258,7 @@ impl Sender {
             sealed: false,
         };
         self.core.enqueue(now, batch.lane, closed);
+        self.note_room(batch.lane);
     }
 
     fn on_sealed(&mut self, now: Moment, lane: LaneId, id: BatchId, sealed: Sealed) {
@@ -351,6 +352,12 @@ impl Sender {
                     .due(now, lane, since.after(self.shared.config.delivery_timeout));
             }
         }
+    }
+
+    /// Whoever appends to a lane knows whether its batch could be sent.
+    fn note_room(&self, lane: LaneId) {
+        let busy = !self.core.has_room(lane);
+        self.lanes[lane.0].slot.busy.store(busy, Relaxed);
     }
 
     fn close_all(&self) {

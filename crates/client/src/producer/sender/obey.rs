@@ -26,7 +26,10 @@ impl Sender {
                 } => {
                     self.send(broker, request, batch, lane, stamp, again);
                 }
-                Effect::Resolve { batch, outcome, .. } => self.resolve(batch, outcome),
+                Effect::Resolve { batch, lane, outcome } => {
+                    self.resolve(batch, outcome);
+                    self.note_room(lane);
+                }
                 Effect::Close { lane } => {
                     let lane = &self.lanes[lane.0];
                     if let Some(unsealed) = lane.slot.close_now(&self.shared, &lane.topic) {
