@@ -1,6 +1,9 @@
 //! Time as the pure parts know it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// "Never", for all that a clock can say.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// A point in time: since its producer or consumer began.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -13,6 +16,11 @@ impl Moment {
 
     pub(crate) const fn since_start(self) -> Duration {
         self.0
+    }
+
+    /// On the clock of whoever began at `start`. What lies beyond all clocks is thirty years away.
+    pub(crate) fn on_clock(self, start: Instant) -> Instant {
+        start.checked_add(self.0).unwrap_or_else(|| start + FAR)
     }
 
     pub(crate) const fn after(self, time: Duration) -> Self {

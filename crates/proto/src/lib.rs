@@ -11,12 +11,14 @@
 
 mod encoded_batches;
 mod failure;
+mod framing;
 #[cfg(feature = "test-util")]
 pub mod hostile;
 pub mod scalars;
 
 pub use encoded_batches::EncodedBatches;
 pub use failure::{ERROR_DOMAIN, Failure, LeaderHint};
+pub use framing::{frame_of_encoded, plain_frame};
 
 /// The public contract, `quipu.v1`.
 #[allow(

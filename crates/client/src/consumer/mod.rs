@@ -245,7 +245,7 @@ impl Consumer {
             .core
             .next_plan()
             .map_or(self.routes_at, |plan| plan.min(self.routes_at));
-        let due = (self.started + due.since_start()).into();
+        let due = due.on_clock(self.started).into();
         let event = timeout_at(due, self.events.recv()).await.ok().flatten();
         let now = self.now();
         if self.routes_at <= now {

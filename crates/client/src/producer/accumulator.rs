@@ -15,8 +15,7 @@ use crate::routing::lock;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quipu_record::{
-    BatchBuilder, BatchError, Codec, HEADER_LEN, PartitionId, ProducerStamp, PushError, Sequence, Timestamp,
-    TopicId,
+    BatchBuilder, BatchError, Codec, HEADER_LEN, PartitionId, ProducerStamp, Sequence, Timestamp, TopicId,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -54,10 +53,12 @@ pub(super) struct Slot {
 #[derive(Debug)]
 struct Open {
     builder: Builder,
-    /// There is one as soon as there is a record.
+    /// There is one as soon as there is a record, or is about to be.
     batch: Option<Arc<BatchState>>,
     since: Moment,
     reserved: usize,
+    /// A batch up to this size is neither full nor short of memory.
+    room: usize,
     /// What the next batch is expected to grow to.
     estimate: usize,
     /// What the core will most likely want on the next batch; if not, the header is patched.
@@ -169,6 +170,7 @@ impl Slot {
                 batch: None,
                 since: Moment::default(),
                 reserved: 0,
+                room: 0,
                 estimate,
                 identity: shared.first_identity,
                 next_sequence: Sequence::FIRST,
@@ -180,66 +182,84 @@ impl Slot {
 
     /// Appends a record to the open batch, closing it if it is full then. `granted` bytes of memory were reserved for it
     /// already.
+    #[inline]
     pub(super) fn append(
         &self,
         shared: &Shared,
         topic: &TopicState,
         record: &Record<'_>,
-        now: Timestamp,
+        time: Timestamp,
         granted: usize,
     ) -> Appended {
-        let (key, value, headers) = (record.key, record.value, record.headers);
-        let bound = BatchBuilder::record_bound(key, value, headers);
-        let limit = self.limit(shared, topic);
-        let mut full = [None, None];
+        let bound = BatchBuilder::record_bound(record.key, record.value, record.headers);
         let mut open = lock(&self.open);
+        // By far the most common: it fits, and another one would.
+        if granted == 0
+            && open.builder.batch.size() + 2 * bound <= open.room
+            && !shared.is_closed()
+            && let Some(delivery) = open.push(record, time)
+        {
+            return Appended::Done(delivery);
+        }
+        let mut full = [None, None];
+        let appended = self.append_anyhow(&mut open, &mut full, shared, topic, record, time, granted);
+        drop(open);
+        for unsealed in full.into_iter().flatten() {
+            unsealed.seal(shared);
+        }
+        appended
+    }
+
+    #[cold]
+    #[expect(clippy::too_many_arguments, reason = "what append has, and what is open")]
+    fn append_anyhow(
+        &self,
+        open: &mut Open,
+        full: &mut [Option<Unsealed>; 2],
+        shared: &Shared,
+        topic: &TopicState,
+        record: &Record<'_>,
+        time: Timestamp,
+        granted: usize,
+    ) -> Appended {
         // Under the lock: once the sender has closed this slot for the last time, nothing comes after.
         if shared.is_closed() {
             shared.give_back(granted);
             return Appended::ProducerClosed;
         }
-        if open.builder.batch.size() + bound > limit && !open.builder.batch.is_empty() {
-            full[0] = self.close(&mut open, shared, topic);
+        let bound = BatchBuilder::record_bound(record.key, record.value, record.headers);
+        let limit = self.limit(shared, topic);
+        if open.builder.batch.size() + bound > limit {
+            full[0] = self.close(open, shared, topic);
         }
         open.reserved += granted;
-        let mut pushed = Ok(());
         for last_attempt in [false, true] {
             let needed = open.builder.batch.size() + bound;
-            if needed > open.reserved
-                && let Err(lacking) = open.reserve(shared, needed, limit)
-            {
+            if let Err(lacking) = open.reserve(shared, needed, limit) {
                 // Somebody has to give memory back: this batch can.
-                full[1] = self.close(&mut open, shared, topic);
-                drop(open);
-                seal_all(shared, full);
+                full[1] = self.close(open, shared, topic);
                 return Appended::NeedsMemory(lacking);
             }
-            if open.builder.batch.is_empty() {
-                self.begin(&mut open, shared, needed);
+            if open.batch.is_none() {
+                self.begin(open, shared, needed);
             }
-            pushed = open.builder.batch.push(now, key, value, headers);
-            if pushed != Err(PushError::Full) || last_attempt {
-                break;
+            if let Some(delivery) = open.push(record, time) {
+                open.room = open.reserved.min(limit);
+                if open.builder.batch.size() + bound > limit {
+                    full[1] = self.close(open, shared, topic);
+                }
+                return Appended::Done(delivery);
             }
-            // Times too far apart for one batch, say.
-            full[0] = self.close(&mut open, shared, topic);
+            if !last_attempt {
+                // Times too far apart for one batch, say.
+                if let Some(closed) = self.close(open, shared, topic) {
+                    full[0] = Some(closed);
+                }
+            }
         }
-        if pushed.is_err() {
-            drop(open);
-            seal_all(shared, full);
-            return Appended::TooLarge;
-        }
-        let batch = open
-            .batch
-            .get_or_insert_with(|| Arc::new(BatchState::new(self.partition)));
-        let batch = Arc::clone(batch);
-        let delivery = Delivery::new(batch, open.builder.batch.count() - 1);
-        if open.builder.batch.size() + bound > limit {
-            full[1] = self.close(&mut open, shared, topic);
-        }
-        drop(open);
-        seal_all(shared, full);
-        Appended::Done(delivery)
+        // There is nothing in it, and nobody is to wait for it.
+        open.batch = None;
+        Appended::TooLarge
     }
 
     /// What a batch may grow to now.
@@ -259,6 +279,7 @@ impl Slot {
     fn begin(&self, open: &mut Open, shared: &Shared, needed: usize) {
         let expected = open.estimate.max(needed);
         open.builder = shared.builder(expected);
+        open.batch = Some(Arc::new(BatchState::new(self.partition)));
         open.since = shared.now();
         shared.tell(Event::Opened {
             lane: self.lane,
@@ -270,6 +291,10 @@ impl Slot {
     /// Closes the open batch, if there is one; it is then to be sealed, outside the lock.
     #[cold]
     fn close(&self, open: &mut Open, shared: &Shared, topic: &TopicState) -> Option<Unsealed> {
+        open.room = 0;
+        if open.builder.batch.is_empty() {
+            return None;
+        }
         let state = open.batch.take()?;
         let estimate = open.builder.batch.size();
         let builder = std::mem::replace(&mut open.builder, Builder::new(shared.config.codec, 0));
@@ -307,6 +332,15 @@ impl Slot {
         self.close(&mut lock(&self.open), shared, topic)
     }
 
+    /// Closes the open batch if it has grown to so many bytes.
+    pub(super) fn close_grown(&self, shared: &Shared, topic: &TopicState, bytes: usize) -> Option<Unsealed> {
+        let mut open = lock(&self.open);
+        if open.builder.batch.size() < bytes {
+            return None;
+        }
+        self.close(&mut open, shared, topic)
+    }
+
     /// Whether the open batch is still this one.
     pub(super) fn is_open(&self, number: u64) -> bool {
         let open = lock(&self.open);
@@ -333,9 +367,22 @@ impl Slot {
 }
 
 impl Open {
+    /// Pushes a record; `None` if the batch does not take it.
+    #[inline]
+    fn push(&mut self, record: &Record<'_>, time: Timestamp) -> Option<Delivery> {
+        let batch = self.batch.as_ref()?;
+        let builder = &mut self.builder.batch;
+        builder
+            .push(time, record.key, record.value, record.headers)
+            .ok()?;
+        Some(Delivery::new(Arc::clone(batch), builder.count() - 1))
+    }
+
     /// Reserves what the batch needs to grow to `needed` bytes, and more, since more records will come.
-    #[cold]
     fn reserve(&mut self, shared: &Shared, needed: usize, limit: usize) -> Result<(), usize> {
+        if needed <= self.reserved {
+            return Ok(());
+        }
         let comfortable = (self.reserved * 2).max(self.estimate).min(limit).max(needed);
         for target in [comfortable, needed] {
             if shared.reserve(target - self.reserved) {
@@ -361,12 +408,5 @@ impl Unsealed {
                 builder: self.builder,
             },
         });
-    }
-}
-
-#[inline]
-fn seal_all(shared: &Shared, full: [Option<Unsealed>; 2]) {
-    for unsealed in full.into_iter().flatten() {
-        unsealed.seal(shared);
     }
 }

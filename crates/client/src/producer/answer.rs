@@ -29,13 +29,13 @@ pub(super) fn read(result: Option<v1::BatchResult>) -> Result<Acked, Failure> {
     })
 }
 
-/// An encoded batch for one partition.
-pub(super) fn batch(topic: &TopicState, partition: PartitionId, bytes: Bytes) -> v1::Batch {
+/// Where a batch goes, without the batch.
+pub(super) fn address(topic: &TopicState, partition: PartitionId) -> v1::Batch {
     v1::Batch {
         topic: topic.name.to_string(),
         topic_id: Some(topic.id.to_string()),
         partition: Some(partition.get()),
-        payload: Some(v1::batch::Payload::Encoded(bytes)),
+        payload: None,
         identity: None,
     }
 }

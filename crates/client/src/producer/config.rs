@@ -47,7 +47,8 @@ pub struct ProducerConfig {
     /// ... or when its first record is this old.
     pub linger: Duration,
     /// While nothing can be sent to a partition (five batches are in flight, or it has no leader), its batch grows up to
-    /// this size, or to the topic's `max.message.bytes` if that is less.
+    /// this size, or to the topic's `max.message.bytes` if that is less. Not less than `batch_bytes`, nor more than
+    /// `buffer_bytes`, whatever it says.
     pub batch_bytes_max: usize,
     /// Bytes at most that wait or are in flight; sending waits beyond.
     pub buffer_bytes: usize,
@@ -74,7 +75,7 @@ impl Default for ProducerConfig {
 }
 
 impl ProducerConfig {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn checked(mut self) -> Result<Self, ConfigError> {
         let wrong = |field, problem: String| Err(ConfigError { field, problem });
         if self.idempotent && self.acks != Acks::All {
             let problem = "an idempotent producer needs acks = All; set idempotent = false for fewer".into();
@@ -87,17 +88,9 @@ impl ProducerConfig {
             );
             return wrong("batch_bytes", problem);
         }
-        if !(self.batch_bytes..=BATCH_BYTES_MAX).contains(&self.batch_bytes_max) {
+        if self.buffer_bytes < self.batch_bytes || self.buffer_bytes > tokio::sync::Semaphore::MAX_PERMITS {
             let problem = format!(
-                "{} is not from batch_bytes to {BATCH_BYTES_MAX}",
-                self.batch_bytes_max
-            );
-            return wrong("batch_bytes_max", problem);
-        }
-        if self.buffer_bytes < self.batch_bytes_max || self.buffer_bytes > tokio::sync::Semaphore::MAX_PERMITS
-        {
-            let problem = format!(
-                "{} does not hold a single batch of batch_bytes_max, or is absurd",
+                "{} does not hold a single batch of batch_bytes, or is absurd",
                 self.buffer_bytes
             );
             return wrong("buffer_bytes", problem);
@@ -105,6 +98,9 @@ impl ProducerConfig {
         if self.delivery_timeout.is_zero() || self.request_timeout.is_zero() {
             return wrong("delivery_timeout, request_timeout", "must not be zero".into());
         }
-        Ok(())
+        self.batch_bytes_max = self
+            .batch_bytes_max
+            .clamp(self.batch_bytes, self.buffer_bytes.min(BATCH_BYTES_MAX));
+        Ok(self)
     }
 }

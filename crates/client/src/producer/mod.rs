@@ -6,6 +6,7 @@
 
 mod accumulator;
 mod answer;
+mod body;
 mod config;
 mod core;
 mod delivery;
@@ -80,7 +81,7 @@ pub struct ProducerStats {
 
 impl Producer {
     pub(crate) async fn start(cluster: Arc<Cluster>, config: ProducerConfig) -> Result<Self, SendError> {
-        config.check()?;
+        let config = config.checked()?;
         let identity = if config.idempotent {
             Some(identity::new_identity(&cluster).await?)
         } else {

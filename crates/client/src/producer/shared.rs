@@ -129,7 +129,7 @@ impl Shared {
     }
 
     pub(super) fn instant(&self, moment: Moment) -> Instant {
-        self.started + moment.since_start()
+        moment.on_clock(self.started)
     }
 
     /// Tells the sender. If it is gone, so is the runtime, and nobody will be told anything any more.

@@ -4,6 +4,7 @@ use super::{Cluster, lock};
 use crate::backoff::Backoff;
 use crate::connection::{Connection, describe, never_sent};
 use crate::error::CallError;
+use crate::moment::Moment;
 use quipu_proto::Failure;
 use quipu_record::ErrorCode;
 use std::time::Duration;
@@ -92,7 +93,8 @@ impl Cluster {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let deadline = Instant::now() + operation.timeout;
+        let begun = Instant::now();
+        let deadline = Moment::new(operation.timeout).on_clock(begun.into()).into();
         let mut backoff = Backoff::default();
         let mut candidates = addresses();
         let mut round = 0;

@@ -4,6 +4,7 @@ mod obey;
 
 use super::accumulator::{Builder, ClosedBatch, Sealed, Slot, TopicState};
 use super::answer;
+use super::body::Outgoing;
 use super::core::{BatchId, Closed, Core, Effect, Identity, LaneId, Outcome, RequestId, Rules};
 use super::delivery::BatchState;
 use super::shared::Shared;
@@ -105,7 +106,7 @@ struct InHand {
 
 struct Link {
     id: LinkId,
-    requests: mpsc::UnboundedSender<v1::ProduceStreamRequest>,
+    requests: mpsc::UnboundedSender<Outgoing>,
     task: AbortHandle,
 }
 
@@ -119,7 +120,7 @@ impl Sender {
     pub(super) fn new(shared: Arc<Shared>, events: mpsc::UnboundedReceiver<Event>) -> Self {
         let rules = Rules {
             window: if shared.config.idempotent { WINDOW } else { 1 },
-            answer_within: shared.config.request_timeout + ANSWER_GRACE,
+            answer_within: shared.config.request_timeout.saturating_add(ANSWER_GRACE),
             backoff: shared.cluster.backoff_limits(),
         };
         Self {
@@ -357,7 +358,13 @@ impl Sender {
     /// Whoever appends to a lane knows whether its batch could be sent.
     fn note_room(&self, lane: LaneId) {
         let busy = !self.core.has_room(lane);
-        self.lanes[lane.0].slot.busy.store(busy, Relaxed);
+        let Lane { topic, slot, .. } = &self.lanes[lane.0];
+        let was_busy = slot.busy.swap(busy, Relaxed);
+        if was_busy && !busy {
+            // It has waited for this, and need not linger.
+            let grown = slot.close_grown(&self.shared, topic, self.shared.config.batch_bytes);
+            grown.into_iter().for_each(|unsealed| unsealed.seal(&self.shared));
+        }
     }
 
     fn close_all(&self) {

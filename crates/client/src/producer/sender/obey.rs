@@ -2,11 +2,12 @@
 
 use super::{Event, Lane, Link, Sender};
 use crate::producer::answer;
+use crate::producer::body::Outgoing;
 use crate::producer::core::{BatchId, Effect, LaneId, Outcome, RequestId};
 use crate::producer::identity;
 use crate::producer::stream::{self, LinkId};
 use crate::routing::{ROUTES_AGE_MAX, lock};
-use quipu_proto::v1;
+use quipu_proto::{frame_of_encoded, v1};
 use quipu_record::{BrokerId, ProducerStamp};
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::mpsc;
@@ -93,15 +94,19 @@ impl Sender {
             counters.unacknowledged_batches.fetch_add(1, Relaxed);
         }
         let config = &self.shared.config;
+        let batch = in_hand.bytes.clone();
         let request = v1::ProduceStreamRequest {
             request_id: request.0,
-            batch: Some(answer::batch(topic, slot.partition, in_hand.bytes.clone())),
+            batch: Some(answer::address(topic, slot.partition)),
             acks: v1::Acks::from(config.acks).into(),
             timeout_ms: u32::try_from(config.request_timeout.as_millis()).unwrap_or(u32::MAX),
             routing: v1::Routing::LeaderOnly.into(),
         };
-        // If the link is gone its task says so.
-        let _ = link.requests.send(request);
+        // A batch that is too long for gRPC is longer than any topic takes, and was refused when it was appended.
+        if let Some(head) = frame_of_encoded(request, batch.len()) {
+            // If the link is gone its task says so.
+            let _ = link.requests.send(Outgoing { head, batch });
+        }
     }
 
     pub(super) fn resolve(&mut self, batch: BatchId, outcome: Outcome) {
@@ -142,6 +147,8 @@ impl Sender {
         };
         self.next_link += 1;
         let (requests, to_send) = mpsc::unbounded_channel();
+        // The other end is in our hand.
+        let _ = requests.send(stream::hello());
         let address = self.shared.cluster.address(broker);
         let task = tokio::spawn(stream::run(self.shared.clone(), id, address, to_send)).abort_handle();
         self.links.insert(broker, Link { id, requests, task });
