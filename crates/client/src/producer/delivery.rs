@@ -72,8 +72,8 @@ impl BatchState {
         }
     }
 
-    /// Tells everybody. Returns what it told, if it was the first to tell.
-    pub(super) fn resolve(&self, outcome: Outcome) -> Option<&Result<Delivered, DeliveryError>> {
+    /// Tells everybody, if nobody did before. `count` sees it first: who knows the outcome finds it in the counters.
+    pub(super) fn resolve(&self, outcome: Outcome, count: impl FnOnce(&Result<Delivered, DeliveryError>)) {
         let result = match outcome {
             Outcome::Acked(acked) => Ok(Delivered {
                 partition: self.partition,
@@ -88,11 +88,15 @@ impl BatchState {
             Outcome::Unknown { last } => Err(DeliveryError::OutcomeUnknown { last }),
             Outcome::Closed => Err(DeliveryError::Closed),
         };
-        self.result.set(result).ok()?;
-        for waker in std::mem::take(&mut *lock(&self.wakers)) {
-            waker.wake();
+        if self.result.get().is_some() {
+            return;
         }
-        self.result.get()
+        count(&result);
+        if self.result.set(result).is_ok() {
+            for waker in std::mem::take(&mut *lock(&self.wakers)) {
+                waker.wake();
+            }
+        }
     }
 }
 

@@ -199,7 +199,7 @@ async fn a_snapshot_takes_the_place_of_the_log_before_it() {
         status.purged.is_some_and(|purged| purged > 300)
     })
     .await;
-    assert!(status.snapshot.expect("some") >= 360, "{status:?}");
+    assert!(status.snapshot > status.purged, "{status:?}");
     let image = controller.image();
     controller.shutdown().await;
 

@@ -118,8 +118,8 @@ impl Sender {
             counters.unacknowledged_batches.fetch_sub(1, Relaxed);
         }
         let records = u64::from(in_hand.records);
-        match in_hand.state.resolve(outcome) {
-            Some(Err(error)) => {
+        in_hand.state.resolve(outcome, |result| match result {
+            Err(error) => {
                 let counter = if error.outcome_unknown() {
                     &counters.unknown
                 } else {
@@ -128,10 +128,10 @@ impl Sender {
                 counter.fetch_add(records, Relaxed);
                 lock(&self.shared.losses).add(in_hand.records, error);
             }
-            _ => {
+            Ok(_) => {
                 counters.acknowledged.fetch_add(records, Relaxed);
             }
-        }
+        });
         let batch_bytes = in_hand.bytes.len();
         drop(in_hand.bytes);
         if let Some(builder) = in_hand.builder {
