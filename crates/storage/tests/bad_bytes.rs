@@ -301,6 +301,14 @@ fn a_file_that_is_gone_is_reported_or_made_anew() {
             assert_eq!(serve(&log, &appended).batches, 10, "{name}");
             continue;
         }
+        // Nobody can tell a segment above the mark that is gone from one that a crash took before it was named.
+        let base = name.strip_suffix(".log").and_then(|base| base.parse().ok());
+        if base.is_some_and(|base| Offset::new(base) >= appended.marked) {
+            let (_dir, log, ..) = open(&copy);
+            assert_eq!(log.log_end(), appended.marked, "{name}");
+            assert_eq!(serve(&log, &appended).batches, 9, "{name}");
+            continue;
+        }
         examine(&copy, &appended, &path, 0, "cut", &mut outcomes);
     }
     println!("files gone: {:#?}", outcomes.0);

@@ -85,7 +85,10 @@ impl<D: Disk> Recovery<'_, D> {
                 None => self.take(file, found.get(at + 1), &mut out)?,
             };
             if let Some(fault) = fault {
-                self.cut(&mut out, &found[at..], fault)?;
+                // Behind a flushed segment that is gone nothing is a tail: it is left as it is.
+                if out.lost_end.is_none() {
+                    self.cut(&mut out, &found[at..], fault)?;
+                }
                 break;
             }
         }
