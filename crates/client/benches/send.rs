@@ -177,7 +177,6 @@ async fn sdk(
         .unwrap();
     let config = ProducerConfig {
         batch_bytes,
-        batch_bytes_max: batch_bytes.max(1 << 20),
         ..ProducerConfig::default()
     };
     let producer = client.producer(config).await.unwrap();
