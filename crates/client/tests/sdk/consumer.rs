@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 async fn client(cluster: &Cluster) -> Client {
     let config = ClientConfig::new(cluster.bootstrap()).with_client_id("tester");

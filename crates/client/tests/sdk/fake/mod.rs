@@ -306,9 +306,9 @@ impl State {
     }
 }
 
-/// Waits until something holds, and fails after ten seconds.
+/// Waits until something holds, and fails after a minute.
 pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if holds() {
             return;
         }
