@@ -207,7 +207,7 @@ async fn a_batch_that_is_refused_for_good_does_not_take_others_with_it() {
 async fn what_cannot_be_known_is_said_to_be_unknown() {
     let cluster = Cluster::start(1, 1);
     let config = ProducerConfig {
-        delivery_timeout: Duration::from_millis(400),
+        delivery_timeout: Duration::from_secs(2),
         ..config()
     };
     let producer = client(&cluster).await.producer(config).await.unwrap();
@@ -277,7 +277,10 @@ async fn what_was_never_sent_expires_and_is_certainly_not_stored() {
         "{error}"
     );
     cluster.elect(0, Some(0));
-    topic.send(Record::new(b"w")).await.unwrap().await.unwrap();
+    // On a busy machine even this may take too long, and is then not stored either.
+    while let Err(error) = topic.send(Record::new(b"w")).await.unwrap().await {
+        assert!(matches!(error, DeliveryError::Expired { .. }), "{error}");
+    }
     assert_eq!(cluster.values(0), ["w"]);
 }
 
