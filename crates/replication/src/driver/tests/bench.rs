@@ -11,7 +11,7 @@ use quipu_record::{
     ProducerId, ProducerStamp, Sequence, Timestamp, TopicId, TopicPartition,
 };
 use quipu_storage::test_util::FakeDisk;
-use quipu_storage::{DataDir, DataDirOptions, Disk, FlushError, FlushMethod, Flusher, LogConfig};
+use quipu_storage::{DataDir, DataDirOptions, Disk, FlushError, FlushMethod, Flusher, LogConfig, OpenReport};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +74,17 @@ impl Bench {
     }
 
     fn open(disk: FakeDisk, config: PartitionConfig, log: LogConfig, now: Now) -> Self {
+        let (bench, report) = Self::open_whatever(disk, config, log, now);
+        assert!(report.corrupt.is_empty(), "{report:?}");
+        bench
+    }
+
+    fn open_whatever(
+        disk: FakeDisk,
+        config: PartitionConfig,
+        log: LogConfig,
+        now: Now,
+    ) -> (Self, OpenReport) {
         let root = PathBuf::from("/data");
         let (dir, _) = DataDir::open(disk.clone(), root, DataDirOptions::default()).unwrap();
         let partition = TopicPartition {
@@ -81,14 +92,13 @@ impl Bench {
             partition: PartitionId::new(0),
         };
         let (opened, report) = dir.open_log(partition, log, now.wall).unwrap();
-        assert!(report.corrupt.is_empty(), "{report:?}");
         let options = DriverOptions {
             me: ME,
             config: Arc::new(config.clone()),
             high_watermark_hint: Offset::ZERO,
         };
         let (driver, replayed) = Driver::open(opened, options, now.wall).unwrap();
-        Self {
+        let bench = Self {
             flusher: Flusher::new(dir, FlushMethod::Fdatasync),
             disk,
             driver,
@@ -98,7 +108,8 @@ impl Bench {
             config,
             log,
             next_token: 0,
-        }
+        };
+        (bench, report)
     }
 
     /// The process dies and comes back, told nothing yet.
@@ -115,6 +126,22 @@ impl Bench {
         drop((driver, flusher));
         disk.kill();
         Self::open(disk, config, log, now)
+    }
+
+    /// The process dies and comes back, to bytes that somebody changed.
+    pub(super) fn damaged(self) -> Self {
+        let Self {
+            disk,
+            config,
+            log,
+            now,
+            driver,
+            flusher,
+            ..
+        } = self;
+        drop((driver, flusher));
+        disk.kill();
+        Self::open_whatever(disk, config, log, now).0
     }
 
     /// The power goes and comes back; nothing was told yet.

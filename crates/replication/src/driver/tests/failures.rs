@@ -4,6 +4,7 @@ use super::bench::{Bench, batch, stamped};
 use crate::{Acks, Input, PartitionConfig, ProduceError};
 use quipu_record::Offset;
 use quipu_storage::test_util::Faults;
+use quipu_storage::{Disk, LogConfig};
 
 #[test]
 fn a_full_disk_refuses_and_takes_back_what_it_knew_of_the_producer() {
@@ -93,6 +94,48 @@ fn a_failed_sync_is_final_and_nothing_that_waited_is_acknowledged() {
         Offset::ZERO,
         "no later sync can make it good"
     );
+}
+
+#[test]
+fn a_damaged_log_opens_and_takes_nothing() {
+    let log = LogConfig {
+        segment_bytes: 2048,
+        ..LogConfig::default()
+    };
+    for (what, first) in [("gone", false), ("empty", true), ("cut", true)] {
+        let mut bench = Bench::with_log(PartitionConfig::default(), log);
+        bench.produce(Acks::All, (0..100).map(|i| stamped(7, 0, i, 1)));
+        bench.flush();
+        // A round's mark is written with the round after it.
+        bench.produce(Acks::All, [batch(1)]);
+        bench.flush();
+        let files = bench.disk.files();
+        let mut segments = files
+            .iter()
+            .filter(|path| path.extension().is_some_and(|it| it == "log"));
+        let segment = if first {
+            segments.next()
+        } else {
+            segments.next_back()
+        };
+        let segment = segment.expect("a segment");
+        match what {
+            "gone" => bench.disk.remove(segment).unwrap(),
+            "empty" => bench.disk.damage(segment, Vec::clear).unwrap(),
+            _ => bench.disk.damage(segment, |bytes| bytes.truncate(1000)).unwrap(),
+        }
+        // Without a snapshot the replay walks over the damage.
+        for path in &files {
+            if path.extension().is_some_and(|it| it == "producers") {
+                bench.disk.remove(path).unwrap();
+            }
+        }
+        let mut bench = bench.damaged();
+        assert!(bench.driver.log().damage().is_some(), "{what}");
+        bench.lead(2, 2);
+        bench.produce(Acks::All, [batch(1)]);
+        assert_eq!(bench.answers()[0].1, Err(ProduceError::LogDamaged), "{what}");
+    }
 }
 
 #[test]
