@@ -16,6 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".")
         // Batches are many pieces of memory that must not be joined before they are sent.
         .extern_path(".quipu.v1.EncodedBatches", "crate::EncodedBatches")
+        // Weighs a request before it decodes it.
+        .codec_path("crate::codec::Codec")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -11,6 +11,25 @@
 //! - A consumer gives a partition's records in order, each once, however often it reconnects.
 //! - Nothing is allocated per record.
 //!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use quipu_client::{Client, ClientConfig, ConsumerConfig, NewTopic, ProducerConfig, Record, Start};
+//!
+//! let client = Client::connect(ClientConfig::new(["127.0.0.1:4600"])).await?;
+//! client.admin().create_topic(NewTopic::new("greetings").with_partitions(3)).await?;
+//!
+//! let producer = client.producer(ProducerConfig::default()).await?;
+//! let delivery = producer.send("greetings", Record::keyed(b"en", b"hello")).await?;
+//! println!("stored at {:?}", delivery.await?.offset);
+//!
+//! let mut consumer = client.consumer(ConsumerConfig::default());
+//! consumer.add_topic("greetings", Start::Earliest).await?;
+//! for record in &consumer.next().await? {
+//!     println!("{:?}", record?.value);
+//! }
+//! # Ok(()) }
+//! ```
+//!
 //! Elsewhere: the bytes of a batch are in `quipu-record`, the wire's messages in `quipu-proto`. What decides is pure
 //! (`producer/core`, `routing/table.rs`, `backoff.rs`); tokio is only in the shell around it.
 

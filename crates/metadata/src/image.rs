@@ -40,6 +40,9 @@ pub enum ReplayError {
     /// The record names something that is not there.
     #[error("a metadata record changes {0}, which is not in the image")]
     Missing(String),
+    /// The record makes a topic whose id or name is taken.
+    #[error("a metadata record makes topic {0}, which is in the image already")]
+    Exists(String),
 }
 
 impl PartialEq for Image {
@@ -233,7 +236,7 @@ impl Image {
                     config: config.clone(),
                     config_version,
                     partitions: Partitions::default(),
-                });
+                })?;
             }
             Record::TopicConfig {
                 id,
@@ -255,7 +258,10 @@ impl Image {
         Ok(())
     }
 
-    fn replay_topic(&mut self, mut topic: Topic) {
+    fn replay_topic(&mut self, mut topic: Topic) -> Result<(), ReplayError> {
+        if self.topics.get(&topic.id).is_some() || self.names.get(&*topic.name).is_some() {
+            return Err(ReplayError::Exists(topic.name.to_string()));
+        }
         if topic.config == self.last_config {
             topic.config = self.last_config.clone();
         } else {
@@ -263,6 +269,7 @@ impl Image {
         }
         self.names.insert(Arc::clone(&topic.name), topic.id);
         self.topics.insert(topic.id, Arc::new(topic));
+        Ok(())
     }
 
     fn replay_partition(&mut self, at: TopicPartition, state: &Partition) -> Result<(), ReplayError> {

@@ -6,16 +6,20 @@
 //! Invariants
 //! - A payload is carried, not copied: `bytes` fields are [`bytes::Bytes`], and [`EncodedBatches`] holds pieces.
 //! - Every conversion from the wire checks; none panics.
+//! - A request is weighed before it is decoded: many small parts are refused, not allocated.
 //!
 //! Elsewhere: what a request means is in `quipu-broker/src/service`, how a client sends it in `quipu-client`.
 
+mod codec;
 mod encoded_batches;
 mod failure;
 mod framing;
 #[cfg(feature = "test-util")]
 pub mod hostile;
 pub mod scalars;
+mod weigh;
 
+pub use codec::{Codec, Decoder, Encoder};
 pub use encoded_batches::EncodedBatches;
 pub use failure::{ERROR_DOMAIN, Failure, LeaderHint};
 pub use framing::{frame_of_encoded, plain_frame};

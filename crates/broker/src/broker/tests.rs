@@ -325,6 +325,52 @@ async fn every_mistake_in_a_new_topic_is_named() {
 }
 
 #[tokio::test]
+async fn what_would_be_answered_a_thousandfold_is_refused() {
+    let running = Running::start().await;
+    running.create("flights", 1000).await;
+    let again = vec!["flights".to_owned(); 10_000];
+    let request = v1::GetRoutingRequest {
+        topics: again.clone(),
+        min_version: 0,
+    };
+    let refused = running.cluster().get_routing(request).await.unwrap_err();
+    assert_eq!(code(&refused), ErrorCode::InvalidRequest);
+    let refused = running
+        .cluster()
+        .watch_routing(v1::WatchRoutingRequest { topics: again })
+        .await
+        .unwrap_err();
+    assert_eq!(code(&refused), ErrorCode::InvalidRequest);
+
+    let request = v1::GetRoutingRequest {
+        topics: vec!["a".to_owned(); 1 << 20],
+        min_version: 0,
+    };
+    let refused = running.cluster().get_routing(request).await.unwrap_err();
+    assert_eq!(
+        refused.code(),
+        tonic::Code::OutOfRange,
+        "not even decoded: {refused}"
+    );
+
+    let name = "é".repeat(50_000);
+    let refused = running
+        .topics()
+        .create_topic(new_topic(&name, 1))
+        .await
+        .unwrap_err();
+    assert_eq!(code(&refused), ErrorCode::InvalidTopic);
+    let delete = v1::DeleteTopicRequest {
+        name,
+        ..v1::DeleteTopicRequest::default()
+    };
+    let refused = running.topics().delete_topic(delete).await.unwrap_err();
+    assert_eq!(code(&refused), ErrorCode::UnknownTopicOrPartition);
+    assert!(refused.message().len() < 1000, "{refused}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn topics_are_listed_by_pages() {
     let running = Running::start().await;
     let names: Vec<_> = (0..7).map(|n| format!("topic-{n}")).collect();

@@ -7,7 +7,6 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
-use crate::server;
 use crate::service::Calls;
 use crate::service::cluster::Cluster;
 use crate::service::topics::Topics;
@@ -19,6 +18,10 @@ use std::sync::Arc;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
+
+/// Requests about metadata carry names and numbers. Decoded, a hostile one takes twenty times its size (names of one letter),
+/// so it must not be large.
+const METADATA_REQUEST_BYTES_MAX: usize = 256 << 10;
 
 /// What services are made of.
 pub(super) struct Services<'a> {
@@ -50,9 +53,9 @@ impl Services<'_> {
             self.logs.clone(),
             self.core.local.clone(),
         );
-        let message_bytes_max = server::message_bytes_max(&self.config.limits);
-        let topics = TopicServiceServer::new(topics).max_decoding_message_size(message_bytes_max);
-        let cluster = ClusterServiceServer::new(cluster).max_decoding_message_size(message_bytes_max);
+        let topics = TopicServiceServer::new(topics).max_decoding_message_size(METADATA_REQUEST_BYTES_MAX);
+        let cluster =
+            ClusterServiceServer::new(cluster).max_decoding_message_size(METADATA_REQUEST_BYTES_MAX);
         let produce = produce::server(self.core.data.clone(), self.admission.clone());
         let consume = consume::server(self.core.data.clone(), self.admission.clone());
         let names = vec![name(&topics), name(&cluster), name(&produce), name(&consume)];

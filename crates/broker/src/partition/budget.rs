@@ -101,6 +101,7 @@ pub(crate) struct Charge {
 
 impl Charge {
     /// How many bytes.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -19,6 +19,8 @@ pub(crate) struct Tag {
     pub(crate) acks: Acks,
     /// When it came in.
     pub(crate) received: Tick,
+    /// Bytes that it takes up of its stream's window until it is answered.
+    pub(crate) held: usize,
 }
 
 /// One batch's way back.
@@ -46,7 +48,7 @@ pub(crate) struct Answered {
     /// What became of the batch.
     pub(crate) result: Result<Appended, ProduceError>,
     /// Held until the answer has gone.
-    pub(crate) charge: Option<Charge>,
+    pub(crate) _charge: Option<Charge>,
 }
 
 impl Reply {
@@ -57,7 +59,7 @@ impl Reply {
             taken,
             replica: self.replica,
             result,
-            charge: self.charge,
+            _charge: self.charge,
         });
     }
 }

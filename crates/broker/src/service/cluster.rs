@@ -54,6 +54,7 @@ impl Cluster {
         context: &RequestContext,
         request: v1::GetRoutingRequest,
     ) -> Result<v1::GetRoutingResponse, Failure> {
+        describe::check_names(&request.topics)?;
         let image = match describe::version(request.min_version) {
             Some(version) => self.applied.at_least(version).await,
             None => self.applied.image(),
@@ -115,6 +116,7 @@ impl ClusterService for Cluster {
         request: Request<v1::WatchRoutingRequest>,
     ) -> Result<Response<Self::WatchRoutingStream>, Status> {
         let (context, request) = self.calls.admit(Api::WatchRouting, request)?;
+        describe::check_names(&request.topics)?;
         let images = self.applied.subscribe();
         Ok(Response::new(watch_routing::start(
             context,

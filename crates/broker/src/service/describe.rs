@@ -1,8 +1,10 @@
 //! From the metadata's image to the contract's messages. Pure; copies what was asked for and nothing else.
 
+use super::route::shown;
 use quipu_metadata::{Broker, Image, Partition, Topic};
 use quipu_proto::{Failure, scalars, v1};
 use quipu_record::{BrokerId, ErrorCode, MetadataVersion, PartitionId};
+use std::collections::BTreeSet;
 
 /// The topic that a request means.
 ///
@@ -13,7 +15,10 @@ pub(crate) fn find<'i>(image: &'i Image, name: &str, id: Option<&str>) -> Result
     let Some(topic) = image.topic_named(name) else {
         return Err(Failure::new(
             ErrorCode::UnknownTopicOrPartition,
-            format!("there is no topic {name:?}; create it first, or look for it with ListTopics"),
+            format!(
+                "there is no topic {:?}; create it first, or look for it with ListTopics",
+                shown(name)
+            ),
         ));
     };
     match id {
@@ -87,6 +92,21 @@ pub(crate) fn brokers(image: &Image, listener: &str) -> Vec<v1::Broker> {
         version: broker.version.clone(),
     };
     image.brokers().map(|broker| one(broker)).collect()
+}
+
+/// Checks the names in a request for routes: a topic named a thousand times would be answered a thousand times.
+///
+/// # Errors
+/// A name stands there twice.
+pub(crate) fn check_names(names: &[String]) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(name.as_str())) {
+        Some(twice) => {
+            let told = format!("topic {:?} is named more than once", shown(twice));
+            Err(Failure::new(ErrorCode::InvalidRequest, told))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Where the partitions of `topics` are led; of all topics if none is named.

@@ -2,6 +2,7 @@
 
 use super::decode::{Decoded, Decoder, Limits};
 use super::read;
+use super::route::{not_too_many, shown};
 use crate::admit::RequestContext;
 use crate::data_plane::DataPlane;
 use crate::partition::replica::Replica;
@@ -113,10 +114,11 @@ impl<'a> Fetch<'a> {
                 )));
             }
         };
+        not_too_many("partitions", request.partitions.len())?;
         let mut seen = HashSet::new();
         for part in &request.partitions {
             if !seen.insert((part.topic.as_str(), part.partition)) {
-                let (topic, partition) = (&part.topic, part.partition);
+                let (topic, partition) = (shown(&part.topic), part.partition);
                 return Err(invalid(format!(
                     "partition {partition} of topic {topic:?} is named twice"
                 )));
@@ -150,8 +152,8 @@ impl<'a> Fetch<'a> {
             Ok((replica, cursor))
         });
         let data = v1::PartitionData {
-            topic: asked.topic,
-            topic_id: asked.topic_id.unwrap_or_default(),
+            topic: shown(&asked.topic).to_owned(),
+            topic_id: shown(asked.topic_id.as_deref().unwrap_or_default()).to_owned(),
             partition: asked.partition,
             next_offset: asked.offset,
             ..v1::PartitionData::default()

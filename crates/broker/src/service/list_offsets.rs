@@ -1,6 +1,7 @@
 //! ListOffsets: earliest, latest, by time.
 
 use super::position::{self, Found};
+use super::route::{not_too_many, shown};
 use crate::admit::RequestContext;
 use crate::data_plane::DataPlane;
 use quipu_proto::{Failure, v1};
@@ -17,6 +18,7 @@ pub(super) async fn list(
     request: v1::ListOffsetsRequest,
 ) -> Result<v1::ListOffsetsResponse, Failure> {
     v1::Routing::from_wire(request.routing)?;
+    not_too_many("queries", request.queries.len())?;
     let mut results = Vec::with_capacity(request.queries.len());
     for query in request.queries {
         results.push(one(plane, context, query).await);
@@ -31,7 +33,10 @@ async fn one(plane: &DataPlane, context: &RequestContext, query: v1::OffsetQuery
     let listener = &context.listener;
     let replica = plane.find(&query.topic, query.topic_id.as_deref(), query.partition, listener);
     let (topic_id, found) = match replica {
-        Err(failure) => (query.topic_id.unwrap_or_default(), Err(failure)),
+        Err(failure) => (
+            shown(query.topic_id.as_deref().unwrap_or_default()).to_owned(),
+            Err(failure),
+        ),
         Ok(replica) => {
             let found = match &query.at {
                 None => Err(Failure::new(
@@ -47,7 +52,7 @@ async fn one(plane: &DataPlane, context: &RequestContext, query: v1::OffsetQuery
         }
     };
     let at = v1::OffsetResult {
-        topic: query.topic,
+        topic: shown(&query.topic).to_owned(),
         topic_id,
         partition: query.partition,
         ..v1::OffsetResult::default()

@@ -5,7 +5,7 @@ use crate::partition::replica::Replica;
 use crate::partition::topics::Topic;
 use quipu_metadata::Image;
 use quipu_proto::{Failure, LeaderHint, scalars};
-use quipu_record::{BrokerId, ErrorCode, LeaderEpoch, PartitionId, TopicPartition};
+use quipu_record::{BrokerId, ErrorCode, LeaderEpoch, PartitionId, TOPIC_NAME_LEN_MAX, TopicPartition};
 use quipu_replication::ReadError;
 use std::sync::Arc;
 
@@ -101,10 +101,30 @@ impl DataPlane {
 }
 
 fn unknown_topic(name: &str) -> Failure {
+    let name = shown(name);
     Failure::new(
         ErrorCode::UnknownTopicOrPartition,
         format!("there is no topic {name:?}: create it first, topics are not made by being named"),
     )
+}
+
+/// So much of a name as a topic's may have: what is longer is not repeated to its sender.
+pub(crate) fn shown(name: &str) -> &str {
+    let end = (0..=TOPIC_NAME_LEN_MAX.min(name.len())).rev();
+    let end = end.into_iter().find(|end| name.is_char_boundary(*end));
+    &name[..end.unwrap_or(0)]
+}
+
+/// So many items may one request have; what is above is refused before anything is done.
+pub(crate) const ITEMS_MAX: usize = 10_000;
+
+/// Refuses a request with more items than [`ITEMS_MAX`].
+pub(crate) fn not_too_many(field: &str, count: usize) -> Result<(), Failure> {
+    if count > ITEMS_MAX {
+        let message = format!("{field} has {count} entries: a request takes at most {ITEMS_MAX}");
+        return Err(Failure::new(ErrorCode::InvalidRequest, message));
+    }
+    Ok(())
 }
 
 /// Where a leader is, on the listener that the client came in by; without that, nothing is better than a wrong address.

@@ -1,6 +1,6 @@
 //! Back-pressure.
 
-use crate::harness::{MiniBroker, config, encode, encoded};
+use crate::harness::{MiniBroker, config, encode, encoded, records};
 use quipu_broker::DataPlaneConfig;
 use quipu_proto::v1;
 use quipu_record::Codec;
@@ -84,4 +84,28 @@ async fn a_batch_larger_than_the_whole_budget_passes_alone() {
         assert_eq!(result.base_offset, Some(offset));
     }
     assert_eq!(broker.plane.stats().queued_bytes, 0);
+}
+
+/// Many small parts are cheap on the wire and dear in memory: they are weighed before they are decoded.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_too_many_parts_are_refused() {
+    let mut broker = MiniBroker::start().await;
+    broker.create("t", 1);
+    let mut batch = records("t", 0, &[]);
+    if let Some(v1::batch::Payload::Records(list)) = &mut batch.payload {
+        list.records = vec![v1::Record::default(); 200_000];
+    }
+    let call = v1::ProduceRequest {
+        batches: vec![batch],
+        ..v1::ProduceRequest::default()
+    };
+    let status = broker.producing().produce(call).await.expect_err("too many");
+    assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+
+    let fetch = v1::FetchRequest {
+        partitions: vec![v1::FetchPartition::default(); 20_000],
+        ..v1::FetchRequest::default()
+    };
+    let status = broker.consuming().fetch(fetch).await.expect_err("too many");
+    assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
 }

@@ -13,6 +13,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// No log has so many entries.
+const INDEX_MAX: u64 = 1 << 62;
+
 /// The contents of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Recovered {
@@ -288,7 +291,18 @@ impl Segment<'_> {
             );
             return Err(self.corrupt(len, what));
         }
+        for place in [begin.purged, begin.committed, begin.last].into_iter().flatten() {
+            self.possible(0, place.index)?;
+        }
         Ok(begin)
+    }
+
+    /// Indexes are counted on, and none comes near the greatest number.
+    fn possible(&self, at: u64, index: u64) -> Result<(), StartError> {
+        if index > INDEX_MAX {
+            return Err(self.corrupt(at, format!("there is no entry {index}")));
+        }
+        Ok(())
     }
 
     /// This file follows the ones before.
@@ -345,43 +359,16 @@ impl Segment<'_> {
             Kind::Begin if at > 0 => return Err(self.corrupt(at, "a beginning within the file")),
             Kind::Begin => {}
             Kind::Vote => state.vote = Some(self.decode::<VoteMessage>(at, frame.payload)?),
-            Kind::Committed => state.committed = Some(self.decode::<LogPlace>(at, frame.payload)?),
-            Kind::Entry => {
-                let entry: EntryMessage = self.decode(at, frame.payload)?;
-                let place = entry
-                    .place
-                    .ok_or_else(|| self.corrupt(at, "an entry without a place"))?;
-                let expected = state.last.map_or(0, |last| last.index + 1);
-                // A log that begins with a purge, or empty, may begin anywhere.
-                if state.last.is_some() && place.index != expected {
-                    let what = format!("entry {} stands where entry {expected} should", place.index);
-                    return Err(self.corrupt(at, what));
-                }
-                state.last = Some(place);
-                let len = usize::try_from(next - at).unwrap_or(usize::MAX);
-                all.entries.push((
-                    place,
-                    Place {
-                        segment: self.number,
-                        position: at,
-                        len,
-                    },
-                ));
-                let greatest = all.greatest.entry(self.number).or_default();
-                *greatest = place.index.max(*greatest);
+            Kind::Committed => {
+                let committed: LogPlace = self.decode(at, frame.payload)?;
+                self.possible(at, committed.index)?;
+                state.committed = Some(committed);
             }
-            Kind::Truncate => {
-                let TruncateMessage { from, last } = self.decode(at, frame.payload)?;
-                let kept = all
-                    .entries
-                    .iter()
-                    .take_while(|(place, _)| place.index < from)
-                    .count();
-                all.entries.truncate(kept);
-                state.last = last;
-            }
+            Kind::Entry => return self.replay_entry(all, at, next, frame.payload),
+            Kind::Truncate => return self.replay_truncate(all, at, frame.payload),
             Kind::Purge => {
                 let purged: LogPlace = self.decode(at, frame.payload)?;
+                self.possible(at, purged.index)?;
                 state.purged = Some(purged);
                 let gone = all
                     .entries
@@ -394,6 +381,58 @@ impl Segment<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn replay_entry(
+        &self,
+        all: &mut Recovered,
+        at: u64,
+        next: u64,
+        payload: &[u8],
+    ) -> Result<(), StartError> {
+        let entry: EntryMessage = self.decode(at, payload)?;
+        let place = entry
+            .place
+            .ok_or_else(|| self.corrupt(at, "an entry without a place"))?;
+        self.possible(at, place.index)?;
+        // A log that begins with a purge, or empty, may begin anywhere.
+        if let Some(last) = all.state.last
+            && place.index != last.index + 1
+        {
+            let what = format!(
+                "entry {} stands where entry {} should",
+                place.index,
+                last.index + 1
+            );
+            return Err(self.corrupt(at, what));
+        }
+        all.state.last = Some(place);
+        let len = usize::try_from(next - at).unwrap_or(usize::MAX);
+        let stands = Place {
+            segment: self.number,
+            position: at,
+            len,
+        };
+        all.entries.push((place, stands));
+        let greatest = all.greatest.entry(self.number).or_default();
+        *greatest = place.index.max(*greatest);
+        Ok(())
+    }
+
+    fn replay_truncate(&self, all: &mut Recovered, at: u64, payload: &[u8]) -> Result<(), StartError> {
+        let TruncateMessage { from, last } = self.decode(at, payload)?;
+        if let Some(last) = last {
+            self.possible(at, last.index)?;
+        }
+        let kept = all.entries.partition_point(|(place, _)| place.index < from);
+        all.entries.truncate(kept);
+        // The last that is left may be in a file that is gone by now; if not, it is the last one here.
+        let here = all.entries.last().map(|(place, _)| *place);
+        if here.is_some() && here != last {
+            return Err(self.corrupt(at, "the entries before are not those that were kept"));
+        }
+        all.state.last = last;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use crate::admit::RequestContext;
 use crate::data_plane::DataPlane;
 use crate::service::fetch::DECODED_BYTES_MAX;
 use crate::service::position;
+use crate::service::route::{not_too_many, shown};
 use quipu_proto::v1::open::Source;
 use quipu_proto::{Failure, v1};
 use quipu_record::ErrorCode;
@@ -31,6 +32,7 @@ pub(super) async fn open(
             "open.partitions is empty: name the partitions to consume",
         ));
     }
+    not_too_many("open.partitions", partitions.len())?;
     let mut cursors = Cursors::default();
     let mut opened = Vec::with_capacity(partitions.len());
     for asked in partitions {
@@ -67,8 +69,8 @@ async fn one(
 ) -> Result<v1::OpenedPartition, Failure> {
     let listener = &context.listener;
     let mut opened = v1::OpenedPartition {
-        topic: asked.topic.clone(),
-        topic_id: asked.topic_id.clone().unwrap_or_default(),
+        topic: shown(&asked.topic).to_owned(),
+        topic_id: shown(asked.topic_id.as_deref().unwrap_or_default()).to_owned(),
         partition: asked.partition,
         ..v1::OpenedPartition::default()
     };

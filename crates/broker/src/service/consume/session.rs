@@ -20,6 +20,7 @@ use crate::partition::wait::Waiter;
 use crate::service::credit::Credits;
 use crate::service::position;
 use crate::service::read::{self, Batches};
+use crate::service::route::shown;
 use quipu_proto::v1::consume_request::Message as Asked;
 use quipu_proto::v1::consume_response::Message;
 use quipu_proto::{Failure, v1};
@@ -354,6 +355,7 @@ fn heartbeat(throttle_ms: u32) -> v1::ConsumeResponse {
 }
 
 fn not_open(topic: &str, partition: u32) -> Failure {
+    let topic = shown(topic);
     Failure::new(
         ErrorCode::InvalidRequest,
         format!("partition {partition} of topic {topic:?} is not open on this stream"),

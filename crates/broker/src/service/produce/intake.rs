@@ -48,11 +48,13 @@ impl From<Failure> for Refusal {
 
 /// Bytes that a batch holds in memory.
 pub(super) fn held_bytes(batch: &v1::Batch) -> usize {
-    match &batch.payload {
-        None => 0,
-        Some(Payload::Encoded(bytes)) => bytes.len(),
-        Some(Payload::Records(list)) => list.records.iter().map(record_bytes).sum(),
-    }
+    let names = batch.topic.len() + batch.topic_id.as_ref().map_or(0, String::len);
+    names
+        + match &batch.payload {
+            None => 0,
+            Some(Payload::Encoded(bytes)) => bytes.len(),
+            Some(Payload::Records(list)) => list.records.iter().map(record_bytes).sum(),
+        }
 }
 
 fn record_bytes(record: &v1::Record) -> usize {

@@ -5,6 +5,7 @@ use crate::admit::Api;
 use crate::data_plane::DataPlane;
 use crate::partition::replica::Replica;
 use crate::partition::reply::Answered;
+use crate::service::route::shown;
 use quipu_proto::{Failure, v1};
 use quipu_record::ErrorCode;
 use quipu_replication::{Acks, Appended, ProduceError, Reached};
@@ -69,8 +70,8 @@ pub(super) fn unanswered(batch: &v1::Batch) -> v1::BatchResult {
 /// Before a partition was found, what the client named is all that is known.
 pub(super) fn failed(batch: &v1::Batch, failure: Failure) -> v1::BatchResult {
     v1::BatchResult {
-        topic: batch.topic.clone(),
-        topic_id: batch.topic_id.clone().unwrap_or_default(),
+        topic: shown(&batch.topic).to_owned(),
+        topic_id: shown(batch.topic_id.as_deref().unwrap_or_default()).to_owned(),
         partition: batch.partition.unwrap_or_default(),
         error: Some(failure.into()),
         ..v1::BatchResult::default()

@@ -12,7 +12,7 @@ use crate::partition::budget::Charge;
 use crate::partition::reply::{Answered, Tag};
 use crate::service::lanes::{InOrder, Lanes, Place};
 use quipu_proto::{Failure, v1};
-use quipu_record::{ErrorCode, TopicPartition};
+use quipu_record::{ErrorCode, PartitionId, TopicPartition};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,16 +26,28 @@ use tonic::{Code, Status, Streaming};
 #[derive(Debug)]
 enum Read {
     /// A request without a batch.
-    Alive(u64),
+    Alive(Asked),
     /// A batch that went no further.
-    Refused {
-        place: Place,
-        request: u64,
-        result: Box<v1::BatchResult>,
-        charge: Option<Charge>,
-    },
+    Refused(Place, Refused),
     /// The last word, once all is answered.
     Ended(Status),
+}
+
+/// A request as its answer needs it.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// The client's number for it.
+    id: u64,
+    /// What it takes up of the window.
+    held: usize,
+}
+
+/// A batch that went no further.
+#[derive(Debug)]
+struct Refused {
+    asked: Asked,
+    result: Box<v1::BatchResult>,
+    _charge: Option<Charge>,
 }
 
 /// Starts a stream.
@@ -106,74 +118,84 @@ impl Reader {
     }
 
     async fn take(&mut self, request: v1::ProduceStreamRequest) {
-        let Some(mut batch) = request.batch else {
-            self.send(Read::Alive(request.request_id));
-            return;
-        };
         let received = Instant::now();
-        let patience = patience(&self.context, request.timeout_ms);
+        let bytes = request.batch.as_ref().map_or(0, held_bytes);
+        let asked = Asked {
+            id: request.request_id,
+            held: self.window.add(bytes),
+        };
+        let Some(mut batch) = request.batch else {
+            return self.send(Read::Alive(asked));
+        };
         let wanted = acks(request.acks).and_then(|acks| {
             v1::Routing::from_wire(request.routing)?;
             Ok(acks)
         });
-        let acks = match wanted {
-            Ok(acks) => acks,
+        let patience = patience(&self.context, request.timeout_ms);
+        let charged = match wanted {
+            Ok(acks) => charge(&self.plane, bytes, patience)
+                .await
+                .map(|charge| (acks, charge)),
+            Err(failure) => Err(failure),
+        };
+        let (acks, charge) = match charged {
+            Ok(accepted) => accepted,
             Err(failure) => {
-                return self.refuse(None, request.request_id, outcome::failed(&batch, failure), None);
+                let at = self.meant(&batch);
+                return self.refuse(at, asked, outcome::failed(&batch, failure), None);
             }
         };
-        let charge = match charge(&self.plane, held_bytes(&batch), patience).await {
-            Ok(charge) => charge,
-            Err(failure) => {
-                return self.refuse(None, request.request_id, outcome::failed(&batch, failure), None);
-            }
-        };
-        self.window.add(charge.bytes());
         let intake = match take_in(&self.plane, &self.context.listener, &mut batch) {
             Ok(intake) => intake,
             Err(refusal) => {
                 let at = refusal.replica.as_ref().map(|replica| replica.at);
-                let result = outcome::refused(&batch, refusal);
-                return self.refuse(at, request.request_id, result, Some(charge));
+                return self.refuse(at, asked, outcome::refused(&batch, refusal), Some(charge));
             }
         };
-        let at = intake.replica.at;
-        let place = self.lanes.next(Some(at));
+        let place = self.lanes.next(Some(intake.replica.at));
         let tag = Tag {
             lane: place.lane,
             number: place.number,
-            request: request.request_id,
+            request: asked.id,
             acks,
             received: self.plane.clock.tick(received),
+            held: asked.held,
         };
         let deadline = self.plane.clock.tick(received + patience);
-        self.plane
-            .metrics
-            .observe(self.context.api, Stage::Local, received.elapsed());
-        let submitted = submit(intake, tag, deadline, self.to.clone(), Some(charge));
-        if let Err((result, charge)) = submitted {
-            self.refuse_at(place, request.request_id, result, charge);
+        let metrics = &self.plane.metrics;
+        metrics.observe(self.context.api, Stage::Local, received.elapsed());
+        if let Err((result, charge)) = submit(intake, tag, deadline, self.to.clone(), Some(charge)) {
+            self.refuse_at(place, asked, result, charge);
         }
+    }
+
+    /// The partition that a batch names, which other batches of this stream may have been for.
+    fn meant(&self, batch: &v1::Batch) -> Option<TopicPartition> {
+        let topic = self.plane.topic(&batch.topic, batch.topic_id.as_deref()).ok()?;
+        Some(TopicPartition {
+            topic: topic.info.id,
+            partition: PartitionId::new(batch.partition?),
+        })
     }
 
     fn refuse(
         &mut self,
         at: Option<TopicPartition>,
-        request: u64,
+        asked: Asked,
         result: v1::BatchResult,
         charge: Option<Charge>,
     ) {
         let place = self.lanes.next(at);
-        self.refuse_at(place, request, Box::new(result), charge);
+        self.refuse_at(place, asked, Box::new(result), charge);
     }
 
-    fn refuse_at(&self, place: Place, request: u64, result: Box<v1::BatchResult>, charge: Option<Charge>) {
-        self.send(Read::Refused {
-            place,
-            request,
+    fn refuse_at(&self, place: Place, asked: Asked, result: Box<v1::BatchResult>, charge: Option<Charge>) {
+        let refused = Refused {
+            asked,
             result,
-            charge,
-        });
+            _charge: charge,
+        };
+        self.send(Read::Refused(place, refused));
     }
 
     fn send(&self, read: Read) {
@@ -197,7 +219,7 @@ fn unreadable(status: Status) -> Status {
 #[derive(Debug)]
 enum Answer {
     Partition(Answered),
-    Refused(u64, Box<v1::BatchResult>, Option<Charge>),
+    Refused(Refused),
 }
 
 /// The writer: the stream of answers.
@@ -246,19 +268,20 @@ impl Answers {
     }
 
     fn write(&self, answer: Answer) -> v1::ProduceStreamResponse {
-        let (request, result, charge) = match answer {
-            Answer::Refused(request, result, charge) => (request, *result, charge),
+        let (asked, result) = match answer {
+            Answer::Refused(refused) => (refused.asked, *refused.result),
             Answer::Partition(answered) => {
                 self.observe(&answered);
+                let Tag {
+                    request: id, held, ..
+                } = answered.tag;
                 let result = outcome::answered(&self.plane, &self.context.listener, &answered);
-                (answered.tag.request, result, answered.charge)
+                (Asked { id, held }, result)
             }
         };
-        if let Some(charge) = charge {
-            self.window.remove(charge.bytes());
-        }
+        self.window.remove(asked.held);
         outcome::count(&self.plane, self.context.api, &result);
-        self.respond(Some(request), Some(result))
+        self.respond(Some(asked.id), Some(result))
     }
 
     fn observe(&self, answered: &Answered) {
@@ -301,17 +324,12 @@ impl Stream for Answers {
                 return Poll::Ready(Some(Ok(this.write(answer))));
             }
             match this.from_reader.poll_recv(cx) {
-                Poll::Ready(Some(Read::Alive(request))) => {
-                    return Poll::Ready(Some(Ok(this.respond(Some(request), None))));
+                Poll::Ready(Some(Read::Alive(asked))) => {
+                    this.window.remove(asked.held);
+                    return Poll::Ready(Some(Ok(this.respond(Some(asked.id), None))));
                 }
-                Poll::Ready(Some(Read::Refused {
-                    place,
-                    request,
-                    result,
-                    charge,
-                })) => {
-                    this.in_order
-                        .push(place, Answer::Refused(request, result, charge));
+                Poll::Ready(Some(Read::Refused(place, refused))) => {
+                    this.in_order.push(place, Answer::Refused(refused));
                     continue;
                 }
                 Poll::Ready(Some(Read::Ended(status))) => {

@@ -7,6 +7,7 @@ use crate::admit::RequestContext;
 use crate::data_plane::DataPlane;
 use crate::metrics::Stage;
 use crate::partition::reply::Tag;
+use crate::service::route::{not_too_many, shown};
 use quipu_proto::{Failure, v1};
 use quipu_record::ErrorCode;
 use std::collections::HashSet;
@@ -21,6 +22,7 @@ pub(super) async fn produce(
 ) -> Result<v1::ProduceResponse, Failure> {
     let acks = acks(request.acks)?;
     v1::Routing::from_wire(request.routing)?;
+    not_too_many("batches", request.batches.len())?;
     once_each(&request.batches)?;
     let patience = patience(context, request.timeout_ms);
     let bytes = request.batches.iter().map(held_bytes).sum();
@@ -38,6 +40,7 @@ pub(super) async fn produce(
             request: 0,
             acks,
             received,
+            held: 0,
         };
         let submitted = match take_in(plane, &context.listener, batch) {
             Ok(intake) => submit(intake, tag, deadline, to.clone(), None).map_err(|(result, _)| *result),
@@ -87,7 +90,7 @@ fn once_each(batches: &[v1::Batch]) -> Result<(), Failure> {
         if let Some(partition) = batch.partition
             && !seen.insert((batch.topic.as_str(), partition))
         {
-            let topic = &batch.topic;
+            let topic = shown(&batch.topic);
             return Err(Failure::new(
                 ErrorCode::InvalidRequest,
                 format!(

@@ -1,9 +1,14 @@
-//! How much one stream may have unanswered: past it the broker stops reading, and the client's sends wait.
+//! How much one stream may have unanswered: past it the broker stops reading, and the client's sends wait. Everything
+//! that is read counts until its answer has gone to the network, refusals and signs of life too: a client that reads no
+//! answers makes none pile up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
-/// Bytes of batches that were read off a stream and whose answers have not gone out.
+/// What a request takes up beside its batch: its answer.
+const OVERHEAD: usize = 512;
+
+/// Bytes of requests that were read off a stream and whose answers have not gone out.
 #[derive(Debug)]
 pub(super) struct Window {
     limit: usize,
@@ -26,9 +31,11 @@ impl Window {
         self.limit
     }
 
-    /// A batch was read.
-    pub(super) fn add(&self, bytes: usize) {
-        self.unanswered.fetch_add(bytes, Ordering::Relaxed);
+    /// A request with a batch of `bytes` was read; returns what it takes up until [`Window::remove`].
+    pub(super) fn add(&self, bytes: usize) -> usize {
+        let held = bytes.saturating_add(OVERHEAD);
+        self.unanswered.fetch_add(held, Ordering::Relaxed);
+        held
     }
 
     /// Its answer has gone out.
@@ -61,15 +68,16 @@ mod tests {
 
     #[test]
     fn shuts_at_its_limit_and_opens_below_it() {
-        let window = Window::new(100);
+        let window = Window::new(OVERHEAD + 100);
         assert!(open(&window));
-        window.add(99);
-        assert!(open(&window), "the last batch may pass the limit");
-        window.add(50);
+        let first = window.add(99);
+        assert!(open(&window), "the last request may pass the limit");
+        let second = window.add(0);
         assert!(!open(&window));
-        window.remove(49);
-        assert!(!open(&window), "100 of 100");
-        window.remove(1);
+        window.remove(first);
         assert!(open(&window));
+        assert_eq!(second, OVERHEAD, "a request without a batch counts as well");
+        window.remove(second);
+        assert_eq!(window.unanswered.load(Ordering::Relaxed), 0);
     }
 }

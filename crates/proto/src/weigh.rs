@@ -1,0 +1,255 @@
+//! What a request will weigh in memory, found on the wire before anything is decoded.
+//!
+//! An empty record is two bytes on the wire and a hundred in memory, so that eight mebibytes of them are half a
+//! gibibyte. The walk counts the submessages of a request that come in any number, by their size in memory, and allocates
+//! nothing. Payloads are not looked at: they are slices of what was received.
+
+use crate::{Failure, v1};
+use prost::encoding::{WireType, decode_key, decode_varint};
+use quipu_record::ErrorCode;
+use std::any::TypeId;
+
+/// Bytes in memory that the submessages of one request may take.
+const WEIGHT_MAX: usize = 8 << 20;
+
+/// The parts of a message that may come in any number, or hold such.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    parts: &'static [Part],
+}
+
+/// A field that holds submessages.
+#[derive(Debug)]
+struct Part {
+    tag: u32,
+    /// Bytes in memory of each; 0 if there is but one.
+    each: usize,
+    shape: &'static Shape,
+}
+
+const fn any_number<T>(tag: u32, shape: &'static Shape) -> Part {
+    Part {
+        tag,
+        each: size_of::<T>(),
+        shape,
+    }
+}
+
+const fn one(tag: u32, shape: &'static Shape) -> Part {
+    Part { tag, each: 0, shape }
+}
+
+static LEAF: Shape = Shape { parts: &[] };
+static RECORD: Shape = Shape {
+    parts: &[any_number::<v1::Header>(3, &LEAF)],
+};
+static RECORD_LIST: Shape = Shape {
+    parts: &[any_number::<v1::Record>(1, &RECORD)],
+};
+static BATCH: Shape = Shape {
+    parts: &[one(4, &RECORD_LIST)],
+};
+static PRODUCE: Shape = Shape {
+    parts: &[any_number::<v1::Batch>(1, &BATCH)],
+};
+static PRODUCE_STREAM: Shape = Shape {
+    parts: &[one(2, &BATCH)],
+};
+static FETCH: Shape = Shape {
+    parts: &[any_number::<v1::FetchPartition>(1, &LEAF)],
+};
+static OPEN_PARTITIONS: Shape = Shape {
+    parts: &[any_number::<v1::ConsumePartition>(1, &LEAF)],
+};
+static OPEN: Shape = Shape {
+    parts: &[one(1, &OPEN_PARTITIONS)],
+};
+static CONSUME: Shape = Shape {
+    parts: &[one(1, &OPEN)],
+};
+static LIST_OFFSETS: Shape = Shape {
+    parts: &[any_number::<v1::OffsetQuery>(1, &LEAF)],
+};
+
+/// What `T` is made of, if it is a request that must be weighed.
+pub(crate) fn shape_of<T: 'static>() -> Option<&'static Shape> {
+    let is = |other: TypeId| TypeId::of::<T>() == other;
+    if is(TypeId::of::<v1::ProduceRequest>()) {
+        Some(&PRODUCE)
+    } else if is(TypeId::of::<v1::ProduceStreamRequest>()) {
+        Some(&PRODUCE_STREAM)
+    } else if is(TypeId::of::<v1::FetchRequest>()) {
+        Some(&FETCH)
+    } else if is(TypeId::of::<v1::ConsumeRequest>()) {
+        Some(&CONSUME)
+    } else if is(TypeId::of::<v1::ListOffsetsRequest>()) {
+        Some(&LIST_OFFSETS)
+    } else {
+        None
+    }
+}
+
+/// Refuses what would weigh too much.
+pub(crate) fn check(shape: &Shape, wire: &[u8]) -> Result<(), Failure> {
+    let mut weight = 0;
+    weigh(shape, wire, &mut weight);
+    if weight > WEIGHT_MAX {
+        let message = format!(
+            "the request is made of so many small parts that they take {weight} bytes or more, and {WEIGHT_MAX} are \
+             allowed: send fewer at once, or an encoded batch"
+        );
+        return Err(Failure::new(ErrorCode::InvalidRequest, message));
+    }
+    Ok(())
+}
+
+/// Adds up. Ends early when there is too much already, and where the bytes are no message: the decoder will say so.
+fn weigh(shape: &Shape, mut wire: &[u8], weight: &mut usize) {
+    while !wire.is_empty() && *weight <= WEIGHT_MAX {
+        let Some((tag, field)) = take_field(&mut wire) else {
+            return;
+        };
+        let part = shape.parts.iter().find(|part| part.tag == tag);
+        if let (Some(part), Some(inner)) = (part, field) {
+            *weight += part.each;
+            weigh(part.shape, inner, weight);
+        }
+    }
+}
+
+/// Takes a field off the front: its tag, and its bytes if it has a length.
+fn take_field<'w>(wire: &mut &'w [u8]) -> Option<(u32, Option<&'w [u8]>)> {
+    let (tag, kind) = decode_key(wire).ok()?;
+    let skip = match kind {
+        WireType::Varint => {
+            decode_varint(wire).ok()?;
+            return Some((tag, None));
+        }
+        WireType::LengthDelimited => {
+            let len = usize::try_from(decode_varint(wire).ok()?).ok()?;
+            let (field, rest) = wire.split_at_checked(len)?;
+            *wire = rest;
+            return Some((tag, Some(field)));
+        }
+        WireType::SixtyFourBit => 8,
+        WireType::ThirtyTwoBit => 4,
+        // Groups, which no message of ours has: what follows is skipped by the decoder.
+        WireType::StartGroup | WireType::EndGroup => return None,
+    };
+    *wire = wire.get(skip..)?;
+    Some((tag, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    fn weight<T: Message + 'static>(message: &T) -> usize {
+        let mut weight = 0;
+        let shape = shape_of::<T>().expect("a request that is weighed");
+        weigh(shape, &message.encode_to_vec(), &mut weight);
+        weight
+    }
+
+    fn with_records(records: Vec<v1::Record>) -> v1::Batch {
+        v1::Batch {
+            topic: "t".into(),
+            payload: Some(v1::batch::Payload::Records(v1::RecordList {
+                records,
+                compression: 1,
+            })),
+            ..v1::Batch::default()
+        }
+    }
+
+    #[test]
+    fn what_comes_in_any_number_is_counted_by_its_size_in_memory() {
+        let record = v1::Record {
+            value: Some("v".into()),
+            headers: vec![v1::Header::default(); 3],
+            ..v1::Record::default()
+        };
+        let batch = with_records(vec![record; 5]);
+        let records = 5 * (size_of::<v1::Record>() + 3 * size_of::<v1::Header>());
+        let stream = v1::ProduceStreamRequest {
+            request_id: 7,
+            batch: Some(batch.clone()),
+            timeout_ms: 1,
+            ..v1::ProduceStreamRequest::default()
+        };
+        assert_eq!(weight(&stream), records);
+        let unary = v1::ProduceRequest {
+            batches: vec![batch; 2],
+            ..v1::ProduceRequest::default()
+        };
+        assert_eq!(weight(&unary), 2 * (size_of::<v1::Batch>() + records));
+        let fetch = v1::FetchRequest {
+            partitions: vec![v1::FetchPartition::default(); 9],
+            ..v1::FetchRequest::default()
+        };
+        assert_eq!(weight(&fetch), 9 * size_of::<v1::FetchPartition>());
+        let list = v1::ListOffsetsRequest {
+            queries: vec![v1::OffsetQuery::default(); 9],
+            ..v1::ListOffsetsRequest::default()
+        };
+        assert_eq!(weight(&list), 9 * size_of::<v1::OffsetQuery>());
+        let open = v1::Open {
+            source: Some(v1::open::Source::Partitions(v1::OpenPartitions {
+                partitions: vec![v1::ConsumePartition::default(); 9],
+            })),
+            ..v1::Open::default()
+        };
+        let open = v1::ConsumeRequest {
+            message: Some(v1::consume_request::Message::Open(open)),
+        };
+        assert_eq!(weight(&open), 9 * size_of::<v1::ConsumePartition>());
+    }
+
+    #[test]
+    fn an_encoded_batch_weighs_nothing_whatever_is_in_it() {
+        let nested = with_records(vec![v1::Record::default(); 100]).encode_to_vec();
+        let request = v1::ProduceStreamRequest {
+            batch: Some(v1::Batch {
+                payload: Some(v1::batch::Payload::Encoded(nested.into())),
+                ..v1::Batch::default()
+            }),
+            ..v1::ProduceStreamRequest::default()
+        };
+        assert_eq!(weight(&request), 0);
+    }
+
+    #[test]
+    fn too_many_parts_are_refused_and_the_walk_ends_early() {
+        let million = v1::ProduceRequest {
+            batches: vec![with_records(vec![v1::Record::default(); 1_000_000])],
+            ..v1::ProduceRequest::default()
+        };
+        let refused = check(&PRODUCE, &million.encode_to_vec()).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidRequest);
+        assert!(weight(&million) < WEIGHT_MAX + size_of::<v1::Record>() + 1);
+        let honest = v1::ProduceRequest {
+            batches: vec![with_records(vec![v1::Record::default(); 10_000])],
+            ..v1::ProduceRequest::default()
+        };
+        assert_eq!(check(&PRODUCE, &honest.encode_to_vec()), Ok(()));
+    }
+
+    #[test]
+    fn any_bytes_at_all_are_weighed_without_a_fault() {
+        let mut wire = v1::ProduceRequest {
+            batches: vec![with_records(vec![v1::Record::default(); 3])],
+            timeout_ms: 9,
+            ..v1::ProduceRequest::default()
+        }
+        .encode_to_vec();
+        for at in 0..wire.len() {
+            assert_eq!(check(&PRODUCE, &wire[..at]), Ok(()));
+            for bit in 0..8 {
+                wire[at] ^= 1 << bit;
+                assert_eq!(check(&PRODUCE, &wire), Ok(()));
+                wire[at] ^= 1 << bit;
+            }
+        }
+    }
+}
