@@ -9,6 +9,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = ["record", "produce", "consume", "topic", "cluster"]
         .map(|name| root.join(format!("quipu/v1/{name}.proto")));
     let descriptors = protox::compile(&files, [&root])?;
+    // Broker to broker: not for clients, so not in what reflection shows.
+    let internal =
+        ["raft", "controller", "replica"].map(|name| root.join(format!("quipu/internal/v1/{name}.proto")));
+    let all = protox::compile(files.iter().chain(&internal), [&root])?;
 
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.binpb"), descriptors.encode_to_vec())?;
@@ -18,6 +22,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .extern_path(".quipu.v1.EncodedBatches", "crate::EncodedBatches")
         // Weighs a request before it decodes it.
         .codec_path("crate::codec::Codec")
-        .compile_fds(descriptors)?;
+        .compile_fds(all)?;
     Ok(())
 }

@@ -86,6 +86,13 @@ impl PartialEq for EncodedBatches {
 
 impl Eq for EncodedBatches {}
 
+impl std::hash::Hash for EncodedBatches {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        // Equal bytes may lie in different pieces.
+        self.len.hash(state);
+    }
+}
+
 impl prost::Message for EncodedBatches {
     fn encode_raw(&self, buf: &mut impl BufMut) {
         if self.len > 0 {

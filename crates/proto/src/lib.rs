@@ -37,5 +37,18 @@ pub mod v1 {
     tonic::include_proto!("quipu.v1");
 }
 
+/// Broker to broker, `quipu.internal.v1`: spoken on the internal listener only, between versions that are one apart.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::large_futures
+)]
+pub mod internal {
+    tonic::include_proto!("quipu.internal.v1");
+}
+
 /// The compiled descriptors of `proto/`, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
