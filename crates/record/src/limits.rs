@@ -7,9 +7,8 @@ use thiserror::Error;
 /// 255 bytes, leaving 249 (`org.apache.kafka.common.internals.Topic.MAX_NAME_LENGTH`).
 pub const TOPIC_NAME_LEN_MAX: usize = 249;
 
-/// `max.message.bytes` unless configured: a mebibyte of records and Kafka's 12 bytes of log overhead
-/// (`TopicConfig.MAX_MESSAGE_BYTES_CONFIG`, default 1048588).
-pub const MESSAGE_BYTES_DEFAULT: usize = 1024 * 1024 + 12;
+/// `max.message.bytes` unless configured: a mebibyte. (Kafka's default is 12 bytes more, a log overhead of older formats.)
+pub const MESSAGE_BYTES_DEFAULT: usize = 1024 * 1024;
 
 /// Why a name cannot be a topic's.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]

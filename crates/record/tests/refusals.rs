@@ -295,6 +295,10 @@ fn records() {
             "its length is greater than its fields",
         ),
         (&[24, 0, 0, 0, 2, b'k', 2, b'v', 4], "a varint is cut off"),
+        (
+            &[24, 0, 0, 0, 2, b'k', 2, b'v', 12],
+            "it has more headers than its bytes can hold",
+        ),
         (&[24, 0, 0, 0, 2, b'k', 2, b'v', 2, 1], "a header has no key"),
         (
             &[24, 0, 0, 0, 2, b'k', 2, b'v', 2, 40],

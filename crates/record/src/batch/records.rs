@@ -263,8 +263,11 @@ fn take_headers(bytes: &[u8]) -> Result<Headers<'_>, &'static str> {
 fn take_some_headers(mut bytes: &[u8]) -> Result<Headers<'_>, &'static str> {
     let count = varint::take_i32(&mut bytes)?;
     let left = u32::try_from(count).map_err(|_| "its number of headers is negative")?;
+    // Each takes two bytes or more.
+    if left as usize > bytes.len() / 2 {
+        return Err("it has more headers than its bytes can hold");
+    }
     let headers = Headers { left, bytes };
-    // Each takes two bytes or more: a lie about their number ends soon.
     for _ in 0..left {
         take_header(&mut bytes)?;
     }
