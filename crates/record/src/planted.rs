@@ -8,6 +8,20 @@
 pub enum PlantedBug {
     /// The high watermark passes what was appended but not flushed.
     AckBeforeFlush,
+    /// The high watermark passes what the leader alone holds.
+    AckBeforeEveryReplica,
+    /// A leader counts what a follower says in another leader epoch.
+    NoEpochCheckOnFetch,
+    /// A follower takes the high watermark of a leader that it does not follow.
+    HighWatermarkFromOldLeader,
+    /// A follower begins by cutting its log to its own high watermark, as before KIP-101.
+    TruncateToHighWatermark,
+    /// A leader proposes a follower for the in-sync replicas that has fetched, and nothing more.
+    ExpandWithoutCatchingUp,
+    /// A leader goes by the lowest `min.insync.replicas` that it ever knew.
+    MinInsyncClampedByStaleLeader,
+    /// A message of an earlier lifetime of a broker counts as one of the present.
+    BrokerEpochUnchecked,
     /// A flush syncs files but not the directories that name new ones.
     NoDirectorySync,
     /// A flush that spans a roll syncs the new segment and forgets the order, reporting the whole as flushed.
@@ -28,6 +42,13 @@ impl PlantedBug {
     /// Every bug, for tests that go through them all.
     pub const ALL: &'static [Self] = &[
         Self::AckBeforeFlush,
+        Self::AckBeforeEveryReplica,
+        Self::NoEpochCheckOnFetch,
+        Self::HighWatermarkFromOldLeader,
+        Self::TruncateToHighWatermark,
+        Self::ExpandWithoutCatchingUp,
+        Self::MinInsyncClampedByStaleLeader,
+        Self::BrokerEpochUnchecked,
         Self::NoDirectorySync,
         Self::NewSegmentSyncedFirst,
         Self::RecoveryTrustsIndex,

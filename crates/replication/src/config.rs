@@ -32,6 +32,8 @@ pub struct PartitionConfig {
     pub flush_bytes: u64,
     /// `producer.id.expiration.ms`: how long a silent producer is remembered, by the broker's clock.
     pub producer_expiry: Duration,
+    /// `replication.lag.max.ms`: how long an in-sync replica may be behind.
+    pub replica_lag_max: Duration,
 }
 
 impl Default for PartitionConfig {
@@ -45,6 +47,7 @@ impl Default for PartitionConfig {
             flush_interval: Duration::from_secs(1),
             flush_bytes: 64 << 20,
             producer_expiry: Duration::from_secs(7 * 24 * 3600),
+            replica_lag_max: Duration::from_secs(10),
         }
     }
 }

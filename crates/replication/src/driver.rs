@@ -22,13 +22,14 @@ use crate::clock::{Now, Tick};
 use crate::config::{Durability, PartitionConfig};
 use crate::effects::Effects;
 use crate::error::{DeleteRecordsError, ProduceError};
+use crate::fetch::Verdict;
 use crate::input::{Input, Leadership, Resign};
 use crate::rules::high_watermark::{HighWatermark, Progress};
 use crate::rules::leader::Leader;
 use crate::rules::producers::Producers;
 use crate::view::{Leading, View};
 use house_keeping::Snapshots;
-use quipu_record::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use quipu_record::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition};
 use quipu_storage::{Disk, FlushDone, FlushJob, Log, LogReader};
 use std::sync::Arc;
 
@@ -112,9 +113,11 @@ impl<D: Disk> Driver<D> {
         };
         View {
             leading,
+            following: None,
             log_start: self.log.log_start(),
             high_watermark: self.high_watermark.offset(),
             log_end: self.log.log_end(),
+            flushed: self.log.flushed(),
         }
     }
 
@@ -146,6 +149,16 @@ impl<D: Disk> Driver<D> {
         match input {
             Input::Lead(leadership) => self.lead(now, &leadership, effects),
             Input::Resign(resign) => self.resign(resign, effects),
+            // Following comes with the next change.
+            Input::Follow(follow) => {
+                let leader_epoch = follow.leader_epoch;
+                self.resign(Resign { leader_epoch }, effects);
+            }
+            Input::FollowerFetch(fetch) => {
+                let refused = Verdict::Refused(ErrorCode::NotLeader);
+                effects.fetches.push((fetch.token, refused));
+            }
+            Input::FollowerHeard(_) | Input::Fetched(_) | Input::IsrAnswered(_) => {}
             Input::Produce(appends) => self.produce(now, appends, effects),
             Input::Flushed(done) => self.flushed(&done),
             Input::DiskFailed { what } => self.fail(what, effects),

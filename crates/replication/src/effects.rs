@@ -3,6 +3,8 @@
 use crate::answer::{Answer, Token};
 use crate::clock::Tick;
 use crate::error::DeleteRecordsError;
+use crate::fetch::{FetchToken, Position, Verdict};
+use crate::isr_change::IsrProposal;
 use crate::view::View;
 use quipu_record::{Offset, StoredBatch};
 
@@ -16,8 +18,11 @@ use quipu_record::{Offset, StoredBatch};
 /// 1. `fatal`: if it is set, publish nothing further as committed: say so, and exit. The answers go out on the way.
 /// 2. `appended` into the tail ring and `view` into what readers see, *before*
 /// 3. `answers` and `deleted` are sent: who has its answer must find its record.
-/// 4. `flush`: put the log into the next flush round; its end comes back as `Input::Flushed`.
-/// 5. `deadline`: wake the driver with `Input::Tick` then (or later, never much).
+/// 4. `fetches`: answer the followers. What an `Accepted` verdict speaks of is in the log (and in the ring) by now.
+/// 5. `position`: send it to the leader; a newer one takes the place of one not yet sent.
+/// 6. `isr_proposal`: send it to the controllers, again and again until there is an answer; a newer one takes its place.
+/// 7. `flush`: put the log into the next flush round; its end comes back as `Input::Flushed`.
+/// 8. `deadline`: wake the driver with `Input::Tick` then (or later, never much).
 ///
 /// One `Effects` serves for many steps: a step adds to what is there. Carry it out and [`Effects::clear`] it, which keeps
 /// the memory, before a step of another driver.
@@ -34,6 +39,14 @@ pub struct Effects {
     pub answers: Vec<Answer>,
     /// Deletions that are answered now, with the log start as it is.
     pub deleted: Vec<(Token, Result<Offset, DeleteRecordsError>)>,
+    /// At the leader: what to say to fetches.
+    pub fetches: Vec<(FetchToken, Verdict)>,
+    /// At the follower: where it stands now. There whenever that changed, and once what the leader sent was dealt with:
+    /// a leader that sent something for a position sends nothing more for it before it is named again. After a refusal,
+    /// or with a full disk, it comes with a later tick. A truncation is durable before the position after it appears.
+    pub position: Option<Position>,
+    /// At the leader: a change of the in-sync replicas that it wants.
+    pub isr_proposal: Option<IsrProposal>,
     /// A flush of this log is wanted, now.
     pub flush: bool,
     /// When this driver wants its next tick; `None`: not before something else happens.
@@ -48,6 +61,9 @@ impl Effects {
         self.view = None;
         self.answers.clear();
         self.deleted.clear();
+        self.fetches.clear();
+        self.position = None;
+        self.isr_proposal = None;
         self.flush = false;
         self.deadline = None;
     }

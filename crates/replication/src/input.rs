@@ -3,7 +3,9 @@
 use crate::answer::{Acks, Token};
 use crate::clock::Tick;
 use crate::config::PartitionConfig;
-use quipu_record::{Batch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, RecordsSummary};
+use crate::fetch::{Fetched, FollowerFetch, FollowerHeard};
+use crate::isr_change::IsrAnswered;
+use quipu_record::{Batch, BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, RecordsSummary};
 use quipu_storage::{FlushDone, LogConfig};
 use std::sync::Arc;
 
@@ -12,10 +14,21 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Input {
-    /// The metadata says that this replica leads, or that the in-sync set of the partition it leads has changed.
+    /// The metadata says that this replica leads, or that something about the partition it leads has changed. Said in
+    /// the order of the metadata.
     Lead(Leadership),
-    /// The metadata says that this replica does not lead (any more).
+    /// The metadata says that another replica leads.
+    Follow(Followership),
+    /// The metadata says that nobody leads, or this broker goes away.
     Resign(Resign),
+    /// At the leader: a follower says where it stands. Answered in [`crate::Effects::fetches`].
+    FollowerFetch(FollowerFetch),
+    /// At the leader: a follower is alive, and stands where it stood.
+    FollowerHeard(FollowerHeard),
+    /// At the follower: the leader's word.
+    Fetched(Fetched),
+    /// At the leader: what became of [`crate::Effects::isr_proposal`].
+    IsrAnswered(IsrAnswered),
     /// Batches to append, in order, with one write.
     Produce(Vec<Append>),
     /// A flush of what [`crate::Driver::take_flush`] gave has ended well.
@@ -51,10 +64,30 @@ pub struct Leadership {
     pub leader_epoch: LeaderEpoch,
     /// Counts the changes of this record.
     pub partition_epoch: PartitionEpoch,
+    /// The brokers that hold a replica.
+    pub replicas: Vec<BrokerId>,
     /// The in-sync replicas, this one among them.
     pub isr: Vec<BrokerId>,
+    /// The replicas that may come to be in sync, by what is known here: their brokers are unfenced and not shutting
+    /// down. Each with the lifetime that it is registered in.
+    pub eligible: Vec<(BrokerId, BrokerEpoch)>,
     /// `min.insync.replicas`, resolved as the topic was created.
     pub min_insync: u32,
+}
+
+/// One partition's record in the metadata, as far as a follower needs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Followership {
+    /// Who leads.
+    pub leader: BrokerId,
+    /// Counts the leaders.
+    pub leader_epoch: LeaderEpoch,
+    /// Counts the changes of this record.
+    pub partition_epoch: PartitionEpoch,
+    /// Whether this replica may be elected: it is in sync, or an eligible leader replica. One that may be, and finds its
+    /// log damaged, keeps what it has and copies nothing until the metadata has taken it off both lists: it could be
+    /// elected with its log empty.
+    pub electable: bool,
 }
 
 /// Leadership ends.

@@ -20,9 +20,11 @@ mod config;
 mod driver;
 mod effects;
 mod error;
+mod fetch;
 #[cfg(feature = "test-util")]
 pub mod hostile;
 mod input;
+mod isr_change;
 pub mod rules;
 mod view;
 
@@ -32,5 +34,7 @@ pub use config::{Durability, PartitionConfig};
 pub use driver::{Driver, DriverOpenError, DriverOptions, Replayed};
 pub use effects::Effects;
 pub use error::{DeleteRecordsError, ProduceError, ReadError};
-pub use input::{Append, DeleteBefore, DeleteRecords, Input, Leadership, Resign, Settings};
-pub use view::{Leading, View};
+pub use fetch::{FetchResult, FetchToken, Fetched, FollowerFetch, FollowerHeard, Position, Verdict};
+pub use input::{Append, DeleteBefore, DeleteRecords, Followership, Input, Leadership, Resign, Settings};
+pub use isr_change::{IsrAnswered, IsrProposal, IsrRefusal, IsrResult};
+pub use view::{Following, Leading, View};

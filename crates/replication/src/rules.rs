@@ -1,5 +1,7 @@
 //! The rules of agreement, one decision a file: pure, no disk, no clock.
 
+pub mod follower_fetch;
+pub mod followers;
 pub mod high_watermark;
 pub mod isr;
 pub mod leader;

@@ -1,19 +1,32 @@
 //! What readers may know of a replica: published after each step, read by many threads.
 
 use crate::error::ReadError;
-use quipu_record::{LeaderEpoch, Offset};
+use quipu_record::{BrokerId, LeaderEpoch, Offset};
 
 /// One consistent snapshot of a replica's positions. `log_start` ≤ `high_watermark` ≤ `log_end` in every one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct View {
     /// How this replica leads; `None`: it does not.
     pub leading: Option<Leading>,
+    /// Whom this replica follows; `None`: nobody.
+    pub following: Option<Following>,
     /// Everything below was deleted.
     pub log_start: Offset,
     /// Consumers read below it.
     pub high_watermark: Offset,
     /// Where the next record goes.
     pub log_end: Offset,
+    /// Everything below survives a power cut here.
+    pub flushed: Offset,
+}
+
+/// Whom a replica follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Following {
+    /// The leader.
+    pub leader: BrokerId,
+    /// Its epoch.
+    pub epoch: LeaderEpoch,
 }
 
 /// The leadership that a view was taken under.
@@ -88,9 +101,11 @@ mod tests {
                 epoch: LeaderEpoch::new(4),
                 start: Offset::new(start),
             }),
+            following: None,
             log_start: Offset::new(log_start),
             high_watermark: Offset::new(high_watermark),
             log_end: Offset::new(log_end),
+            flushed: Offset::new(log_end),
         }
     }
 

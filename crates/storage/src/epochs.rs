@@ -77,6 +77,17 @@ impl EpochCache {
     }
 }
 
+/// The entries as a leader after another would have noted them: an epoch gives way to a later one that begins no higher.
+impl FromIterator<EpochEntry> for EpochCache {
+    fn from_iter<I: IntoIterator<Item = EpochEntry>>(entries: I) -> Self {
+        let mut cache = Self::default();
+        for entry in entries {
+            cache.begin(entry);
+        }
+        cache
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -351,7 +351,9 @@ fn leadership(state: &Partition) -> Leadership {
     Leadership {
         leader_epoch: state.leader_epoch,
         partition_epoch: state.partition_epoch,
+        replicas: state.replicas.iter().collect(),
         isr: state.isr.iter().collect(),
+        eligible: Vec::new(),
         min_insync: u32::from(state.min_insync),
     }
 }

@@ -54,6 +54,7 @@ impl<D: Disk> Driver<D> {
         let (producers, snapshots, replayed) = rebuild_producers(&log, wall)?;
         let (log_start, log_end) = (log.log_start(), log.log_end());
         let high_watermark = HighWatermark::from_hint(options.high_watermark_hint, log_start, log_end);
+        let flushed = log.flushed();
         let driver = Self {
             seen_epoch: log.epochs().latest().map(|entry| entry.epoch),
             log,
@@ -68,9 +69,11 @@ impl<D: Disk> Driver<D> {
             unflushed_bytes: 0,
             published: View {
                 leading: None,
+                following: None,
                 log_start,
                 high_watermark: high_watermark.offset(),
                 log_end,
+                flushed,
             },
             failed: false,
         };

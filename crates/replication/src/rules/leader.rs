@@ -188,7 +188,9 @@ mod tests {
         Leadership {
             leader_epoch: LeaderEpoch::new(7),
             partition_epoch: PartitionEpoch::new(partition_epoch),
+            replicas: [1, 2, 3].map(BrokerId::new).to_vec(),
             isr: isr.iter().copied().map(BrokerId::new).collect(),
+            eligible: Vec::new(),
             min_insync,
         }
     }

@@ -141,7 +141,9 @@ impl Broker {
             let leadership = Leadership {
                 leader_epoch: record.leader_epoch,
                 partition_epoch: record.partition_epoch,
+                replicas: vec![self.id],
                 isr: vec![self.id],
+                eligible: Vec::new(),
                 min_insync: record.min_insync,
             };
             self.step(shared, partition, Input::Lead(leadership));

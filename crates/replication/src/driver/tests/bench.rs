@@ -169,7 +169,9 @@ impl Bench {
         self.step(Input::Lead(Leadership {
             leader_epoch: LeaderEpoch::new(epoch),
             partition_epoch: PartitionEpoch::new(partition_epoch),
+            replicas: vec![ME],
             isr: vec![ME],
+            eligible: Vec::new(),
             min_insync: 1,
         }));
     }
