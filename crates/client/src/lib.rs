@@ -52,7 +52,9 @@ pub use admin::{
 };
 pub use client::Client;
 pub use config::{ClientConfig, ConfigError};
-pub use consumer::{ConsumeError, Consumer, ConsumerConfig, FetchedBatch, FetchedIter, Position, Start};
+pub use consumer::{
+    ConsumeError, Consumer, ConsumerConfig, FetchedBatch, FetchedIter, Position, Reset, Start,
+};
 pub use error::{CallError, ConnectError};
 pub use producer::{
     Acks, Delivered, Delivery, DeliveryError, Durability, FlushError, Producer, ProducerConfig,

@@ -17,9 +17,34 @@ pub enum Start {
     Timestamp(Timestamp),
 }
 
+/// Where to go on in a partition when the place that was to be read is out of range: deleted by retention, or lost with
+/// the only replica that had it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reset {
+    /// Nowhere: the application is told, and decides.
+    #[default]
+    None,
+    /// At the log start: what is left is read, some of it perhaps again.
+    Earliest,
+    /// At the high watermark: what is in between is left out.
+    Latest,
+}
+
+impl Reset {
+    pub(super) const fn start(self) -> Option<Start> {
+        match self {
+            Self::None => None,
+            Self::Earliest => Some(Start::Earliest),
+            Self::Latest => Some(Start::Latest),
+        }
+    }
+}
+
 /// How a consumer reads.
 #[derive(Clone, Debug)]
 pub struct ConsumerConfig {
+    /// What to do when an offset is out of range.
+    pub reset: Reset,
     /// Bytes at most that a broker sends ahead of what [`Consumer::next`](crate::Consumer::next) has given.
     pub window_bytes: usize,
     /// Bytes of one message at most; a larger batch comes whole.
@@ -31,6 +56,7 @@ pub struct ConsumerConfig {
 impl Default for ConsumerConfig {
     fn default() -> Self {
         Self {
+            reset: Reset::None,
             window_bytes: 16 * 1024 * 1024,
             frame_bytes: 1024 * 1024,
             decoded_bytes_max: 64 * 1024 * 1024,

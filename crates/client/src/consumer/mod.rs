@@ -14,7 +14,7 @@ mod frames;
 mod stream;
 
 pub use batch::{FetchedBatch, FetchedIter};
-pub use config::{ConsumerConfig, Start};
+pub use config::{ConsumerConfig, Reset, Start};
 pub use error::ConsumeError;
 
 use self::core::{Core, Effect, Key, StreamId};
@@ -86,6 +86,7 @@ impl Consumer {
         Self {
             core: Core::new(
                 config.window_bytes as u64,
+                config.reset.start(),
                 cluster.backoff_limits(),
                 rand::random(),
             ),

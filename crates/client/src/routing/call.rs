@@ -13,6 +13,8 @@ use tonic::{Code, Request, Response, Status};
 
 /// A call that can be repeated does not wait longer than this for one broker.
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);
+/// A look needs no quorum and no disk: a broker that is silent for longer is passed over for another.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -21,15 +23,26 @@ pub(crate) struct Operation {
     /// Doing it twice is as doing it once.
     repeatable: bool,
     timeout: Duration,
+    /// How long one broker may take.
+    attempt: Duration,
 }
 
 impl Operation {
-    /// A look, or a change that may be made twice.
+    /// A change that may be made twice, or a question that takes its time.
     pub(crate) const fn repeatable(name: &'static str, timeout: Duration) -> Self {
         Self {
             name,
             repeatable: true,
             timeout,
+            attempt: ATTEMPT_MAX,
+        }
+    }
+
+    /// A look at what any broker holds in memory.
+    pub(crate) const fn look(name: &'static str, timeout: Duration) -> Self {
+        Self {
+            attempt: LOOK_MAX,
+            ..Self::repeatable(name, timeout)
         }
     }
 
@@ -39,6 +52,7 @@ impl Operation {
             name,
             repeatable: false,
             timeout,
+            attempt: Duration::MAX,
         }
     }
 }
@@ -102,7 +116,7 @@ impl Cluster {
             let address = &candidates[round % candidates.len()];
             let (why, asked_pause) = match self.attempt(operation, deadline, address, &attempt).await {
                 Ok(answer) => {
-                    lock(&self.favourite).clone_from(address);
+                    lock(&self.preference).answered(address);
                     return Ok(answer);
                 }
                 Err(Ok(error)) => return Err(error),
@@ -114,6 +128,7 @@ impl Cluster {
                 Err(Err(Again::NotDone { why, pause })) => (why, pause),
             };
             tracing::debug!(operation = operation.name, address, why, "will try again");
+            lock(&self.preference).failed(address);
             round += 1;
             let mut wait = Duration::ZERO;
             if round % candidates.len() == 0 {
@@ -148,11 +163,9 @@ impl Cluster {
             .await
             .map_err(|why| Err(Again::NotDone { why, pause: None }))?;
         let now = Instant::now();
-        let until = if operation.repeatable {
-            deadline.min(now + ATTEMPT_MAX)
-        } else {
-            deadline
-        };
+        let until = now
+            .checked_add(operation.attempt)
+            .map_or(deadline, |until| until.min(deadline));
         let left = until.saturating_duration_since(now);
         let Ok(answer) = timeout_at(until, attempt(lease.connection.clone(), left)).await else {
             self.pool.give_up(address, &lease);
@@ -170,19 +183,11 @@ impl Cluster {
         Err(refusal(operation, address, failure))
     }
 
-    /// Addresses to ask, in this order: the one that answered last, the known brokers', the bootstrap list's.
+    /// Addresses to ask, the best first: the known brokers', and the bootstrap list's.
     fn candidates(&self) -> Vec<String> {
-        let mut candidates = vec![lock(&self.favourite).clone()];
         let table = self.table();
-        let known = table
-            .addresses()
-            .chain(self.config.bootstrap.iter().map(String::as_str));
-        for address in known {
-            if !candidates.iter().any(|there| there == address) {
-                candidates.push(address.to_owned());
-            }
-        }
-        candidates
+        let bootstrap = self.config.bootstrap.iter().map(String::as_str);
+        lock(&self.preference).order(table.addresses().chain(bootstrap))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whom to ask, and where partitions are led: connections and routes that all of a client's parts share.
 
 mod call;
+mod preference;
 mod table;
 
 pub(crate) use call::{Operation, timed};
@@ -10,6 +11,7 @@ use crate::backoff::{BackoffLimits, Jitter};
 use crate::config::{ClientConfig, ConfigError};
 use crate::connection::Pool;
 use crate::error::CallError;
+use preference::Preference;
 use quipu_proto::v1::cluster_service_client::ClusterServiceClient;
 use quipu_proto::{Failure, LeaderHint, v1};
 use quipu_record::{BrokerId, MetadataVersion, PartitionId, TopicId};
@@ -26,8 +28,7 @@ pub(crate) struct Cluster {
     pub(crate) pool: Pool,
     table: Mutex<Table>,
     jitter: Mutex<Jitter>,
-    /// The address that answered last is asked first.
-    favourite: Mutex<String>,
+    preference: Mutex<Preference>,
     /// Held by whoever looks a topic up, so that many who miss the same one ask once.
     looking_up: tokio::sync::Mutex<()>,
 }
@@ -46,7 +47,7 @@ impl Cluster {
             config,
             table: Mutex::default(),
             jitter: Mutex::new(Jitter::new(rand::random())),
-            favourite: Mutex::new(favourite),
+            preference: Mutex::new(Preference::new(favourite)),
             looking_up: tokio::sync::Mutex::default(),
         })
     }
@@ -65,7 +66,7 @@ impl Cluster {
     }
 
     pub(crate) async fn describe(&self) -> Result<v1::GetClusterResponse, CallError> {
-        let operation = Operation::repeatable("describe the cluster", self.config.call_timeout);
+        let operation = Operation::look("describe the cluster", self.config.call_timeout);
         self.call(operation, |connection, left| async move {
             let request = timed(v1::GetClusterRequest {}, left);
             ClusterServiceClient::new(connection).get_cluster(request).await
@@ -119,16 +120,23 @@ impl Cluster {
             topics,
             min_version: self.table().floor().get(),
         };
-        let operation = Operation::repeatable("look up routes", self.config.call_timeout);
+        let operation = Operation::look("look up routes", self.config.call_timeout);
         let answer = self
             .call(operation, |connection, left| {
                 let request = timed(request.clone(), left);
                 async move { ClusterServiceClient::new(connection).get_routing(request).await }
             })
             .await?;
-        self.table()
+        let mut table = self.table();
+        let news = answer.metadata_version > table.version().get();
+        table
             .take(&answer)
             .map_err(|failure| bad_answer(operation.name, &failure))?;
+        if !news {
+            // It may be cut off from the controllers.
+            lock(&self.preference).no_news(table.addresses());
+        }
+        drop(table);
         Ok(answer)
     }
 

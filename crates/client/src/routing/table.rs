@@ -41,6 +41,11 @@ impl Table {
         &self.cluster_id
     }
 
+    /// The newest version that any broker has told.
+    pub(crate) fn version(&self) -> MetadataVersion {
+        self.version
+    }
+
     /// What a request for routes must ask for.
     pub(crate) fn floor(&self) -> MetadataVersion {
         self.floor

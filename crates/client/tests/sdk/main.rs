@@ -5,6 +5,8 @@ mod calls;
 #[cfg(test)]
 mod consumer;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod producer;

@@ -31,6 +31,8 @@ pub(super) struct Core {
     streams: BTreeMap<StreamId, Stream>,
     next_stream: u64,
     window: u64,
+    /// Where to go on from a place that is out of range; `None`: the application is told.
+    reset: Option<Start>,
     limits: BackoffLimits,
     jitter: Jitter,
     refresh_wanted: bool,
@@ -45,12 +47,13 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(window: u64, limits: BackoffLimits, seed: u64) -> Self {
+    pub(super) fn new(window: u64, reset: Option<Start>, limits: BackoffLimits, seed: u64) -> Self {
         Self {
             partitions: BTreeMap::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
             window,
+            reset,
             limits,
             jitter: Jitter::new(seed),
             refresh_wanted: false,
@@ -238,7 +241,16 @@ impl Core {
         partition.stream = None;
         // If there was a seek since, the refusal is of the place before it.
         let of_this_place = std::mem::take(&mut partition.seeks) == 0;
-        if failure.retryable {
+        let reset = self
+            .reset
+            .filter(|_| of_this_place && failure.code == ErrorCode::OffsetOutOfRange);
+        if let Some(to) = reset {
+            tracing::warn!(topic = %key.topic, partition = %key.partition, %failure, ?to, "reads on elsewhere");
+            partition.place = to;
+            // Should it move away under the reader again and again, that is no reason for a storm.
+            let pause = partition.backoff.next(self.limits, &mut self.jitter);
+            partition.not_before = on_grid(now.after(pause));
+        } else if failure.retryable {
             let pause = partition.backoff.next(self.limits, &mut self.jitter);
             partition.not_before = on_grid(now.after(failure.retry_after.unwrap_or(pause)));
             self.refresh_wanted |= failure.code != ErrorCode::OffsetNotAvailable;
@@ -246,7 +258,7 @@ impl Core {
             partition.failed |= of_this_place;
         }
         self.close_if_unused(stream);
-        (!failure.retryable && of_this_place).then_some(failure)
+        (!failure.retryable && of_this_place && reset.is_none()).then_some(failure)
     }
 
     /// A seek was refused. Says what the application must hear.
@@ -315,18 +327,42 @@ impl Core {
 
     /// A partition is led by this broker now.
     pub(super) fn routed(&mut self, now: Moment, key: &Key, topic_id: TopicId, route: Route) {
-        if let Some(partition) = self
+        let Some(partition) = self
             .partitions
             .get_mut(key)
-            .filter(|known| known.topic_id == topic_id)
-            && partition.route != route
-        {
-            self.unplanned = true;
-            if partition.route.leader != route.leader {
-                partition.not_before = on_grid(now);
-            }
-            partition.route = route;
+            .filter(|known| known.topic_id == topic_id && known.route != route)
+        else {
+            return;
+        };
+        self.unplanned = true;
+        if partition.route.leader != route.leader {
+            partition.not_before = on_grid(now);
         }
+        partition.route = route;
+        let stream = partition.stream;
+        if let (Some(leader), Some(stream)) = (route.leader, stream)
+            && self
+                .streams
+                .get(&stream)
+                .is_some_and(|known| known.broker != leader)
+        {
+            self.leave(key, stream);
+        }
+    }
+
+    /// The stream's broker leads the partition no more, and may be silent for long before it says so.
+    fn leave(&mut self, key: &Key, stream: StreamId) {
+        if let Some(partition) = self.partitions.get_mut(key) {
+            partition.stream = None;
+            partition.seeks = 0;
+        }
+        let key = key.clone();
+        self.effects.push_back(Effect::Pause {
+            stream,
+            key,
+            paused: true,
+        });
+        self.close_if_unused(stream);
     }
 
     /// The routes were asked for (and came, or did not).

@@ -52,7 +52,7 @@ impl History {
             min: Duration::from_millis(50),
             max: Duration::from_secs(1),
         };
-        let mut core = Core::new(WINDOW.unsigned_abs(), limits, seed);
+        let mut core = Core::new(WINDOW.unsigned_abs(), None, limits, seed);
         let (mut leaders, mut expected) = (BTreeMap::new(), BTreeMap::new());
         for partition in 0..1 + u32::try_from(random.next() % 5).unwrap() {
             let key = Key {

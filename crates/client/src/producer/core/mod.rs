@@ -153,8 +153,29 @@ impl Core {
             if moved {
                 // The pause was for the old leader.
                 lane.paused_until = now;
+                if let Some(leader) = route.leader {
+                    self.move_to(id, leader);
+                }
             }
             self.pump(now, id);
+        }
+    }
+
+    /// A new leader: nothing is awaited from the old one any more. It may be silent for long, and what it took in is
+    /// stored by the new one or never, which the sequences tell. Without sequences its word is all there is, and is
+    /// awaited.
+    fn move_to(&mut self, id: LaneId, leader: BrokerId) {
+        let lane = &mut self.lanes[id.0];
+        if lane.identity.is_none() {
+            return;
+        }
+        let left = lane.flights.iter().filter_map(|flight| match flight.state {
+            FlightState::Waiting { request, broker, .. } if broker != leader => Some(request),
+            _ => None,
+        });
+        for request in left.collect::<Vec<_>>() {
+            self.requests.remove(&request);
+            self.lost(id, request, "the leader has moved");
         }
     }
 

@@ -5,7 +5,7 @@ mod services;
 use bytes::Bytes;
 use quipu_proto::v1;
 use quipu_record::{Batch, BatchHeader, ErrorCode, LeaderEpoch, Offset, StoredBatch, TopicId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub(crate) enum Next {
     Refuse(ErrorCode),
     /// Refuses it, naming the leader there is.
     NotLeader,
+    /// Refuses it, naming this broker as the leader of this epoch.
+    Hint(u32, u32),
     /// Stores it and ends the stream without a word.
     StoreAndBreak,
     /// Ends the stream without storing it.
@@ -36,6 +38,8 @@ pub(crate) struct Partition {
     pub(crate) epoch: u32,
     pub(crate) log: Vec<StoredBatch>,
     pub(crate) log_start: u64,
+    /// So often the leader does not know yet what may be read.
+    pub(crate) not_available: u32,
     next: VecDeque<Next>,
 }
 
@@ -59,6 +63,10 @@ pub(crate) struct State {
     pub(crate) damaged: Option<Bytes>,
     /// Credits seen on consume streams.
     pub(crate) credits: Vec<u64>,
+    /// Brokers that hear of no change any more, and the routes that they know.
+    pub(crate) cut_off: BTreeMap<u32, v1::GetRoutingResponse>,
+    /// Brokers that take everything in and say nothing.
+    pub(crate) silent: BTreeSet<u32>,
 }
 
 pub(crate) struct Shared {
@@ -108,6 +116,8 @@ impl Cluster {
             sequences: Vec::new(),
             damaged: None,
             credits: Vec::new(),
+            cut_off: BTreeMap::new(),
+            silent: BTreeSet::new(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -190,6 +200,18 @@ impl Cluster {
         partition.epoch += 1;
         drop(state);
         self.shared.changed();
+    }
+
+    /// From now on this broker hears of no change.
+    pub(crate) fn cut_off(&self, broker: u32) {
+        let mut state = self.shared.state();
+        let routes = state.routes(&[]);
+        state.cut_off.insert(broker, routes);
+    }
+
+    /// From now on this broker says nothing on its streams.
+    pub(crate) fn silence(&self, broker: u32) {
+        self.shared.state().silent.insert(broker);
     }
 
     /// The values of all records of a partition of `t`, in order.

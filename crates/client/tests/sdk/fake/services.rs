@@ -69,6 +69,9 @@ impl Broker {
         }
         let partition = &mut topic.partitions[index as usize];
         let next = partition.next.pop_front();
+        if let Some(Next::Hint(leader, epoch)) = next {
+            return refused(result, not_leader(Some(leader), epoch, &addresses));
+        }
         if partition.leader != Some(self.id) || matches!(next, Some(Next::NotLeader)) {
             return refused(result, not_leader(partition.leader, partition.epoch, &addresses));
         }
@@ -126,7 +129,11 @@ impl ProduceService for Broker {
         let mut requests = request.into_inner();
         tokio::spawn(async move {
             while let Ok(Some(request)) = requests.message().await {
-                let result = match request.batch.map(|batch| broker.produce(batch)) {
+                let answer = request.batch.map(|batch| broker.produce(batch));
+                if broker.shared.state().silent.contains(&broker.id) {
+                    continue;
+                }
+                let result = match answer {
                     None => None,
                     Some(Some(Some(result))) => Some(result),
                     Some(Some(None)) => continue,
@@ -181,8 +188,10 @@ impl ClusterService for Broker {
 
     async fn get_routing(&self, request: Request<v1::GetRoutingRequest>) -> Answer<v1::GetRoutingResponse> {
         self.shared.call("get_routing")?;
+        let state = self.shared.state();
+        let routes = state.cut_off.get(&self.id).cloned();
         Ok(Response::new(
-            self.shared.state().routes(&request.into_inner().topics),
+            routes.unwrap_or_else(|| state.routes(&request.into_inner().topics)),
         ))
     }
 
@@ -379,6 +388,9 @@ impl Session {
     /// What one cursor gives next.
     fn read(&mut self) -> Option<v1::PartitionData> {
         let mut state = self.broker.shared.state();
+        if state.silent.contains(&self.broker.id) {
+            return None;
+        }
         let State {
             topics,
             addresses,
@@ -390,8 +402,10 @@ impl Session {
             .iter_mut()
             .filter(|cursor| !cursor.paused && !cursor.stopped)
         {
-            let topic = &topics[&cursor.topic];
-            let partition = &topic.partitions[cursor.partition as usize];
+            let Some(topic) = topics.get_mut(&cursor.topic) else {
+                continue;
+            };
+            let partition = &mut topic.partitions[cursor.partition as usize];
             let mut data = v1::PartitionData {
                 topic: cursor.topic.clone(),
                 topic_id: topic.id.to_string(),
@@ -406,6 +420,12 @@ impl Session {
                 cursor.stopped = true;
                 let failure = not_leader(partition.leader, partition.epoch, addresses);
                 data.error = Some(failure.into());
+                return Some(data);
+            }
+            if partition.not_available > 0 {
+                partition.not_available -= 1;
+                cursor.stopped = true;
+                data.error = Some(Failure::new(ErrorCode::OffsetNotAvailable, "not yet").into());
                 return Some(data);
             }
             if cursor.offset < partition.log_start || cursor.offset > partition.end() {
