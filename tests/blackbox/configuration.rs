@@ -15,6 +15,8 @@ fn refused(args: &[&str], environment: &[(&str, &str)]) -> Result<String> {
         "127.0.0.1:0",
         "--http",
         "127.0.0.1:0",
+        "--internal",
+        "127.0.0.1:0",
         "--data-dir",
     ];
     command
@@ -85,6 +87,8 @@ fn one_data_directory_one_broker() -> Result<()> {
         "127.0.0.1:0",
         "--http",
         "127.0.0.1:0",
+        "--internal",
+        "127.0.0.1:0",
         "--data-dir",
         &data,
     ];
@@ -109,6 +113,8 @@ fn a_port_in_use_is_named() -> Result<()> {
         broker.address(),
         "--http",
         "127.0.0.1:0",
+        "--internal",
+        "127.0.0.1:0",
         "--data-dir",
         &data,
     ];
@@ -129,6 +135,8 @@ fn another_brokers_directory_is_refused() -> Result<()> {
         "--listen",
         "127.0.0.1:0",
         "--http",
+        "127.0.0.1:0",
+        "--internal",
         "127.0.0.1:0",
         "--data-dir",
         &data,

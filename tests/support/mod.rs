@@ -172,6 +172,8 @@ impl Home {
                 "--stop-with-stdin",
                 "--http",
                 "127.0.0.1:0",
+                "--internal",
+                "127.0.0.1:0",
             ])
             .args(["--listen", &self.listen, "--data-dir"])
             .arg(self.data_dir())

@@ -10,12 +10,14 @@ mod windows;
 pub use listener::{Address, BindError, Bound};
 
 use crate::config::LimitsConfig;
+use arc_swap::ArcSwap;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use listener::Accepted;
 use receive::{ReceiveBudget, Receiving};
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -41,11 +43,34 @@ pub fn message_bytes_max(limits: &LimitsConfig) -> usize {
     usize::try_from(limits.request_bytes.saturating_add(MESSAGE_SLACK)).unwrap_or(usize::MAX)
 }
 
+/// The services that are behind listeners, which may become more while they are served: a broker speaks with controllers
+/// before it has anything to offer to clients.
+#[derive(Clone, Debug)]
+pub struct Served(Arc<ArcSwap<Routes>>);
+
+impl Served {
+    /// These, from now on: requests that were taken up go on with those before.
+    pub fn replace(&self, routes: Routes) {
+        self.0.store(Arc::new(routes));
+    }
+
+    /// For one request.
+    fn now(&self) -> Routes {
+        Routes::clone(&self.0.load())
+    }
+}
+
+impl From<Routes> for Served {
+    fn from(routes: Routes) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(routes)))
+    }
+}
+
 /// Serves what comes in by `listeners` until `drain` completes; then says GOAWAY, accepts nothing more, and returns
 /// when every connection has ended, or was cut since `cut` turned true.
 pub async fn serve(
     listeners: Vec<Bound>,
-    routes: Routes,
+    routes: impl Into<Served>,
     limits: LimitsConfig,
     drain: impl Future<Output = ()>,
     mut cut: watch::Receiver<bool>,
@@ -57,7 +82,7 @@ pub async fn serve(
     }
     drop(accepted);
 
-    let mut server = Server::new(routes, &limits);
+    let mut server = Server::new(routes.into(), &limits);
     let mut drain = pin!(drain);
     loop {
         tokio::select! {
@@ -84,7 +109,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(routes: Routes, limits: &LimitsConfig) -> Self {
+    fn new(routes: Served, limits: &LimitsConfig) -> Self {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())

@@ -117,6 +117,27 @@ impl ClusterService for Sink {
     async fn set_log_level(&self, _: Request<v1::SetLogLevelRequest>) -> Answer<v1::SetLogLevelResponse> {
         Err(Status::unimplemented(""))
     }
+
+    async fn get_controllers(
+        &self,
+        _: Request<v1::GetControllersRequest>,
+    ) -> Answer<v1::GetControllersResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn join_controller(
+        &self,
+        _: Request<v1::JoinControllerRequest>,
+    ) -> Answer<v1::JoinControllerResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn leave_controller(
+        &self,
+        _: Request<v1::LeaveControllerRequest>,
+    ) -> Answer<v1::LeaveControllerResponse> {
+        Err(Status::unimplemented(""))
+    }
 }
 
 async fn start_sink() -> SocketAddr {

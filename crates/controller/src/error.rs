@@ -78,6 +78,14 @@ pub enum Unavailable {
         /// How large it may be.
         max: usize,
     },
+    /// Asked of a controller elsewhere, it was not answered; with `REQUEST_TIMED_OUT` it may have been done or not.
+    #[error("{why}")]
+    Unanswered {
+        /// How a client is told.
+        code: ErrorCode,
+        /// What happened.
+        why: String,
+    },
     /// The controller is shutting down, or has failed. A command that was on its way may have been done or not.
     #[error("the controller has stopped")]
     Stopped,
@@ -90,6 +98,7 @@ impl Unavailable {
         match self {
             Self::NotActive { .. } | Self::NoQuorum => ErrorCode::NoQuorum,
             Self::TooLarge { .. } => ErrorCode::InvalidRequest,
+            Self::Unanswered { code, .. } => *code,
             Self::Stopped => ErrorCode::ShuttingDown,
         }
     }

@@ -16,6 +16,7 @@ mod failure;
 mod framing;
 #[cfg(feature = "test-util")]
 pub mod hostile;
+mod not_controller;
 pub mod scalars;
 mod weigh;
 
@@ -23,6 +24,7 @@ pub use codec::{Codec, Decoder, Encoder};
 pub use encoded_batches::EncodedBatches;
 pub use failure::{ERROR_DOMAIN, Failure, LeaderHint};
 pub use framing::{frame_of_encoded, plain_frame};
+pub use not_controller::{active_controller, not_controller};
 
 /// The public contract, `quipu.v1`.
 #[allow(

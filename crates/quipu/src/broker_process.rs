@@ -151,6 +151,7 @@ impl BrokerSpec {
             .arg("--data-dir")
             .arg(&self.data_dir)
             .args(["--listen", &self.client, "--http", &self.http])
+            .args(["--internal", "127.0.0.1:0"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);

@@ -141,6 +141,8 @@ error_codes! {
     NoQuorum = 34, "NO_QUORUM", Unavailable, true;
     /// This topic is internal to the cluster.
     InternalTopic = 35, "INTERNAL_TOPIC", FailedPrecondition, false;
+    /// This controller is not the active one; the active one is named where it is known.
+    NotController = 36, "NOT_CONTROLLER", FailedPrecondition, true;
 }
 
 impl fmt::Display for ErrorCode {

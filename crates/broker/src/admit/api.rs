@@ -40,4 +40,7 @@ apis! {
     ListBrokers = "ListBrokers",
     CheckCluster = "CheckCluster",
     SetLogLevel = "SetLogLevel",
+    GetControllers = "GetControllers",
+    JoinController = "JoinController",
+    LeaveController = "LeaveController",
 }

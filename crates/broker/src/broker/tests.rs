@@ -698,7 +698,10 @@ async fn probes_metrics_and_addresses_are_where_people_look() {
     let http = addresses.http.unwrap();
     assert_eq!(
         file,
-        format!("client={}\nhttp={http}\n", addresses.listeners[0].advertised)
+        format!(
+            "client={}\ninternal={}\nhttp={http}\n",
+            addresses.listeners[0].advertised, addresses.internal.advertised
+        )
     );
     running.stop().await;
 }

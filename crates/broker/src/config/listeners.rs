@@ -1,5 +1,6 @@
 //! Named listeners: where to listen, and what address clients are told.
 
+use super::cluster::INTERNAL;
 use super::parse::{self, HostPort};
 use super::reader::Reader;
 use std::sync::Arc;
@@ -37,6 +38,34 @@ pub struct ListenerConfig {
     pub advertised: Option<HostPort>,
     /// What is spoken.
     pub protocol: Protocol,
+}
+
+impl ListenerConfig {
+    /// The key that says where it listens.
+    #[must_use]
+    pub fn bind_key(&self) -> String {
+        match &*self.name {
+            INTERNAL => "internal.bind".to_owned(),
+            name => format!("listeners.{name}.bind"),
+        }
+    }
+
+    fn advertised_key(&self) -> String {
+        match &*self.name {
+            INTERNAL => "internal.advertised".to_owned(),
+            name => format!("listeners.{name}.advertised"),
+        }
+    }
+
+    /// What others are told, as far as the configuration says: port 0 is not known before it listens.
+    #[must_use]
+    pub fn told(&self) -> HostPort {
+        let mut told = self.advertised.clone().unwrap_or_else(|| self.bind.clone());
+        if told.port == 0 {
+            told.port = self.bind.port;
+        }
+        told
+    }
 }
 
 /// Probes and metrics over plain HTTP.
@@ -85,6 +114,11 @@ fn listener(name: &str, reader: &mut Reader) -> ListenerConfig {
             "a listener's name is 1 to 32 of a-z, 0-9 and -".to_owned(),
         );
     }
+    if name == INTERNAL {
+        let problem =
+            "this name is that of the listener between brokers, set by internal.bind: choose another";
+        set_by(reader, problem.to_owned());
+    }
     // One whose place is wrong gets port 0, which can clash with nothing.
     let bind: Option<HostPort> = reader.optional(&key("bind"), str::parse);
     if bind.is_none() && name != CLIENT && !reader.is_set(&key("bind")) {
@@ -107,10 +141,16 @@ fn listener(name: &str, reader: &mut Reader) -> ListenerConfig {
     }
 }
 
-pub(super) fn check(listeners: &[ListenerConfig], http: &HttpConfig, reader: &mut Reader) {
-    for listener in listeners {
-        let bind_key = format!("listeners.{}.bind", listener.name);
-        let key = format!("listeners.{}.advertised", listener.name);
+pub(super) fn check(
+    listeners: &[ListenerConfig],
+    internal: &ListenerConfig,
+    http: &HttpConfig,
+    reader: &mut Reader,
+) {
+    let listeners: Vec<_> = listeners.iter().chain([internal]).collect();
+    for listener in &listeners {
+        let bind_key = listener.bind_key();
+        let key = listener.advertised_key();
         match &listener.advertised {
             None if listener.bind.is_wildcard() => {
                 let bind = &listener.bind;
@@ -130,9 +170,7 @@ pub(super) fn check(listeners: &[ListenerConfig], http: &HttpConfig, reader: &mu
         }
     }
     let http = http.bind.iter().map(|bind| ("http.bind".to_owned(), bind));
-    let binds = listeners
-        .iter()
-        .map(|l| (format!("listeners.{}.bind", l.name), &l.bind));
+    let binds = listeners.iter().map(|l| (l.bind_key(), &l.bind));
     let binds: Vec<_> = binds.chain(http).collect();
     for (at, (key, bind)) in binds.iter().enumerate() {
         let taken = binds[..at].iter().find(|(_, other)| clash(bind, other));

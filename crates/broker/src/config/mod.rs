@@ -5,6 +5,7 @@
 //! `storage.flush.method` in the file is `QUIPU_STORAGE_FLUSH_METHOD` in the environment, and the key itself as a flag.
 //! Each section is read by the type that it becomes; nothing here is global.
 
+mod cluster;
 mod listeners;
 mod mistake;
 mod parse;
@@ -12,6 +13,7 @@ mod reader;
 mod sections;
 mod sources;
 
+pub use cluster::{ControllersConfig, INTERNAL, ReplicationConfig};
 pub use listeners::{HttpConfig, ListenerConfig, Protocol};
 pub use mistake::{ConfigError, Mistake, Origin};
 pub use parse::HostPort;
@@ -35,6 +37,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where clients connect; at least one.
     pub listeners: Vec<ListenerConfig>,
+    /// Where brokers and controllers connect to each other.
+    pub internal: ListenerConfig,
+    /// Who the controllers are.
+    pub controllers: ControllersConfig,
+    /// How copies keep up.
+    pub replication: ReplicationConfig,
     /// Probes and metrics.
     pub http: HttpConfig,
     /// What is logged, and how.
@@ -73,6 +81,7 @@ impl Config {
         for listener in &mut config.listeners {
             listener.bind.port = 0;
         }
+        config.internal.bind.port = 0;
         config.http.bind = Some(HostPort::loopback(0));
         config
     }
@@ -85,6 +94,9 @@ impl Config {
             broker: BrokerConfig::read(reader),
             data_dir: reader.path("data.dir", "quipu-data"),
             listeners: listeners::read(reader),
+            internal: cluster::read_internal(reader),
+            controllers: ControllersConfig::read(reader),
+            replication: ReplicationConfig::read(reader),
             http: HttpConfig::read(reader),
             log: logging::Config::read(reader),
             storage: StorageConfig::read(reader),
@@ -97,7 +109,9 @@ impl Config {
 
     /// What only several values together show.
     fn check(&self, reader: &mut Reader) {
-        listeners::check(&self.listeners, &self.http, reader);
+        listeners::check(&self.listeners, &self.internal, &self.http, reader);
+        self.controllers.check(&self.broker, &self.internal, reader);
+        self.replication.check(reader);
         let LimitsConfig {
             queue_bytes,
             stream_window_bytes,

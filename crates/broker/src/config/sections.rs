@@ -25,13 +25,19 @@ pub enum Role {
 pub struct BrokerConfig {
     /// Its id, unique in the cluster; for ever that of its data directory.
     pub id: BrokerId,
-    /// What it does; both, today.
+    /// What it does; at least one of them.
     pub roles: Vec<Role>,
     /// Where it stands; empty: not told.
     pub rack: String,
 }
 
 impl BrokerConfig {
+    /// Whether it does this.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
     pub(super) fn read(reader: &mut Reader) -> Self {
         let base = reader.int("broker.ordinal.base", 0, 0..=1_000_000);
         let ordinal = ordinal(reader).map(|ordinal| ordinal.saturating_add(base));
@@ -51,11 +57,9 @@ impl BrokerConfig {
             )
         });
         let roles = roles.unwrap_or_else(|| vec![Role::Broker, Role::Controller]);
-        if !(roles.contains(&Role::Broker) && roles.contains(&Role::Controller)) {
-            reader.mistake(
-                &["broker.roles"],
-                "a cluster is one broker today, which needs both roles: broker, controller",
-            );
+        if roles.is_empty() {
+            let problem = "a process without a role does nothing: name broker, controller, or both";
+            reader.mistake(&["broker.roles"], problem);
         }
         let rack = reader.value("broker.rack", String::new(), |text| match text.len() {
             0..=255 => Ok(text.to_owned()),

@@ -34,6 +34,8 @@ fn nothing_configured_is_a_broker_on_loopback() {
     assert_eq!(config.listeners.len(), 1);
     assert_eq!(config.listeners[0].bind.to_string(), "127.0.0.1:4600");
     assert_eq!(config.http.bind.as_ref().unwrap().to_string(), "127.0.0.1:4602");
+    assert_eq!(config.internal.bind.to_string(), "127.0.0.1:4601");
+    assert_eq!(config.controllers.voters, []);
     assert_eq!(config.broker.id.get(), 0);
 }
 
@@ -149,6 +151,100 @@ fn two_listeners_cannot_share_a_port() {
         "{told}"
     );
     load(file, &[("QUIPU_HTTP_BIND", "off")], &[]).unwrap();
+}
+
+#[test]
+fn a_clusters_mistakes_are_named() {
+    let cluster = |internal: &str, roles: &str, voters: &str| {
+        let file =
+            format!("[internal]\n{internal}\n[broker]\nroles = {roles}\n[controllers]\nvoters = {voters}");
+        load(&file, &[], &[])
+    };
+    let both = r#"["broker", "controller"]"#;
+    let here = r#"bind = "127.0.0.1:4611""#;
+    let config = cluster(here, both, r#"["127.0.0.1:4611", "127.0.0.1:4621"]"#).unwrap();
+    assert_eq!(config.controllers.voters.len(), 2);
+    // A broker that votes on nothing, and one whose others know it by another name.
+    cluster(here, r#"["broker"]"#, r#"["127.0.0.1:4621"]"#).unwrap();
+    let named = "bind = \"0.0.0.0:4601\"\nadvertised = \"quipu-0:4601\"";
+    cluster(named, both, r#"["quipu-0:4601", "quipu-1:4601"]"#).unwrap();
+
+    for (internal, roles, voters, told) in [
+        (
+            here,
+            "[]",
+            "[]",
+            "quipu.toml:4: broker.roles: a process without a role does nothing",
+        ),
+        (
+            here,
+            r#"["broker"]"#,
+            "[]",
+            "broker.roles: a process that is no controller itself must know where they are",
+        ),
+        (
+            here,
+            both,
+            r#"["127.0.0.1:4621"]"#,
+            "controllers.voters: this process is a controller, and its internal address 127.0.0.1:4611",
+        ),
+        (
+            here,
+            both,
+            r#"["127.0.0.1:4611", "127.0.0.1:4611"]"#,
+            "quipu.toml:6: controllers.voters: 127.0.0.1:4611 stands there twice",
+        ),
+        (
+            here,
+            both,
+            r#"["127.0.0.1:4611", "0.0.0.0:4611"]"#,
+            "nobody can connect to 0.0.0.0:4611",
+        ),
+        (
+            here,
+            both,
+            r#"["127.0.0.1:4611", "nowhere"]"#,
+            "\"nowhere\" is not host:port",
+        ),
+        (
+            r#"bind = "127.0.0.1:0""#,
+            both,
+            r#"["127.0.0.1:4611"]"#,
+            "quipu.toml:2: internal.bind: port 0 is any port",
+        ),
+        (
+            r#"bind = "0.0.0.0:4601""#,
+            both,
+            "[]",
+            "0.0.0.0:4601 is every interface",
+        ),
+        (
+            r#"bind = "127.0.0.1:4600""#,
+            both,
+            "[]",
+            "internal.bind: 127.0.0.1:4600 is taken by listeners.client.bind",
+        ),
+    ] {
+        let error = cluster(internal, roles, voters).unwrap_err();
+        assert!(error.contains(told), "{told}\nis missing in\n{error}");
+    }
+
+    let told = load(
+        "[listeners.internal]\nbind = \"127.0.0.1:4700\"\n[controllers]\nsession.timeout.ms = 1500\nraft.election.min.ms = 300\n\
+         raft.election.max.ms = 300\n[replication]\nlag.max.ms = 500",
+        &[],
+        &[],
+    )
+    .unwrap_err();
+    for line in [
+        "quipu.toml:2: listeners.internal.bind: this name is that of the listener between brokers",
+        "quipu.toml:4: controllers.session.timeout.ms: a session of 1500 ms ends before two heartbeats",
+        "quipu.toml:5: controllers.raft.election.min.ms: an election after 300 ms comes before two heartbeats",
+        "quipu.toml:6: controllers.raft.election.max.ms: it must be above",
+        "quipu.toml:8: replication.lag.max.ms: a copy may wait 500 ms",
+    ] {
+        assert!(told.contains(line), "{line}\nis missing in\n{told}");
+    }
 }
 
 #[test]

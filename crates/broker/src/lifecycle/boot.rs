@@ -3,13 +3,13 @@
 use super::follow::Following;
 use super::identity::{self, Identity, IdentityError};
 use super::local::LocalState;
-use super::machine::FileBudget;
+use super::machine::{FileBudget, INTERNAL_CONNECTIONS};
 use super::producer_ids::ControllerIds;
 use super::services::Services;
 use super::{ADDRESSES_FILE, Addresses, Running, Serving, StartError, Tasks, join, machine};
 use crate::admit::{Admission, Phase};
 use crate::applied::Applied;
-use crate::config::Config;
+use crate::config::{Config, LimitsConfig};
 use crate::data_plane::{DataPlane, DataPlaneConfig};
 use crate::fatal::Fatal;
 use crate::health::Health;
@@ -17,7 +17,7 @@ use crate::http;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::metrics::collect::BrokerCollector;
-use crate::server::{self, BindError, Bound};
+use crate::server::{self, BindError, Bound, Served};
 use quipu_controller::{Controller, ControllerConfig};
 use quipu_metadata::DirectoryId;
 use quipu_record::BrokerEpoch;
@@ -35,22 +35,25 @@ const CONTROLLER_DIR: &str = "metadata";
 pub(crate) async fn boot(config: Config, logs: LogControl) -> Result<Running, StartError> {
     let mut shell = Shell::new(config, logs);
     let listeners = shell.bind().await?;
+    let internal = shell.bind_internal().await?;
     let http = shell.serve_http().await?;
     let opened = shell.open().await?;
     let addresses = Addresses {
         broker_id: opened.identity.broker,
         cluster_id: opened.identity.cluster,
         listeners: listeners.iter().map(|bound| bound.address.clone()).collect(),
+        internal: internal.address.clone(),
         http,
     };
     let subscription = opened.controller.subscribe();
     let core = shell.core(&opened, Applied::new(subscription.image().clone()))?;
     // Clients are told that the broker is starting, which is more than a port that does not answer.
     let routes = shell.routes(&opened, &core);
+    let internal = shell.serve_internal(internal, routes.clone());
     let serving = shell.serve(listeners, routes);
     let (epoch, following) = join::join(&shell, &opened, &core, subscription, &addresses).await?;
     shell.announce(&addresses)?;
-    Ok(shell.running(opened, core, addresses, serving, (epoch, following)))
+    Ok(shell.running(opened, core, addresses, (serving, internal), (epoch, following)))
 }
 
 /// What is there before anything of the data is read.
@@ -108,6 +111,12 @@ impl Shell {
             listeners.push(Bound::bind(listener, slots.clone(), &self.metrics).await?);
         }
         Ok(listeners)
+    }
+
+    /// Others find their places beside those of clients: a flood of clients must not keep a controller out.
+    async fn bind_internal(&self) -> Result<Bound, BindError> {
+        let slots = Arc::new(Semaphore::new(INTERNAL_CONNECTIONS));
+        Bound::bind(&self.config.internal, slots, &self.metrics).await
     }
 
     async fn serve_http(&mut self) -> Result<Option<SocketAddr>, BindError> {
@@ -290,6 +299,24 @@ impl Shell {
         }))
     }
 
+    /// Serves other brokers and controllers until the very end: they go on while this one drains.
+    fn serve_internal(&self, listener: Bound, routes: impl Into<Served>) -> Serving {
+        let served = routes.into();
+        let limits = LimitsConfig {
+            connections: INTERNAL_CONNECTIONS,
+            ..self.config.limits.clone()
+        };
+        // It ends with its task.
+        let (_, never_cut) = watch::channel(false);
+        Serving(tokio::spawn(server::serve(
+            vec![listener],
+            served,
+            limits,
+            std::future::pending(),
+            never_cut,
+        )))
+    }
+
     /// Says that the broker is there, where scripts and probes look.
     fn announce(&self, addresses: &Addresses) -> Result<(), StartError> {
         let file = self.config.data_dir.join(ADDRESSES_FILE);
@@ -310,7 +337,7 @@ impl Shell {
         opened: Opened,
         core: Core,
         addresses: Addresses,
-        serving: Serving,
+        (serving, internal): (Serving, Serving),
         (epoch, following): (BrokerEpoch, Following),
     ) -> Running {
         Running {
@@ -324,6 +351,7 @@ impl Shell {
             drain_timeout: self.config.drain_timeout,
             cut: self.cut,
             serving,
+            internal,
             following,
             tasks: self.tasks,
         }

@@ -65,6 +65,7 @@ pub(crate) async fn drain(running: Running) -> Result<(), StopError> {
     if !serving.0.is_finished() {
         let _ = timeout(LAST_BYTES, &mut serving.0).await;
     }
+    drop(running.internal);
     running.tasks.end().await;
     if let Err(error) = std::fs::remove_file(running.data_dir.join(ADDRESSES_FILE)) {
         tracing::debug!(%error, "the file of addresses was gone");

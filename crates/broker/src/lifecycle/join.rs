@@ -72,7 +72,8 @@ fn registration(
     addresses: &Addresses,
     summary: &OpenSummary,
 ) -> RegisterBroker {
-    let listeners = addresses.listeners.iter().map(|address| Listener {
+    let all = addresses.listeners.iter().chain([&addresses.internal]);
+    let listeners = all.map(|address| Listener {
         name: address.name.to_string(),
         advertised: address.advertised.to_string(),
         protocol: address.protocol.to_owned(),

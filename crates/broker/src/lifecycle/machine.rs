@@ -6,8 +6,11 @@ use std::path::Path;
 
 const FILE: &str = "machine-boot";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// Descriptors for everything that is neither a segment nor a connection: the controller, directories, the runtime.
-const OTHER_FILES: usize = 128;
+/// Connections of other brokers and controllers, both ways.
+pub(crate) const INTERNAL_CONNECTIONS: usize = 64;
+/// Descriptors for everything that is neither a segment nor a client's connection: the controller, other brokers,
+/// directories, the runtime.
+const OTHER_FILES: usize = 128 + INTERNAL_CONNECTIONS;
 /// What is shared out however low the limit is: below, nothing works, and the errors say so.
 const LEAST_FILES: usize = 32;
 
@@ -124,6 +127,6 @@ mod tests {
             );
             assert!(budget.connections > 0, "{limit}: {budget:?}");
         }
-        assert_eq!(share(4096).segments, 1984);
+        assert_eq!(share(4096).segments, 1952);
     }
 }

@@ -50,6 +50,8 @@ pub struct Addresses {
     pub cluster_id: ClusterId,
     /// Its listeners, by name.
     pub listeners: Vec<Address>,
+    /// Where other brokers and controllers reach it.
+    pub internal: Address,
     /// Probes and metrics, unless they are off.
     pub http: Option<SocketAddr>,
 }
@@ -64,6 +66,7 @@ impl Addresses {
         let mut lines: String = self
             .listeners
             .iter()
+            .chain([&self.internal])
             .map(|address| format!("{address}\n"))
             .collect();
         if let Some(http) = self.http {
@@ -88,6 +91,8 @@ pub(crate) struct Running {
     pub(crate) cut: watch::Sender<bool>,
     /// Ends when every connection has.
     pub(crate) serving: Serving,
+    /// The same for other brokers and controllers: they go on until the very end.
+    pub(crate) internal: Serving,
     pub(crate) following: Following,
     pub(crate) tasks: Tasks,
 }

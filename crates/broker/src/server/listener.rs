@@ -89,8 +89,7 @@ impl Bound {
         slots: Arc<Semaphore>,
         metrics: &Metrics,
     ) -> Result<Self, BindError> {
-        let key = format!("listeners.{}.bind", config.name);
-        let (listener, bound) = bind(&key, &config.bind).await?;
+        let (listener, bound) = bind(&config.bind_key(), &config.bind).await?;
         let mut advertised = config.advertised.clone().unwrap_or_else(|| HostPort {
             host: config.bind.host.clone(),
             port: 0,

@@ -11,6 +11,7 @@ mod budget;
 
 pub(super) use budget::ReceiveBudget;
 
+use super::Served;
 use crate::admit::ConnectionInfo;
 use crate::service::error;
 use budget::{Charge, Held};
@@ -32,12 +33,12 @@ type Answer = <Routes as Service<http::Request<Body>>>::Future;
 /// The services, with the budget around every request's body.
 #[derive(Clone, Debug)]
 pub(super) struct Receiving {
-    routes: Routes,
+    routes: Served,
     budget: Arc<ReceiveBudget>,
 }
 
 impl Receiving {
-    pub(super) fn new(routes: Routes, budget: Arc<ReceiveBudget>) -> Self {
+    pub(super) fn new(routes: Served, budget: Arc<ReceiveBudget>) -> Self {
         Self { routes, budget }
     }
 
@@ -69,7 +70,7 @@ impl hyper::service::Service<http::Request<Incoming>> for By {
         request.extensions_mut().insert(self.connection.clone());
         Answering {
             // Routes are always ready: they wait for nothing but their handlers.
-            answer: self.receiving.routes.clone().call(request),
+            answer: self.receiving.routes.now().call(request),
             _held: held,
         }
     }

@@ -74,6 +74,27 @@ impl ClusterService for Echo {
     ) -> Result<Response<v1::SetLogLevelResponse>, Status> {
         Err(Status::unimplemented(""))
     }
+
+    async fn get_controllers(
+        &self,
+        _: Request<v1::GetControllersRequest>,
+    ) -> Result<Response<v1::GetControllersResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn join_controller(
+        &self,
+        _: Request<v1::JoinControllerRequest>,
+    ) -> Result<Response<v1::JoinControllerResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn leave_controller(
+        &self,
+        _: Request<v1::LeaveControllerRequest>,
+    ) -> Result<Response<v1::LeaveControllerResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
 }
 
 struct Serving {

@@ -1,7 +1,7 @@
 //! `quipu.v1.ClusterService`: the cluster described from the controller's image, and looked over for what is wrong.
 
 use super::call::Calls;
-use super::{check, describe, watch_routing};
+use super::{check, controllers, describe, watch_routing};
 use crate::admit::{Api, RequestContext};
 use crate::applied::Applied;
 use crate::logging::LogControl;
@@ -150,6 +150,35 @@ impl ClusterService for Cluster {
         let (context, request) = self.calls.admit(Api::SetLogLevel, request)?;
         self.calls
             .run(&context, async { self.set_log_level(&request) })
+            .await
+    }
+
+    async fn get_controllers(
+        &self,
+        request: Request<v1::GetControllersRequest>,
+    ) -> Result<Response<v1::GetControllersResponse>, Status> {
+        let (context, _) = self.calls.admit(Api::GetControllers, request)?;
+        let answer = async { Ok(controllers::describe(&self.controller.status())) };
+        self.calls.run(&context, answer).await
+    }
+
+    async fn join_controller(
+        &self,
+        request: Request<v1::JoinControllerRequest>,
+    ) -> Result<Response<v1::JoinControllerResponse>, Status> {
+        let (context, _) = self.calls.admit(Api::JoinController, request)?;
+        self.calls
+            .run(&context, async { Err(controllers::alone()) })
+            .await
+    }
+
+    async fn leave_controller(
+        &self,
+        request: Request<v1::LeaveControllerRequest>,
+    ) -> Result<Response<v1::LeaveControllerResponse>, Status> {
+        let (context, _) = self.calls.admit(Api::LeaveController, request)?;
+        self.calls
+            .run(&context, async { Err(controllers::alone()) })
             .await
     }
 }

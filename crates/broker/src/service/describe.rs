@@ -1,7 +1,8 @@
 //! From the metadata's image to the contract's messages. Pure; copies what was asked for and nothing else.
 
 use super::route::shown;
-use quipu_metadata::{Broker, Image, Partition, Topic};
+use crate::config::INTERNAL;
+use quipu_metadata::{Broker, Image, Listener, Partition, Topic};
 use quipu_proto::{Failure, scalars, v1};
 use quipu_record::{BrokerId, ErrorCode, MetadataVersion, PartitionId};
 use std::collections::BTreeSet;
@@ -68,8 +69,13 @@ fn partition((index, state): (PartitionId, &Partition)) -> v1::Partition {
 /// The address of a broker for a client that came in by `listener`: the listener of the same name, else its first.
 pub(crate) fn endpoint(broker: &Broker, listener: &str) -> String {
     let same = broker.listeners.iter().find(|l| l.name == listener);
-    let endpoint = same.or(broker.listeners.first());
+    let endpoint = same.or_else(|| public(broker).next());
     endpoint.map_or_else(String::new, |l| l.advertised.clone())
+}
+
+/// The listeners that clients may know of.
+fn public(broker: &Broker) -> impl Iterator<Item = &Listener> {
+    broker.listeners.iter().filter(|l| l.name != INTERNAL)
 }
 
 /// Every broker, as a client that came in by `listener` reaches it.
@@ -78,9 +84,7 @@ pub(crate) fn brokers(image: &Image, listener: &str) -> Vec<v1::Broker> {
         broker_id: broker.id.get(),
         broker_epoch: broker.epoch.get(),
         endpoint: endpoint(broker, listener),
-        listeners: broker
-            .listeners
-            .iter()
+        listeners: public(broker)
             .map(|l| v1::Listener {
                 name: l.name.clone(),
                 advertised: l.advertised.clone(),

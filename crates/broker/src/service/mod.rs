@@ -5,6 +5,7 @@ mod call;
 pub mod check;
 pub mod cluster;
 pub mod consume;
+mod controllers;
 mod credit;
 mod decode;
 pub mod delete_records;

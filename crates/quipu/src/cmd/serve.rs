@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Where clients connect (listeners.client.bind); port 0: any
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
+    /// Where brokers and controllers connect to each other (internal.bind); port 0: any
+    #[arg(long, value_name = "HOST:PORT")]
+    internal: Option<String>,
     /// Where probes and metrics are (http.bind); port 0: any; off: nowhere
     #[arg(long, value_name = "HOST:PORT")]
     http: Option<String>,
@@ -84,6 +87,7 @@ impl Args {
             ("data.dir", data_dir),
             ("broker.id", self.broker_id.map(|id| id.to_string())),
             ("listeners.client.bind", self.listen.clone()),
+            ("internal.bind", self.internal.clone()),
             ("http.bind", self.http.clone()),
         ];
         for (key, value) in flags {
@@ -101,9 +105,8 @@ impl Args {
 fn not_started(error: &StartError) -> Failure {
     let failure = Failure::new(error);
     match error {
-        StartError::Bind(_) => {
-            failure.next("give it another port with --listen or --http, or stop what has this one")
-        }
+        StartError::Bind(_) => failure
+            .next("give it another port with --listen, --internal or --http, or stop what has this one"),
         StartError::DataDir { .. } => failure
             .next("one data directory serves one broker: stop the other, or name another with --data-dir"),
         _ => failure,

@@ -213,6 +213,27 @@ impl ClusterService for Broker {
     async fn set_log_level(&self, _: Request<v1::SetLogLevelRequest>) -> Answer<v1::SetLogLevelResponse> {
         unimplemented()
     }
+
+    async fn get_controllers(
+        &self,
+        _: Request<v1::GetControllersRequest>,
+    ) -> Answer<v1::GetControllersResponse> {
+        unimplemented()
+    }
+
+    async fn join_controller(
+        &self,
+        _: Request<v1::JoinControllerRequest>,
+    ) -> Answer<v1::JoinControllerResponse> {
+        unimplemented()
+    }
+
+    async fn leave_controller(
+        &self,
+        _: Request<v1::LeaveControllerRequest>,
+    ) -> Answer<v1::LeaveControllerResponse> {
+        unimplemented()
+    }
 }
 
 #[tonic::async_trait]
