@@ -75,6 +75,15 @@ impl<K: Ord + Clone, V: Clone> ChunkMap<K, V> {
         }
     }
 
+    /// The entries from `key` on, in order.
+    pub(crate) fn starting_at<'a>(&'a self, key: &K) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V> {
+        let first = self.chunk_of(key).unwrap_or(0);
+        let chunks = self.chunks.get(first..).unwrap_or(&[]);
+        let below = chunks.first().map_or(0, |c| c.partition_point(|(k, _)| k < key));
+        let entries = chunks.iter().flat_map(|chunk| chunk.iter().map(|(k, v)| (k, v)));
+        entries.skip(below)
+    }
+
     pub(crate) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: std::borrow::Borrow<Q>,
@@ -159,6 +168,9 @@ mod tests {
                 prop_assert!(before.iter().eq(model_before.iter()), "a clone changed");
             }
             prop_assert!(map.iter().eq(model.iter()));
+            for key in [0, 1, 250, 599, 600] {
+                prop_assert!(map.starting_at(&key).eq(model.range(key..)));
+            }
             prop_assert!(map.chunks.iter().all(|c| !c.is_empty() && c.len() <= CHUNK_MAX));
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::{
     ClusterId, Command, CreateTopic, DirectoryId, FeatureLevel, Image, Incarnation, InitCluster, Listener,
-    Record, RegisterBroker, UnfenceBroker,
+    Record, RegisterBroker, Reply, UnfenceBroker,
 };
 use quipu_record::{BrokerEpoch, BrokerId, MetadataVersion, TopicId};
 
@@ -14,6 +14,7 @@ pub type Body = fn(&[u8]);
 pub const BODIES: &[(&str, Body)] = &[
     ("metadata_record", metadata_record),
     ("metadata_commands", metadata_commands),
+    ("metadata_reply", metadata_reply),
 ];
 
 /// A stored record: what is read is what is written again, and replaying it ends in an error at the worst.
@@ -22,6 +23,12 @@ pub fn metadata_record(data: &[u8]) {
     assert_eq!(Record::decode(&record.encode()).as_ref(), Ok(&record));
     let _ = Image::default().replay(&record);
     let _ = small_cluster().replay(&record);
+}
+
+/// A reply, as whoever claims to be the active controller sends it: what is read is what is written again.
+pub fn metadata_reply(data: &[u8]) {
+    let Ok(reply) = Reply::decode(data) else { return };
+    assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
 }
 
 /// Commands in a row, each after its length in two bytes, as a broker may send them: whatever one says, its records are

@@ -1,11 +1,13 @@
 //! The image: the cluster's truth at one version. A clone costs a few reference counts.
 
 use crate::chunk_map::ChunkMap;
+use crate::index::Index;
 use crate::partition_change::Standing;
 use crate::{Broker, ClusterId, Delta, FeatureLevel, Partition, Partitions, Record, Topic, TopicConfig};
 use quipu_record::{
     BrokerEpoch, BrokerId, MetadataVersion, PartitionId, ProducerId, TopicId, TopicPartition,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Brokers, topics and partitions as of a version. Parts are shared between clones, so each watcher may hold its own.
@@ -18,6 +20,7 @@ pub struct Image {
     topics: ChunkMap<TopicId, Arc<Topic>>,
     names: ChunkMap<Arc<str>, TopicId>,
     partitions: usize,
+    index: Index,
     next_producer_id: ProducerId,
     /// The configs of the last topic made: the next one's are often the same, and then shared.
     last_config: TopicConfig,
@@ -55,12 +58,14 @@ impl PartialEq for Image {
             topics,
             names,
             partitions,
+            index,
             next_producer_id,
             last_config: _,
         } = self;
         (version, cluster_id, feature_level) == (&other.version, &other.cluster_id, &other.feature_level)
             && (brokers, topics, names) == (&other.brokers, &other.topics, &other.names)
-            && (partitions, next_producer_id) == (&other.partitions, &other.next_producer_id)
+            && (partitions, index, next_producer_id)
+                == (&other.partitions, &other.index, &other.next_producer_id)
     }
 }
 
@@ -76,6 +81,7 @@ impl Default for Image {
             topics: ChunkMap::default(),
             names: ChunkMap::default(),
             partitions: 0,
+            index: Index::default(),
             next_producer_id: ProducerId::new(0),
             last_config: TopicConfig::default(),
         }
@@ -170,6 +176,37 @@ impl Image {
         self.partitions
     }
 
+    /// Every partition of every topic of which one of `brokers` has replicas: those they hold, and not many others. In
+    /// the order of [`Image::partitions`].
+    pub fn partitions_near(
+        &self,
+        brokers: &[BrokerId],
+    ) -> impl Iterator<Item = (&Arc<Topic>, PartitionId, &Partition)> + use<'_> {
+        let topics: BTreeSet<TopicId> = brokers.iter().flat_map(|b| self.index.topics_on(*b)).collect();
+        topics
+            .into_iter()
+            .filter_map(|id| self.topic(id))
+            .flat_map(|topic| topic.partitions.iter().map(move |(index, p)| (topic, index, p)))
+    }
+
+    /// How many partitions `broker` leads.
+    #[must_use]
+    pub fn led_by(&self, broker: BrokerId) -> usize {
+        self.index.led_by(broker)
+    }
+
+    /// The partitions that nobody leads.
+    pub fn leaderless(&self) -> impl Iterator<Item = (TopicPartition, &Partition)> {
+        let with_state = |at| Some((at, self.partition(at)?));
+        self.index.leaderless().filter_map(with_state)
+    }
+
+    /// The partitions that another replica leads than the preferred one.
+    pub fn displaced(&self) -> impl Iterator<Item = (TopicPartition, &Partition)> {
+        let with_state = |at| Some((at, self.partition(at)?));
+        self.index.displaced().filter_map(with_state)
+    }
+
     /// Moves to the version of the entry whose commands are decided next.
     pub fn advance_to(&mut self, version: MetadataVersion) {
         self.version = version;
@@ -247,11 +284,7 @@ impl Image {
                 topic.config = config.clone();
                 topic.config_version = *config_version;
             }
-            Record::TopicDeleted { id } => {
-                let topic = self.topics.remove(id).ok_or_else(|| missing("topic", id))?;
-                self.names.remove(&*topic.name);
-                self.partitions -= topic.partitions.len();
-            }
+            Record::TopicDeleted { id } => self.replay_deletion(*id)?,
             Record::Partition { at, state } => self.replay_partition(*at, state)?,
             Record::ProducerIds { next } => self.next_producer_id = *next,
         }
@@ -272,17 +305,30 @@ impl Image {
         Ok(())
     }
 
+    fn replay_deletion(&mut self, id: TopicId) -> Result<(), ReplayError> {
+        let topic = self.topics.remove(&id).ok_or_else(|| missing("topic", &id))?;
+        self.names.remove(&*topic.name);
+        self.partitions -= topic.partitions.len();
+        for (partition, state) in topic.partitions.iter() {
+            let at = TopicPartition { topic: id, partition };
+            self.index.change(at, Some(state), None);
+        }
+        Ok(())
+    }
+
     fn replay_partition(&mut self, at: TopicPartition, state: &Partition) -> Result<(), ReplayError> {
         let topic = self
             .topics
             .get_mut(&at.topic)
             .ok_or_else(|| missing("topic", &at.topic))?;
         let topic = Arc::make_mut(topic);
-        let before = topic.partitions.len();
+        let count = topic.partitions.len();
+        let before = topic.partitions.get(at.partition).cloned();
         if !topic.partitions.set(at.partition, state.clone()) {
             return Err(missing("the partition before", &at));
         }
-        self.partitions += topic.partitions.len() - before;
+        self.partitions += topic.partitions.len() - count;
+        self.index.change(at, before.as_ref(), Some(state));
         Ok(())
     }
 

@@ -14,6 +14,7 @@
 //! Elsewhere: the group that agrees on the commands is `quipu-controller`; what leaders and followers do with the result
 //! is `quipu-replication`.
 
+mod balance;
 mod broker;
 mod chunk_map;
 mod codec;
@@ -22,6 +23,9 @@ mod command;
 pub mod hostile;
 mod ids;
 mod image;
+mod index;
+mod lifecycle;
+mod liveness;
 mod partition;
 mod partition_change;
 mod placement;
@@ -30,19 +34,23 @@ mod replica_set;
 mod topic;
 mod topic_config;
 
+pub use balance::{Balance, BalanceConfig};
 pub use broker::{Broker, Listener};
-pub use codec::{COMMAND_BYTES_MAX, DecodeError, RECORD_BYTES_MAX};
+pub use codec::{COMMAND_BYTES_MAX, DecodeError, RECORD_BYTES_MAX, REPLY_BYTES_MAX};
 pub use command::{
     AllocProducerIds, AlterPartitionError, AlterPartitions, BeginShutdown, BrokerError, BrokerFence,
     BrokerUnfenced, BrokersFenced, ClusterInitialized, Command, ConfigUpdated, CreatePartitions,
     CreatePartitionsError, CreateTopic, CreateTopicError, CutPartition, DeleteTopic, DeleteTopicError,
-    FenceBrokers, InitCluster, InitClusterError, IsrChange, IsrMember, PARTITIONS_PER_TOPIC_MAX,
-    PRODUCER_ID_BLOCK, PartitionAnswer, PartitionsCreated, ProducerIdBlock, Refusal, RegisterBroker,
-    RegisterBrokerError, Registered, Reply, Request, ShutdownBegun, TopicCreated, TopicDeleted, TopicMistake,
-    UnfenceBroker, UpdateTopicConfig, UpdateTopicConfigError,
+    ElectLeaderError, ElectLeaders, FenceBrokers, Ineligible, InitCluster, InitClusterError, IsrChange,
+    IsrMember, LeaderElection, OfflineReplicas, PARTITIONS_PER_TOPIC_MAX, PRODUCER_ID_BLOCK, PartitionAnswer,
+    PartitionsCreated, ProducerIdBlock, Refusal, RegisterBroker, RegisterBrokerError, Registered,
+    ReplicasOffline, Reply, Request, ShutdownBegun, TopicCreated, TopicDeleted, TopicMistake, UnfenceBroker,
+    UpdateTopicConfig, UpdateTopicConfigError,
 };
 pub use ids::{ClusterId, DirectoryId, FeatureLevel, Incarnation};
 pub use image::{Image, ReplayError};
+pub use lifecycle::{Ending, Lifecycle, LifecycleConfig, LifecycleEffect, LifecycleEvent, LifecycleStage};
+pub use liveness::{Heartbeat, HeartbeatAnswer, Liveness, LivenessConfig, Proposal, Settled, Ticket};
 pub use partition::{CutReplica, Partition, Rare};
 pub use record::{Delta, Record};
 pub use replica_set::ReplicaSet;

@@ -83,6 +83,12 @@ impl Partition {
         self.isr.contains(broker) || self.elr.contains(broker)
     }
 
+    /// Whether another replica leads it than the first, which should.
+    #[must_use]
+    pub fn is_displaced(&self) -> bool {
+        self.leader.is_some() && self.leader.as_ref() != self.replicas.as_slice().first()
+    }
+
     /// The rare parts, to change them; [`Partition::set_rare`] puts them back.
     #[must_use]
     pub fn take_rare(&mut self) -> Rare {

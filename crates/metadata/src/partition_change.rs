@@ -39,6 +39,7 @@ pub(crate) struct PartitionChange<'a, S> {
     min_insync: u8,
     lost: ReplicaSet,
     cut: Option<CutReplica>,
+    preferred: Option<BrokerId>,
     election: Election,
 }
 
@@ -52,6 +53,7 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
             min_insync: before.min_insync,
             lost: ReplicaSet::EMPTY,
             cut: None,
+            preferred: None,
             election: Election::default(),
         }
     }
@@ -77,6 +79,12 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
     /// This replica's recovery cut its log.
     pub(crate) fn cut(mut self, cut: CutReplica) -> Self {
         self.cut = Some(cut);
+        self
+    }
+
+    /// This replica shall lead if it is in sync and active, even if another one does.
+    pub(crate) fn prefer(mut self, broker: BrokerId) -> Self {
+        self.preferred = Some(broker);
         self
     }
 
@@ -169,6 +177,10 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
     }
 
     fn elect(&self, candidates: &Candidates<'_>) -> Elected {
+        let preferred = self.preferred.filter(|b| candidates.isr.contains(*b));
+        if let Some(preferred) = preferred.filter(|b| self.standing.is_active(*b)) {
+            return Elected::InSync(preferred);
+        }
         let leader_in_sync = self.before.leader.filter(|b| candidates.isr.contains(*b));
         if let Some(leader) = leader_in_sync.filter(|b| self.standing.is_active(*b)) {
             return Elected::InSync(leader);

@@ -34,4 +34,4 @@ pub use limits::{MESSAGE_BYTES_DEFAULT, TOPIC_NAME_LEN_MAX, TopicNameError, chec
 pub use offset::Offset;
 pub use partitioner::{murmur2, partition_for_key};
 pub use planted::PlantedBug;
-pub use time::Timestamp;
+pub use time::{Tick, Timestamp};

@@ -5,20 +5,23 @@ use super::command_message::{
     FenceBrokersMessage, InitClusterMessage, LifetimeMessage, RegisterBrokerMessage,
     UpdateTopicConfigMessage,
 };
+use super::election_message::{ElectLeadersMessage, OfflineReplicasMessage};
 use super::{COMMAND_BYTES_MAX, DecodeError, body, open, seal};
 use crate::Command;
 
-const INIT_CLUSTER: u32 = 1;
-const REGISTER_BROKER: u32 = 2;
-const UNFENCE_BROKER: u32 = 3;
-const FENCE_BROKERS: u32 = 4;
-const BEGIN_SHUTDOWN: u32 = 5;
-const CREATE_TOPIC: u32 = 6;
-const DELETE_TOPIC: u32 = 7;
-const UPDATE_TOPIC_CONFIG: u32 = 8;
-const CREATE_PARTITIONS: u32 = 9;
-const ALTER_PARTITIONS: u32 = 10;
-const ALLOC_PRODUCER_IDS: u32 = 11;
+pub(super) const INIT_CLUSTER: u32 = 1;
+pub(super) const REGISTER_BROKER: u32 = 2;
+pub(super) const UNFENCE_BROKER: u32 = 3;
+pub(super) const FENCE_BROKERS: u32 = 4;
+pub(super) const BEGIN_SHUTDOWN: u32 = 5;
+pub(super) const CREATE_TOPIC: u32 = 6;
+pub(super) const DELETE_TOPIC: u32 = 7;
+pub(super) const UPDATE_TOPIC_CONFIG: u32 = 8;
+pub(super) const CREATE_PARTITIONS: u32 = 9;
+pub(super) const ALTER_PARTITIONS: u32 = 10;
+pub(super) const ALLOC_PRODUCER_IDS: u32 = 11;
+pub(super) const ELECT_LEADERS: u32 = 12;
+pub(super) const OFFLINE_REPLICAS: u32 = 13;
 
 impl Command {
     /// As stored.
@@ -36,6 +39,8 @@ impl Command {
             Self::CreatePartitions(c) => seal(CREATE_PARTITIONS, 1, &CreatePartitionsMessage::from(c)),
             Self::AlterPartitions(c) => seal(ALTER_PARTITIONS, 1, &AlterPartitionsMessage::from(c)),
             Self::AllocProducerIds(c) => seal(ALLOC_PRODUCER_IDS, 1, &LifetimeMessage::from(c)),
+            Self::ElectLeaders(c) => seal(ELECT_LEADERS, 1, &ElectLeadersMessage::from(c)),
+            Self::OfflineReplicas(c) => seal(OFFLINE_REPLICAS, 1, &OfflineReplicasMessage::from(c)),
         }
     }
 
@@ -64,6 +69,10 @@ impl Command {
                 Self::AlterPartitions(body::<AlterPartitionsMessage>(bytes)?.try_into()?)
             }
             (ALLOC_PRODUCER_IDS, 1) => Self::AllocProducerIds(body::<LifetimeMessage>(bytes)?.into()),
+            (ELECT_LEADERS, 1) => Self::ElectLeaders(body::<ElectLeadersMessage>(bytes)?.try_into()?),
+            (OFFLINE_REPLICAS, 1) => {
+                Self::OfflineReplicas(body::<OfflineReplicasMessage>(bytes)?.try_into()?)
+            }
             _ => {
                 return Err(DecodeError::Unknown {
                     what: "command",

@@ -402,14 +402,14 @@ impl TryFrom<AlterPartitionsMessage> for AlterPartitions {
     }
 }
 
-fn place_out(at: TopicPartition) -> PlaceMessage {
+pub(super) fn place_out(at: TopicPartition) -> PlaceMessage {
     PlaceMessage {
         topic: at.topic.into_bytes().to_vec(),
         partition: at.partition.get(),
     }
 }
 
-fn place_in(message: Option<PlaceMessage>) -> Result<TopicPartition, DecodeError> {
+pub(super) fn place_in(message: Option<PlaceMessage>) -> Result<TopicPartition, DecodeError> {
     let message = field("at", message)?;
     Ok(TopicPartition {
         topic: topic_in(&message.topic)?,

@@ -6,11 +6,17 @@
 
 mod command;
 mod command_message;
+mod election_message;
 mod partition;
 mod record;
 mod record_message;
+mod refusal;
+mod reply;
 #[cfg(test)]
 mod tests;
+mod words;
+
+pub use reply::REPLY_BYTES_MAX;
 
 use prost::Message;
 

@@ -239,6 +239,168 @@ fn commands() -> Vec<(Command, &'static str)> {
             AllocProducerIds { id, epoch }.into_command(),
             "080b10011a05080210ac02",
         ),
+        (
+            ElectLeaders {
+                partitions: vec![at(6)],
+                kind: LeaderElection::Unclean,
+            }
+            .into_command(),
+            "080c10011a180a140a100102030405060708090a0b0c0d0e0f1010061002",
+        ),
+        (
+            OfflineReplicas {
+                id,
+                epoch,
+                partitions: vec![at(6)],
+            }
+            .into_command(),
+            "080d10011a1b080210ac021a140a100102030405060708090a0b0c0d0e0f101006",
+        ),
+    ]
+}
+
+/// Of each reply an outcome, and of each refusal one at least.
+fn replies() -> Vec<(Reply, &'static str)> {
+    let (id, epoch, version) = (BrokerId::new(2), BrokerEpoch::new(300), MetadataVersion::new(7));
+    let cluster_id = ClusterId::from_u128(5);
+    let (name, topic_id) = ("flights".to_owned(), TOPIC);
+    let answer = || PartitionAnswer {
+        at: at(6),
+        state: partition(),
+    };
+    let stale = BrokerError::StaleEpoch {
+        id,
+        registered: epoch,
+        given: BrokerEpoch::new(1),
+    };
+    let wrong = RegisterBrokerError::WrongCluster {
+        theirs: ClusterId::from_u128(6),
+        ours: cluster_id,
+    };
+    let created = TopicCreated {
+        topic_id,
+        partitions: 6,
+        replication_factor: 3,
+    };
+    let above = ConfigMistake::MinInsyncAboveReplicas {
+        asked: -1,
+        replicas: 3,
+    };
+    let letter = quipu_record::TopicNameError::BadCharacter {
+        found: '\u{e9}',
+        position: 3,
+    };
+    let mismatch = UpdateTopicConfigError::VersionMismatch {
+        expected: version,
+        at: MetadataVersion::new(8),
+    };
+    let ineligible = AlterPartitionError::IneligibleReplica {
+        at: at(6),
+        broker: id,
+        why: Ineligible::Restarted,
+    };
+    let not_ready = ElectLeaderError::PreferredNotReady {
+        at: at(6),
+        preferred: id,
+    };
+    let few = CreatePartitionsError::NoBrokers {
+        needed: 3,
+        registered: 2,
+        ready: 1,
+    };
+    let mistakes = vec![letter.into(), TopicMistake::Partitions(0), above.clone().into()];
+    vec![
+        (
+            Reply::InitCluster(Ok(ClusterInitialized { cluster_id })),
+            "080110011a140a12221000000000000000000000000000000005",
+        ),
+        (
+            Reply::RegisterBroker(Ok(Registered { epoch })),
+            "080210011a060a041202ac02",
+        ),
+        (
+            Reply::RegisterBroker(Err(wrong)),
+            "080210011a2812260802221000000000000000000000000000000006221000000000000000000000000000000005",
+        ),
+        (
+            Reply::UnfenceBroker(Ok(BrokerUnfenced { elections: 9 })),
+            "080310011a050a03120109",
+        ),
+        (
+            Reply::UnfenceBroker(Err(stale)),
+            "080310011a0a12080802120402ac0201",
+        ),
+        (
+            Reply::FenceBrokers(Ok(BrokersFenced { fenced: vec![id] })),
+            "080410011a050a03120102",
+        ),
+        (
+            Reply::BeginShutdown(Ok(ShutdownBegun {
+                moved: 3,
+                still_leads: 1,
+            })),
+            "080510011a060a0412020301",
+        ),
+        (
+            Reply::CreateTopic(Ok(created)),
+            "080610011a180a161202060322100102030405060708090a0b0c0d0e0f10",
+        ),
+        (
+            Reply::CreateTopic(Err(CreateTopicError::Exists { name, topic_id })),
+            "080610011a1f121d08011a07666c696768747322100102030405060708090a0b0c0d0e0f10",
+        ),
+        (
+            Reply::CreateTopic(Err(CreateTopicError::Invalid(mistakes))),
+            "080610011a29122708022a0708041203e901032a0508061201002a1308082a0f0807120bffffffffffffffffff0103",
+        ),
+        (
+            Reply::DeleteTopic(Ok(TopicDeleted { topic_id })),
+            "080710011a140a1222100102030405060708090a0b0c0d0e0f10",
+        ),
+        (
+            Reply::DeleteTopic(Err(DeleteTopicError::Internal("t".into()))),
+            "080710011a07120508021a0174",
+        ),
+        (
+            Reply::UpdateTopicConfig(Ok(ConfigUpdated {
+                config_version: version,
+            })),
+            "080810011a050a03120107",
+        ),
+        (
+            Reply::UpdateTopicConfig(Err(mismatch)),
+            "080810011a081206080212020708",
+        ),
+        (
+            Reply::CreatePartitions(Ok(PartitionsCreated { total: 12 })),
+            "080910011a050a0312010c",
+        ),
+        (
+            Reply::CreatePartitions(Err(few)),
+            "080910011a09120708051203030201",
+        ),
+        (
+            Reply::AlterPartitions(Ok(vec![Ok(answer()), Err(ineligible)])),
+            "080a10011a570a552a3812010622100102030405060708090a0b0c0d0e0f1022210a030102031201021a010320022804300938025201015a070803100018c80160012a190806120306020322100102030405060708090a0b0c0d0e0f10",
+        ),
+        (
+            Reply::AllocProducerIds(Ok(ProducerIdBlock {
+                first: ProducerId::new(1000),
+                count: 1000,
+            })),
+            "080b10011a080a061204e807e807",
+        ),
+        (
+            Reply::ElectLeaders(Ok(vec![Ok(answer()), Err(not_ready)])),
+            "080c10011a560a542a3812010622100102030405060708090a0b0c0d0e0f1022210a030102031201021a010320022804300938025201015a070803100018c80160012a1808031202060222100102030405060708090a0b0c0d0e0f10",
+        ),
+        (
+            Reply::OfflineReplicas(Ok(ReplicasOffline {
+                changed: 2,
+                leaderless: 1,
+            })),
+            "080d10011a060a0412020201",
+        ),
     ]
 }
 
@@ -255,6 +417,103 @@ fn commands_have_the_bytes_they_always_had() {
     for (command, golden) in commands() {
         assert_eq!(hex(&command.encode()), golden, "{command:?}");
         assert_eq!(Command::decode(&command.encode()), Ok(command));
+    }
+}
+
+#[test]
+fn replies_have_the_bytes_they_always_had() {
+    for (reply, golden) in replies() {
+        assert_eq!(hex(&reply.encode()), golden, "{reply:?}");
+        assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
+    }
+}
+
+#[test]
+fn every_refusal_is_understood_as_it_was_said() {
+    let topic = |mistake| Reply::CreateTopic(Err(CreateTopicError::Invalid(vec![mistake])));
+    let config = |mistake| Reply::UpdateTopicConfig(Err(UpdateTopicConfigError::Invalid(vec![mistake])));
+    let change = |error| Reply::AlterPartitions(Ok(vec![Err(error)]));
+    let election = |error| Reply::ElectLeaders(Ok(vec![Err(error)]));
+    let (id, level) = (BrokerId::new(2), FeatureLevel::V1);
+    let (key, value, why) = ("retention.ms", "x".to_owned(), "y".to_owned());
+    let why_not = [
+        Ineligible::LeaderLeftOut,
+        Ineligible::NoReplica,
+        Ineligible::Restarted,
+        Ineligible::Fenced,
+        Ineligible::ShuttingDown,
+    ];
+    let mut all = vec![
+        Reply::InitCluster(Err(InitClusterError::TooNew { asked: level })),
+        Reply::RegisterBroker(Err(RegisterBrokerError::NoCluster)),
+        Reply::RegisterBroker(Err(RegisterBrokerError::DuplicateId { id })),
+        Reply::RegisterBroker(Err(RegisterBrokerError::TooOld {
+            needs: level,
+            knows: level,
+        })),
+        Reply::RegisterBroker(Err(RegisterBrokerError::AtOnce { id })),
+        Reply::RegisterBroker(Err(RegisterBrokerError::NoListener)),
+        Reply::BeginShutdown(Err(BrokerError::Unknown(id))),
+        Reply::AllocProducerIds(Err(BrokerError::Fenced(id))),
+        Reply::CreateTopic(Err(CreateTopicError::NoBroker)),
+        topic(quipu_record::TopicNameError::Empty.into()),
+        topic(quipu_record::TopicNameError::Dots("..".into()).into()),
+        topic(quipu_record::TopicNameError::TooLong(300).into()),
+        topic(TopicMistake::ReservedName),
+        topic(TopicMistake::ReplicationFactor { asked: 4, brokers: 3 }),
+        config(ConfigMistake::Unknown {
+            key: "retenton.ms".into(),
+            nearest: key,
+        }),
+        config(ConfigMistake::NotHere {
+            key: CONFIGS_NOT_HERE[1].0.into(),
+            instead: CONFIGS_NOT_HERE[1].1,
+        }),
+        config(ConfigMistake::TooNew {
+            key,
+            needs: level,
+            at: level,
+        }),
+        config(ConfigMistake::BadValue { key, value, why }),
+        config(ConfigMistake::Twice { key }),
+        config(ConfigMistake::Immutable { key }),
+        Reply::DeleteTopic(Err(DeleteTopicError::Unknown(TOPIC))),
+        Reply::UpdateTopicConfig(Err(UpdateTopicConfigError::Unknown(TOPIC))),
+        Reply::CreatePartitions(Err(CreatePartitionsError::Unknown(TOPIC))),
+        Reply::CreatePartitions(Err(CreatePartitionsError::Internal("t".into()))),
+        Reply::CreatePartitions(Err(CreatePartitionsError::TooMany(9))),
+        Reply::CreatePartitions(Err(CreatePartitionsError::NotMore {
+            name: "t".into(),
+            now: 3,
+            asked: 2,
+        })),
+        change(AlterPartitionError::Unknown(at(1))),
+        change(AlterPartitionError::Twice(at(1))),
+        change(AlterPartitionError::NotLeader { at: at(1), asks: id }),
+        change(AlterPartitionError::FencedLeaderEpoch {
+            at: at(1),
+            now: LeaderEpoch::new(2),
+            given: LeaderEpoch::new(1),
+        }),
+        change(AlterPartitionError::InvalidUpdateVersion {
+            at: at(1),
+            now: PartitionEpoch::new(2),
+            given: PartitionEpoch::new(1),
+        }),
+        election(ElectLeaderError::Unknown(at(1))),
+        election(ElectLeaderError::Twice(at(1))),
+        election(ElectLeaderError::Nobody(at(1))),
+        Reply::OfflineReplicas(Err(BrokerError::Fenced(id))),
+    ];
+    all.extend(why_not.map(|why| {
+        change(AlterPartitionError::IneligibleReplica {
+            at: at(1),
+            broker: id,
+            why,
+        })
+    }));
+    for reply in all {
+        assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
     }
 }
 
@@ -292,14 +551,23 @@ fn what_is_not_known_stops_the_reader() {
         });
         assert_eq!(Record::decode(&unknown(kind, version)), error);
     }
-    for (kind, version) in [(0, 1), (12, 1), (6, 2)] {
+    for (kind, version) in [(0, 1), (14, 1), (6, 2)] {
         let error = Err(DecodeError::Unknown {
             what: "command",
             kind,
             version,
         });
         assert_eq!(Command::decode(&unknown(kind, version)), error);
+        let error = Err(DecodeError::Unknown {
+            what: "reply",
+            kind,
+            version,
+        });
+        assert_eq!(Reply::decode(&unknown(kind, version)), error);
     }
+    // Neither an outcome nor a refusal.
+    let empty = Err(DecodeError::Field { field: "answer" });
+    assert_eq!(Reply::decode(&unknown(5, 1)), empty);
 }
 
 #[test]
@@ -332,13 +600,14 @@ fn what_is_too_large_is_not_looked_at() {
 proptest! {
     #[test]
     fn damaged_bytes_are_an_error_or_something_else_but_never_a_panic(
-        which in 0usize..19,
+        which in any::<prop::sample::Index>(),
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in any::<prop::sample::Index>(),
     ) {
         let all: Vec<Vec<u8>> =
-            records().iter().map(|(r, _)| r.encode()).chain(commands().iter().map(|(c, _)| c.encode())).collect();
-        let mut bytes = all[which].clone();
+            records().iter().map(|(r, _)| r.encode()).chain(commands().iter().map(|(c, _)| c.encode()))
+                .chain(replies().iter().map(|(r, _)| r.encode())).collect();
+        let mut bytes = all[which.index(all.len())].clone();
         for (at, byte) in flips {
             let at = at.index(bytes.len());
             bytes[at] = byte;
@@ -349,6 +618,9 @@ proptest! {
         }
         if let Ok(command) = Command::decode(&bytes) {
             prop_assert_eq!(Command::decode(&command.encode()), Ok(command));
+        }
+        if let Ok(reply) = Reply::decode(&bytes) {
+            prop_assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
         }
     }
 }

@@ -94,8 +94,29 @@ pub enum AlterPartitionError {
         /// Who.
         broker: BrokerId,
         /// Why.
-        why: &'static str,
+        why: Ineligible,
     },
+}
+
+/// Why a broker cannot be in sync for a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ineligible {
+    /// The leader left itself out.
+    #[error("the leader itself is always in sync")]
+    LeaderLeftOut,
+    /// It is not among the replicas.
+    #[error("it holds no replica")]
+    NoReplica,
+    /// It is named in a lifetime that is over.
+    #[error("it has restarted since, and must catch up again")]
+    Restarted,
+    /// It is fenced.
+    #[error("it is fenced")]
+    Fenced,
+    /// It is on its way out.
+    #[error("it is shutting down")]
+    ShuttingDown,
 }
 
 impl Refusal for AlterPartitionError {
@@ -163,7 +184,7 @@ impl AlterPartitions {
         let isr: ReplicaSet = change.isr.iter().map(|member| member.id).collect();
         let ineligible = |broker, why| Err(AlterPartitionError::IneligibleReplica { at, broker, why });
         if !isr.contains(self.id) {
-            return ineligible(self.id, "the leader itself is always in sync");
+            return ineligible(self.id, Ineligible::LeaderLeftOut);
         }
         for member in &change.isr {
             if let Some(why) = why_not(image, before, member) {
@@ -178,19 +199,19 @@ impl AlterPartitions {
 }
 
 /// Why this broker cannot be in sync.
-fn why_not(image: &Image, before: &Partition, member: &IsrMember) -> Option<&'static str> {
+fn why_not(image: &Image, before: &Partition, member: &IsrMember) -> Option<Ineligible> {
     if !before.replicas.contains(member.id) {
-        return Some("it holds no replica");
+        return Some(Ineligible::NoReplica);
     }
     if image.broker_in(member.id, member.epoch).is_err() {
-        return Some("it has restarted since, and must catch up again");
+        return Some(Ineligible::Restarted);
     }
     if !image.is_unfenced(member.id) {
-        return Some("it is fenced");
+        return Some(Ineligible::Fenced);
     }
     // One that leaves may stay until it is gone, but does not come in.
     if !image.is_active(member.id) && !before.isr.contains(member.id) {
-        return Some("it is shutting down");
+        return Some(Ineligible::ShuttingDown);
     }
     None
 }

@@ -58,7 +58,7 @@ impl BeginShutdown {
             leaving: self.id,
         };
         let (mut moved, mut still_leads) = (0, 0);
-        for (topic, partition, state) in image.partitions() {
+        for (topic, partition, state) in image.partitions_near(&[self.id]) {
             if !state.isr.contains(self.id) {
                 continue;
             }

@@ -70,7 +70,7 @@ impl FenceBrokers {
             image,
             fenced: &fenced,
         };
-        for (topic, partition, state) in image.partitions() {
+        for (topic, partition, state) in image.partitions_near(&fenced) {
             if !fenced
                 .iter()
                 .any(|b| state.isr.contains(*b) || state.leader == Some(*b))

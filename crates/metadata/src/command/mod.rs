@@ -9,20 +9,26 @@ mod begin_shutdown;
 mod create_partitions;
 mod create_topic;
 mod delete_topic;
+mod elect_leaders;
 mod fence_brokers;
 mod init_cluster;
+mod offline_replicas;
 mod register_broker;
 mod unfence_broker;
 mod update_topic_config;
 
 pub use alloc_producer_ids::{AllocProducerIds, PRODUCER_ID_BLOCK, ProducerIdBlock};
-pub use alter_partitions::{AlterPartitionError, AlterPartitions, IsrChange, IsrMember, PartitionAnswer};
+pub use alter_partitions::{
+    AlterPartitionError, AlterPartitions, Ineligible, IsrChange, IsrMember, PartitionAnswer,
+};
 pub use begin_shutdown::{BeginShutdown, ShutdownBegun};
 pub use create_partitions::{CreatePartitions, CreatePartitionsError, PartitionsCreated};
 pub use create_topic::{CreateTopic, CreateTopicError, PARTITIONS_PER_TOPIC_MAX, TopicCreated, TopicMistake};
 pub use delete_topic::{DeleteTopic, DeleteTopicError, TopicDeleted};
+pub use elect_leaders::{ElectLeaderError, ElectLeaders, LeaderElection};
 pub use fence_brokers::{BrokerFence, BrokersFenced, FenceBrokers};
 pub use init_cluster::{ClusterInitialized, InitCluster, InitClusterError};
+pub use offline_replicas::{OfflineReplicas, ReplicasOffline};
 pub use register_broker::{CutPartition, RegisterBroker, RegisterBrokerError, Registered};
 pub use unfence_broker::{BrokerUnfenced, UnfenceBroker};
 pub use update_topic_config::{ConfigUpdated, UpdateTopicConfig, UpdateTopicConfigError};
@@ -184,6 +190,10 @@ commands! {
     AlterPartitions(alter_partitions) => Vec<Result<PartitionAnswer, AlterPartitionError>>, BrokerError;
     /// A broker needs producer ids.
     AllocProducerIds(alloc_producer_ids) => ProducerIdBlock, BrokerError;
+    /// Leaders are chosen because somebody asks.
+    ElectLeaders(elect_leaders) => Vec<Result<PartitionAnswer, ElectLeaderError>>, std::convert::Infallible;
+    /// Replicas have bad bytes.
+    OfflineReplicas(offline_replicas) => ReplicasOffline, BrokerError;
 }
 
 impl Command {

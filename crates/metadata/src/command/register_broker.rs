@@ -134,7 +134,7 @@ impl RegisterBroker {
         }))];
         if let Some(before) = before {
             let restart = Restart::new(self, before, image);
-            for (topic, index, partition) in image.partitions() {
+            for (topic, index, partition) in image.partitions_near(&[self.id]) {
                 let at = TopicPartition {
                     topic: topic.id,
                     partition: index,

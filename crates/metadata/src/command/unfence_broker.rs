@@ -60,7 +60,7 @@ impl UnfenceBroker {
             image,
             broker: self.id,
         };
-        for (topic, partition, state) in image.partitions() {
+        for (topic, partition, state) in image.partitions_near(&[self.id]) {
             if state.leader.is_some() || !state.replicas.contains(self.id) {
                 continue;
             }
