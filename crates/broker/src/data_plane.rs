@@ -24,6 +24,7 @@ use crate::partition::read_pool::ReadPool;
 use crate::partition::thread::{Command, Threads};
 use crate::partition::topics::Topics;
 use crate::partition::worker::WorkerParts;
+use crate::replication::{Offline, ProposeIsr, Replication, ReplicationConfig};
 use crate::service::produce::ProducerIds;
 use arc_swap::ArcSwap;
 use quipu_metadata::Image;
@@ -31,12 +32,13 @@ use quipu_proto::Failure;
 use quipu_record::{BrokerEpoch, BrokerId, ErrorCode, Offset, TopicPartition};
 use quipu_replication::{DeleteBefore, View};
 use quipu_storage::{DataDir, DataDirError, FlushError, FlushMethod, Flusher, RealDisk};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How the data plane is sized.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +63,8 @@ pub struct DataPlaneConfig {
     pub housekeeping: Duration,
     /// How often a stream without traffic gets a sign of life.
     pub heartbeat: Duration,
+    /// How partitions are copied between brokers.
+    pub replication: ReplicationConfig,
 }
 
 impl Default for DataPlaneConfig {
@@ -76,6 +80,7 @@ impl Default for DataPlaneConfig {
             flush_method: FlushMethod::Auto,
             housekeeping: Duration::from_secs(60),
             heartbeat: Duration::from_secs(5),
+            replication: ReplicationConfig::default(),
         }
     }
 }
@@ -110,7 +115,8 @@ pub struct DataPlane {
     pub(crate) metrics: Arc<Metrics>,
     fatal: Fatal,
     pub(crate) image: ArcSwap<Image>,
-    threads: Threads,
+    pub(crate) threads: Threads,
+    pub(crate) replication: Replication,
     dir: DataDir<RealDisk>,
     assignment: Mutex<assign::Assignment>,
     running: Mutex<Option<Running>>,
@@ -143,12 +149,16 @@ impl DataPlane {
         let threads = Threads::new(count, config.queue_bytes);
         let flushes = Arc::new(FlushQueue::default());
         let tail_bytes = config.tail_bytes / threads.len();
+        let (proposals, proposed) = mpsc::unbounded_channel();
+        let offline = Arc::new(Offline::default());
         let workers = threads.start(|| WorkerParts {
             clock,
             flushes: Arc::clone(&flushes),
             fatal: fatal.clone(),
             tail_bytes,
             housekeeping: config.housekeeping,
+            proposals: proposals.clone(),
+            offline: Arc::clone(&offline),
         })?;
         let flusher = Flusher::new(dir.clone(), config.flush_method);
         let flusher = FlusherThread::start(
@@ -167,6 +177,7 @@ impl DataPlane {
             metrics,
             fatal,
             image: ArcSwap::from_pointee(Image::default()),
+            replication: Replication::new(&config, threads.clone(), proposed, offline),
             threads,
             dir,
             assignment: Mutex::default(),
@@ -202,6 +213,23 @@ impl DataPlane {
         }
     }
 
+    /// Has changes of in-sync replicas proposed, in the name of this broker's lifetime.
+    pub fn propose_by(&self, epoch: BrokerEpoch, proposer: Arc<dyn ProposeIsr>) {
+        self.replication.propose(epoch, proposer);
+    }
+
+    /// The replicas here that cannot serve, since bad bytes were found in them: the controllers must know.
+    #[must_use]
+    pub fn offline(&self) -> Vec<TopicPartition> {
+        self.watch_offline().borrow().iter().copied().collect()
+    }
+
+    /// As [`DataPlane::offline`], now and whenever it changes.
+    #[must_use]
+    pub fn watch_offline(&self) -> watch::Receiver<Arc<BTreeSet<TopicPartition>>> {
+        self.replication.offline.watch()
+    }
+
     /// The positions of a replica on this broker.
     #[must_use]
     pub fn view(&self, at: TopicPartition) -> Option<View> {
@@ -217,6 +245,7 @@ impl DataPlane {
         let Some(running) = self.take_running() else {
             return Ok(());
         };
+        self.replication.stop();
         let until = self.clock.tick(Instant::now() + patience);
         for thread in self.threads.iter() {
             thread.close();
@@ -228,6 +257,7 @@ impl DataPlane {
             // A worker that panicked left its logs to the next start's recovery: its report is missing below.
             let _ = worker.join();
         }
+        self.replication.end();
         let flusher = running.flusher.stop().ok_or(ShutDownError::FlushedBadly)?;
         let reports: Vec<_> = reports.try_iter().collect();
         if reports.len() < self.threads.len() {
@@ -242,6 +272,8 @@ impl DataPlane {
     /// Ends at once, as a crash would: nothing is flushed, nobody is answered. Blocks.
     pub fn halt(&self) {
         if let Some(running) = self.take_running() {
+            self.replication.stop();
+            self.replication.end();
             self.threads.tell_all(|| Command::Stop);
             for worker in running.workers {
                 // A panic has said so itself.

@@ -27,6 +27,7 @@ mod lifecycle;
 pub mod logging;
 pub mod metrics;
 pub mod partition;
+pub mod replication;
 pub mod server;
 pub mod service;
 

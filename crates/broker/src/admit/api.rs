@@ -4,7 +4,7 @@ macro_rules! apis {
     ($($name:ident = $text:literal,)*) => {
         /// An RPC, as a label of low cardinality.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        #[allow(missing_docs, reason = "each is the RPC of that name in proto/quipu/v1")]
+        #[allow(missing_docs, reason = "each is the RPC of that name in proto/quipu")]
         pub enum Api { $($name,)* }
 
         impl Api {
@@ -43,4 +43,5 @@ apis! {
     GetControllers = "GetControllers",
     JoinController = "JoinController",
     LeaveController = "LeaveController",
+    Replicate = "Replicate",
 }

@@ -8,8 +8,8 @@ use crate::partition::settings::settings;
 use crate::partition::thread::{Adopted, Command};
 use crate::partition::topics::{Topic, TopicInfo};
 use quipu_metadata::{Delta, Image, Partition, Record};
-use quipu_record::{BrokerEpoch, Offset, PartitionId, TopicId, TopicPartition};
-use quipu_replication::{Driver, DriverOpenError, DriverOptions, Leadership, Resign, Settings};
+use quipu_record::{BrokerEpoch, BrokerId, Offset, PartitionId, TopicId, TopicPartition};
+use quipu_replication::{Driver, DriverOpenError, DriverOptions, Followership, Leadership, Resign, Settings};
 use quipu_storage::{DataDirError, OpenError, OpenReport, RealDisk};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,6 +51,10 @@ pub enum OpenPlaneError {
 pub(super) struct Assignment {
     /// This process's registration. Leadership of an earlier one is not taken up.
     registered: Option<BrokerEpoch>,
+    /// Metadata of this process's registration has been put into effect: each replica knows whom it follows.
+    told: bool,
+    /// Replicas with bad bytes in them, which are still where they were.
+    damaged: HashSet<TopicPartition>,
     /// High watermarks as an earlier life wrote them down.
     hints: HashMap<TopicPartition, Offset>,
     /// Each topic's settings as its partitions have them.
@@ -90,13 +94,17 @@ impl DataPlane {
 
     /// The broker is registered under this epoch: from now on metadata of it makes replicas lead.
     pub fn registered(&self, epoch: BrokerEpoch) {
-        self.assignment().registered = Some(epoch);
+        let mut assignment = self.assignment();
+        assignment.registered = Some(epoch);
+        assignment.told = false;
+        self.replication.begin_anew();
     }
 
     /// Does what a change of the metadata asks; `image` is the one after it. On return it is in effect. Blocks.
     pub fn apply(&self, image: &Arc<Image>, delta: &Delta) {
         let mut topics = HashSet::new();
         let mut partitions = HashSet::new();
+        let mut brokers = HashSet::new();
         for record in &delta.records {
             match record {
                 Record::Topic { id, .. } | Record::TopicConfig { id, .. } | Record::TopicDeleted { id } => {
@@ -106,7 +114,16 @@ impl DataPlane {
                     topics.insert(at.topic);
                     partitions.insert(*at);
                 }
+                Record::Broker(broker) => drop(brokers.insert(broker.id)),
+                Record::BrokerState { id, .. } => drop(brokers.insert(*id)),
                 _ => {}
+            }
+        }
+        if !brokers.is_empty() {
+            self.replication.moved(image);
+            for at in self.led_with(image, &brokers) {
+                topics.insert(at.topic);
+                partitions.insert(at);
             }
         }
         self.must(self.reconcile(image, &topics, Some(&partitions)));
@@ -116,7 +133,22 @@ impl DataPlane {
     pub fn reset(&self, image: &Arc<Image>) {
         let mut topics: HashSet<_> = image.topics().map(|topic| topic.id).collect();
         topics.extend(self.topics.all().iter().map(|topic| topic.info.id));
+        self.replication.moved(image);
         self.must(self.reconcile(image, &topics, None));
+    }
+
+    /// The partitions led here of which one of `brokers` has a replica: whether it may be in sync may have changed.
+    fn led_with(&self, image: &Image, brokers: &HashSet<BrokerId>) -> Vec<TopicPartition> {
+        let me = self.config.broker;
+        let mut led = Vec::new();
+        for topic in image.topics() {
+            let partitions = topic.partitions.iter();
+            let concerned = partitions.filter(|(_, state)| {
+                state.leader == Some(me) && state.replicas.iter().any(|replica| brokers.contains(&replica))
+            });
+            led.extend(concerned.map(|(partition, _)| at(topic.id, partition)));
+        }
+        led
     }
 
     fn must(&self, result: Result<OpenSummary, OpenPlaneError>) {
@@ -145,19 +177,30 @@ impl DataPlane {
                 }
             }
         }
+        self.set_aside(&mut assignment, image, topics, &mut wanted)?;
         let opened = self.open_logs(wanted)?;
         let summary = summarise(&opened);
+        let damaged = summary.damaged.iter().map(|damaged| damaged.at);
+        assignment.damaged.extend(damaged);
         let fresh: HashSet<_> = opened.iter().map(|opened| opened.adopted.replica.at).collect();
         self.host(image, topics, opened);
-        let led = |at: &TopicPartition| led.is_none_or(|led| led.contains(at)) || fresh.contains(at);
-        self.tell_leadership(image, topics, led, assignment.registered);
+        let me = image.broker(self.config.broker).map(|broker| broker.epoch);
+        let current = assignment.registered.filter(|epoch| Some(*epoch) == me);
+        if current.is_some() && !assignment.told {
+            assignment.told = true;
+            let all = image.topics().map(|topic| topic.id).collect();
+            self.tell_leadership(image, &all, |_| true, current);
+        } else {
+            let led = |at: &TopicPartition| led.is_none_or(|led| led.contains(at)) || fresh.contains(at);
+            self.tell_leadership(image, topics, led, current);
+        }
         self.await_threads();
         Ok(summary)
     }
 
     /// Notes a topic and its settings; the logs of it that are to be opened go to `wanted`.
     fn learn(&self, assignment: &mut Assignment, topic: &quipu_metadata::Topic, wanted: &mut Vec<Wanted>) {
-        let settings = settings(&topic.config);
+        let settings = settings(&topic.config, self.config.replication.lag_max);
         let max_message_bytes = settings.partition.max_message_bytes;
         let known = self.topics.get(topic.id).unwrap_or_else(|| {
             let metrics = self.metrics.topic(&topic.name);
@@ -191,6 +234,49 @@ impl DataPlane {
         }
     }
 
+    /// Replicas with bad bytes make way, so that they can be copied again from whoever leads them: once the metadata
+    /// counts on them no more, since an empty log that might be elected is worse than a damaged one.
+    fn set_aside(
+        &self,
+        assignment: &mut Assignment,
+        image: &Image,
+        topics: &HashSet<TopicId>,
+        wanted: &mut Vec<Wanted>,
+    ) -> Result<(), OpenPlaneError> {
+        let me = self.config.broker;
+        for at in assignment.damaged.clone() {
+            let Some(state) = image.partition(at).filter(|_| topics.contains(&at.topic)) else {
+                continue;
+            };
+            if state.isr.iter().chain(state.elr.iter()).any(|safe| safe != me) {
+                self.replication.offline.add(at);
+            }
+            let copied = state.leader.is_some_and(|leader| leader != me) && !state.is_safe(me);
+            let (Some(topic), Some(settings)) =
+                (self.topics.get(at.topic), assignment.settings.get(&at.topic))
+            else {
+                continue;
+            };
+            if !copied || topic.replica(at.partition).flatten().is_none() {
+                continue;
+            }
+            let (log, logs) = crossbeam_channel::unbounded();
+            self.threads.owner(at).command(Command::Abandon(at, log));
+            for log in logs {
+                let place = self.dir.set_aside(log)?;
+                tracing::warn!(partition = %at, ?place, "bad bytes are set aside: the replica is copied again");
+            }
+            assignment.damaged.remove(&at);
+            wanted.push(Wanted {
+                at,
+                topic: Arc::clone(&topic.info),
+                settings: settings.clone(),
+                hint: Offset::ZERO,
+            });
+        }
+        Ok(())
+    }
+
     /// Takes a deleted topic away: who waits hears of it, the logs go.
     fn forget(&self, id: TopicId) -> Result<(), OpenPlaneError> {
         let Some(topic) = self.topics.remove(id) else {
@@ -204,6 +290,7 @@ impl DataPlane {
             .command_all(abandon.map(|at| (at, Command::Abandon(at, log.clone()))));
         drop(log);
         for log in logs {
+            self.replication.offline.remove(log.partition());
             self.dir.delete_log(log)?;
         }
         let name = &topic.info.name;
@@ -308,8 +395,6 @@ impl DataPlane {
         registered: Option<BrokerEpoch>,
     ) {
         let me = self.config.broker;
-        let current = image.broker(me).map(|broker| broker.epoch);
-        let may_lead = registered.is_some() && registered == current;
         let mut commands = Vec::new();
         for topic in topics.iter().filter_map(|id| image.topic(*id)) {
             for (partition, state) in topic.partitions.iter() {
@@ -317,13 +402,18 @@ impl DataPlane {
                 if !state.replicas.contains(me) || !led(&at) {
                     continue;
                 }
-                let command = if state.leader == Some(me) {
-                    may_lead.then(|| Command::Lead(at, leadership(state)))
-                } else {
-                    let leader_epoch = state.leader_epoch;
-                    Some(Command::Resign(at, Resign { leader_epoch }))
+                let leader_epoch = state.leader_epoch;
+                let resign = Command::Resign(at, Resign { leader_epoch });
+                let command = match (state.leader, registered) {
+                    (Some(leader), None) if leader == me => continue,
+                    (Some(leader), Some(_)) if leader == me => Command::Lead(at, leadership(image, state)),
+                    (Some(leader), Some(epoch)) => {
+                        let link = self.replication.link(image, leader, epoch);
+                        Command::Follow(at, followership(me, leader, state), link)
+                    }
+                    (Some(_), None) | (None, _) => resign,
                 };
-                commands.extend(command.map(|command| (at, command)));
+                commands.push((at, command));
             }
         }
         self.threads.command_all(commands.into_iter());
@@ -347,14 +437,27 @@ fn at(topic: TopicId, partition: PartitionId) -> TopicPartition {
     TopicPartition { topic, partition }
 }
 
-fn leadership(state: &Partition) -> Leadership {
+fn leadership(image: &Image, state: &Partition) -> Leadership {
+    let eligible = state.replicas.iter().filter_map(|replica| {
+        let broker = image.broker(replica).filter(|broker| broker.is_active())?;
+        Some((replica, broker.epoch))
+    });
     Leadership {
         leader_epoch: state.leader_epoch,
         partition_epoch: state.partition_epoch,
-        replicas: state.replicas.iter().collect(),
         isr: state.isr.iter().collect(),
-        eligible: Vec::new(),
         min_insync: u32::from(state.min_insync),
+        replicas: state.replicas.iter().collect(),
+        eligible: eligible.collect(),
+    }
+}
+
+fn followership(me: BrokerId, leader: BrokerId, state: &Partition) -> Followership {
+    Followership {
+        leader,
+        leader_epoch: state.leader_epoch,
+        partition_epoch: state.partition_epoch,
+        electable: state.is_safe(me),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::http;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::metrics::collect::BrokerCollector;
+use crate::replication::ReplicationConfig;
 use crate::server::{self, BindError, Bound, Served};
 use quipu_controller::{Controller, ControllerConfig};
 use quipu_metadata::DirectoryId;
@@ -260,6 +261,7 @@ impl Shell {
             threads,
             storage,
             broker,
+            replication,
             ..
         } = &self.config;
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -272,6 +274,11 @@ impl Shell {
             stream_window_bytes: bytes(limits.stream_window_bytes),
             message_bytes_max: server::message_bytes_max(limits),
             flush_method: storage.flush_method,
+            replication: ReplicationConfig {
+                fetch_wait: replication.fetch_wait,
+                fetch_bytes: bytes(replication.fetch_bytes),
+                lag_max: replication.lag_max,
+            },
             ..DataPlaneConfig::default()
         }
     }

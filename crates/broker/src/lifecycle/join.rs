@@ -10,6 +10,7 @@ use quipu_metadata::{
     CutPartition, FeatureLevel, Incarnation, Listener, RegisterBroker, RegisterBrokerError, UnfenceBroker,
 };
 use quipu_record::{BrokerEpoch, MetadataVersion};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -36,6 +37,7 @@ pub(super) async fn join(
     let epoch = register(&opened.controller, registration).await?;
     core.ids.registered(epoch);
     core.data.registered(epoch);
+    core.data.propose_by(epoch, Arc::new(opened.controller.clone()));
     let (data, applied) = (core.data.clone(), core.applied.clone());
     let following = Following::start(subscription, data, applied, shell.fatal.clone());
 

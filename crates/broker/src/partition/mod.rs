@@ -14,6 +14,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod clock;
+pub(crate) mod exchange;
 pub(crate) mod flusher;
 pub(crate) mod inbox;
 pub(crate) mod read_pool;
@@ -26,4 +27,5 @@ pub(crate) mod test_batches;
 pub(crate) mod thread;
 pub(crate) mod topics;
 pub(crate) mod wait;
+pub(crate) mod watch;
 pub(crate) mod worker;

@@ -4,6 +4,7 @@ use super::ring::{HasTail, Tail};
 use super::thread::ThreadHandle;
 use super::topics::TopicInfo;
 use super::wait::{Waiter, Waiters};
+use super::watch::Watches;
 use arc_swap::ArcSwap;
 use quipu_record::{Offset, TopicPartition};
 use quipu_replication::{Leading, View};
@@ -24,6 +25,8 @@ pub(crate) struct Replica {
     pub(crate) tail: Tail,
     /// Reads its files.
     pub(crate) reader: LogReader<RealDisk>,
+    /// The sessions of its followers.
+    pub(crate) watches: Watches,
     view: ArcSwap<View>,
     waiters: Arc<Waiters>,
 }
@@ -48,6 +51,7 @@ impl Replica {
             topic,
             thread,
             tail: Tail::default(),
+            watches: Watches::default(),
             reader,
             view: ArcSwap::from_pointee(view),
             waiters: Arc::default(),
@@ -67,6 +71,7 @@ impl Replica {
         } else {
             self.waiters.wake_all();
         }
+        self.watches.tell();
     }
 
     /// Makes `waiter` wait under `key` for something that `seen` does not show: a high watermark above `above`, or

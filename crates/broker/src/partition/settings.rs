@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a topic's configs mean for each of its partitions.
-pub(crate) fn settings(config: &TopicConfig) -> Settings {
+pub(crate) fn settings(config: &TopicConfig, replica_lag_max: Duration) -> Settings {
     let partition = PartitionConfig {
         durability: match config.durability() {
             quipu_metadata::Durability::Fsync => Durability::Fsync,
@@ -19,6 +19,7 @@ pub(crate) fn settings(config: &TopicConfig) -> Settings {
         max_message_bytes: config.max_message_bytes() as usize,
         flush_interval: Duration::from_millis(config.flush_ms()),
         flush_bytes: config.flush_bytes(),
+        replica_lag_max,
         ..PartitionConfig::default()
     };
     let log = LogConfig {

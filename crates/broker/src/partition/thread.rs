@@ -7,19 +7,23 @@
 //! coarse stroke for house-keeping that all partitions of the thread share.
 
 use super::budget::Charge;
+use super::exchange::{FollowedData, FollowerPositions, Link, Verdicts};
 use super::inbox::{Inbox, Refused};
 use super::replica::Replica;
 use super::reply::Reply;
 use super::worker::{Worker, WorkerParts};
 use quipu_record::{Batch, Offset, RecordsSummary, TopicPartition};
-use quipu_replication::{Acks, DeleteBefore, DeleteRecordsError, Driver, Leadership, Resign, Settings, Tick};
+use quipu_replication::{
+    Acks, DeleteBefore, DeleteRecordsError, Driver, Fetched, FollowerFetch, Followership, IsrAnswered,
+    Leadership, Resign, Settings, Tick,
+};
 use quipu_storage::{FlushDone, Log, RealDisk};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// One checked batch on its way to its partition.
 #[derive(Debug)]
@@ -55,8 +59,16 @@ pub(crate) enum Command {
     Adopt(Box<Adopted>),
     /// Lead, or lead with other in-sync replicas.
     Lead(TopicPartition, Leadership),
-    /// Lead no more.
+    /// Follow a leader, whose session is behind the link.
+    Follow(TopicPartition, Followership, Link),
+    /// Lead no more, and follow nobody.
     Resign(TopicPartition, Resign),
+    /// What a leader answered to this broker, as its follower.
+    Fetched(FollowedData),
+    /// Where a follower of partitions led here stands in them.
+    FollowerPositions(FollowerPositions),
+    /// The controller's answer to a proposed change of in-sync replicas.
+    IsrAnswered(TopicPartition, IsrAnswered),
     /// The topic's settings have changed.
     Config(TopicPartition, Settings),
     /// The topic was deleted: give back the log.
@@ -205,6 +217,53 @@ impl Threads {
             drop(inbox);
             handle.rouse(was_empty);
         }
+    }
+
+    /// Gives a leader's answer to the owners of its partitions; says to how many.
+    pub(crate) fn followed_data(
+        &self,
+        link: &Link,
+        number: u64,
+        parts: impl Iterator<Item = (TopicPartition, Fetched)>,
+    ) -> usize {
+        self.split(parts, |parts| {
+            Command::Fetched(FollowedData {
+                link: link.clone(),
+                number,
+                parts,
+            })
+        })
+    }
+
+    /// Gives a follower's positions to the owners of the partitions; each answers once.
+    pub(crate) fn follower_positions(
+        &self,
+        parts: Vec<(TopicPartition, FollowerFetch)>,
+        answer: mpsc::UnboundedSender<Verdicts>,
+    ) {
+        self.split(parts.into_iter(), |parts| {
+            let answer = answer.clone();
+            Command::FollowerPositions(FollowerPositions { parts, answer })
+        });
+    }
+
+    fn split<T>(
+        &self,
+        parts: impl Iterator<Item = (TopicPartition, T)>,
+        command: impl Fn(Vec<(TopicPartition, T)>) -> Command,
+    ) -> usize {
+        let mut by_thread: Vec<Vec<(TopicPartition, T)>> = self.handles.iter().map(|_| Vec::new()).collect();
+        for (at, part) in parts {
+            by_thread[self.index(at)].push((at, part));
+        }
+        let mut told = 0;
+        for (handle, parts) in self.handles.iter().zip(by_thread) {
+            if !parts.is_empty() {
+                handle.command(command(parts));
+                told += 1;
+            }
+        }
+        told
     }
 
     /// Gives the same command to each thread.

@@ -1,23 +1,28 @@
 //! What a partition thread does: its partitions' drivers, stepped. See `thread.rs` for the shape of a turn.
 
 use super::clock::Clock;
+use super::exchange::{Link, Outbox, Proposed};
 use super::flusher::FlushQueue;
 use super::replica::Replica;
 use super::ring::Ring;
 use super::thread::{Adopted, Command, Produce, ThreadHandle};
 use crate::fatal::Fatal;
-use quipu_record::{StoredBatch, TopicPartition};
+use crate::replication::Offline;
+use quipu_record::{Offset, StoredBatch, TopicPartition};
 use quipu_replication::{
-    Append, DeleteRecords, DeleteRecordsError, Driver, Effects, Input, Now, ProduceError, Resign, Tick,
+    Append, DeleteRecords, DeleteRecordsError, Driver, Effects, FetchToken, Input, Now, ProduceError, Resign,
+    Tick, Verdict,
 };
 use quipu_storage::{FlushDone, FlushJob, Log, RealDisk};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 mod drain;
 mod flush;
+mod replicate;
 mod waiting;
 
 use drain::Drain;
@@ -37,6 +42,10 @@ pub(crate) struct WorkerParts {
     pub(crate) tail_bytes: usize,
     /// How often to do the house-keeping.
     pub(crate) housekeeping: Duration,
+    /// Where changes of in-sync replicas are proposed.
+    pub(crate) proposals: mpsc::UnboundedSender<Proposed>,
+    /// The replicas that cannot serve.
+    pub(crate) offline: Arc<Offline>,
 }
 
 /// One partition thread's own state.
@@ -56,6 +65,12 @@ pub(crate) struct Worker {
     deadlines: BinaryHeap<Reverse<(Tick, TopicPartition)>>,
     housekeeping_at: Option<Tick>,
     effects: Effects,
+    /// What this turn means for sessions with leaders.
+    outbox: Outbox,
+    /// What the last step said to followers.
+    verdicts: Vec<(FetchToken, Verdict)>,
+    /// Damaged replicas that are copied again, and how far they have to come.
+    behind: HashMap<TopicPartition, Offset>,
     drain: Option<Drain>,
 }
 
@@ -65,6 +80,8 @@ struct Owned {
     replica: Arc<Replica>,
     driver: Driver<RealDisk>,
     appends: Vec<Append>,
+    /// The session with its leader, while it follows.
+    link: Option<Link>,
     /// The deadline that stands for it in the heap, at most one.
     armed: Option<Tick>,
     flush: Flush,
@@ -85,6 +102,9 @@ impl Worker {
             deadlines: BinaryHeap::new(),
             housekeeping_at: None,
             effects: Effects::default(),
+            outbox: Outbox::default(),
+            verdicts: Vec::new(),
+            behind: HashMap::new(),
             drain: None,
         }
     }
@@ -104,6 +124,7 @@ impl Worker {
             self.append_all(now);
             self.tick(now);
             self.keep_house(now);
+            self.outbox.send();
             self.flushing += self.flushes.len();
             self.parts.flushes.submit(&mut self.flushes);
             if self.drained(now) {
@@ -135,9 +156,14 @@ impl Worker {
             Command::Adopt(adopted) => self.adopt(now, *adopted),
             Command::Lead(at, leadership) => {
                 self.step(now, at, Input::Lead(leadership));
+                self.linked(at);
             }
-            Command::Resign(at, resign) => {
-                self.step(now, at, Input::Resign(resign));
+            Command::Follow(at, followership, link) => self.follow(now, at, followership, link),
+            Command::Resign(at, resign) => self.resign(now, at, resign),
+            Command::Fetched(data) => self.fetched(now, data),
+            Command::FollowerPositions(positions) => self.follower_positions(now, positions),
+            Command::IsrAnswered(at, answered) => {
+                self.step(now, at, Input::IsrAnswered(answered));
             }
             Command::Config(at, settings) => {
                 self.step(now, at, Input::Config(settings));
@@ -183,6 +209,7 @@ impl Worker {
             replica: adopted.replica,
             driver: adopted.driver,
             appends: Vec::new(),
+            link: None,
             armed: None,
             flush: Flush::default(),
         };
@@ -199,6 +226,7 @@ impl Worker {
     }
 
     fn abandon(&mut self, now: Now, at: TopicPartition, log: &crossbeam_channel::Sender<Log<RealDisk>>) {
+        self.unlink(at);
         let Some(owned) = self.owned.get(&at) else {
             return;
         };
@@ -218,6 +246,7 @@ impl Worker {
         let at = done.partition();
         let wanted = self.owned.get_mut(&at).is_some_and(|owned| owned.flush.end());
         self.step(now, at, Input::Flushed(done));
+        self.caught_up(at);
         if wanted
             && let Some(owned) = self.owned.get_mut(&at)
             && owned.flush.want()
@@ -265,13 +294,19 @@ impl Worker {
         if let Some(owned) = self.owned.get_mut(&at) {
             let replica = &owned.replica;
             if !effects.appended.is_empty() {
-                count(replica, &effects.appended);
-                self.ring.push(Arc::clone(replica), &mut effects.appended);
+                if owned.link.is_none() {
+                    count(replica, &effects.appended);
+                    self.ring.push(Arc::clone(replica), &mut effects.appended);
+                }
                 if self.housekeeping_at.is_none() {
                     self.housekeeping_at = Some(now.mono.after(self.parts.housekeeping));
                 }
             }
             if let Some(view) = effects.view {
+                if view.leading.is_none() {
+                    // Nobody reads here, and what is in memory may be cut from the log.
+                    replica.tail.clear();
+                }
                 replica.publish(view);
             }
             for answer in effects.answers.drain(..) {
@@ -282,6 +317,14 @@ impl Worker {
             }
             if effects.flush && owned.flush.want() {
                 self.flushes.extend(owned.flush.begin(&mut owned.driver));
+            }
+            if let (Some(position), Some(link)) = (effects.position.take(), &owned.link) {
+                self.outbox.position(link, at, Some(position));
+            }
+            self.verdicts.append(&mut effects.fetches);
+            if let Some(proposal) = effects.isr_proposal.take() {
+                // The broker is going down: its leadership ends with it.
+                let _ = self.parts.proposals.send((at, proposal));
             }
             if let Some(deadline) = effects.deadline
                 && owned.armed.is_none_or(|armed| deadline < armed)
@@ -302,6 +345,7 @@ impl Worker {
             let due = self.owned.get_mut(&at).filter(|owned| owned.armed == Some(tick));
             if let Some(owned) = due {
                 owned.armed = None;
+                self.hear_followers(now, at);
                 self.step(now, at, Input::Tick);
             }
         }

@@ -16,7 +16,7 @@ mod lanes;
 pub mod list_offsets;
 mod position;
 pub mod produce;
-mod read;
+pub(crate) mod read;
 mod route;
 #[cfg(test)]
 mod test_image;
