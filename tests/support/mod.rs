@@ -1,6 +1,9 @@
 //! Real brokers for tests and benchmarks: processes on free ports over directories of their own, waited for by
 //! condition, and killed by their own process id only.
 
+#[allow(dead_code, reason = "tests and benches use different parts of it")]
+pub(crate) mod cluster;
+
 use serde_json::Value;
 use std::error::Error;
 use std::fs::File;
@@ -13,6 +16,7 @@ use tempfile::TempDir;
 
 /// The executable under test.
 pub(crate) const QUIPU: &str = env!("CARGO_BIN_EXE_quipu");
+const ANY_PORT: &str = "127.0.0.1:0";
 /// A broker that is not ready by then never will be.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long anything else may take that is waited for.
@@ -35,6 +39,8 @@ pub(crate) struct Home {
     /// What `serve` is told besides.
     args: Vec<String>,
     listen: String,
+    /// Where it speaks to other brokers.
+    internal: String,
 }
 
 impl Broker {
@@ -56,11 +62,11 @@ impl Broker {
             .prefix("quipu-test-")
             .tempdir_in(parent)?;
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let listen = "127.0.0.1:0".to_owned();
         Home {
             directory,
             args,
-            listen,
+            listen: ANY_PORT.to_owned(),
+            internal: ANY_PORT.to_owned(),
         }
         .start()
     }
@@ -135,6 +141,7 @@ impl Broker {
             directory: tempfile::tempdir()?,
             args: Vec::new(),
             listen: String::new(),
+            internal: String::new(),
         };
         let listen = self.address().to_owned();
         let mut home = std::mem::replace(&mut self.home, nowhere);
@@ -172,10 +179,14 @@ impl Home {
                 "--stop-with-stdin",
                 "--http",
                 "127.0.0.1:0",
-                "--internal",
-                "127.0.0.1:0",
             ])
-            .args(["--listen", &self.listen, "--data-dir"])
+            .args([
+                "--listen",
+                &self.listen,
+                "--internal",
+                &self.internal,
+                "--data-dir",
+            ])
             .arg(self.data_dir())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
