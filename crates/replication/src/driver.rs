@@ -2,13 +2,21 @@
 //! from a seed.
 //!
 //! ```text
-//!             Lead{epoch}                        Resign, Lead{newer epoch}
-//!   idle ───────────────────▶ leader ──────────────────────────────────────▶ idle, or leader of the newer epoch
-//!                              │ Produce: judge each, append all with one write, queue the answers
-//!                              │ Flushed: flushed ↑ ⇒ high watermark ↑ ⇒ answers leave
+//!             Lead{epoch}                         Resign, Lead or Follow of a newer epoch
+//!   idle ───────────────────▶ leader ──────────────────────────────────────▶ idle, leader, follower
+//!    │                         │ Produce: judge each, append all with one write, queue the answers
+//!    │                         │ Flushed: flushed ↑ ┐
+//!    │                         │ FollowerFetch: judge, note how far it holds ├ ⇒ high watermark ↑ ⇒ answers leave
+//!    │                         │ IsrAnswered, Lead: who is in sync ┘          ⇒ a change of the in-sync replicas
+//!    │       Follow{epoch}
+//!    └──────────────────────▶ follower: its position goes to the leader
+//!                              │ Fetched: append as it is, or cut, or begin anew ⇒ position
+//!                              │ Flushed: flushed ↑ ⇒ position
 //! ```
-//! The role is an enum so that a follower can be one more of them.
 
+mod cut;
+mod follow;
+mod followers;
 mod house_keeping;
 mod open;
 mod produce;
@@ -22,15 +30,15 @@ use crate::clock::{Now, Tick};
 use crate::config::{Durability, PartitionConfig};
 use crate::effects::Effects;
 use crate::error::{DeleteRecordsError, ProduceError};
-use crate::fetch::Verdict;
 use crate::input::{Input, Leadership, Resign};
+use crate::rules::follower::Follower;
 use crate::rules::high_watermark::{HighWatermark, Progress};
-use crate::rules::leader::Leader;
+use crate::rules::leader::{Leader, Mine};
 use crate::rules::producers::Producers;
-use crate::view::{Leading, View};
+use crate::view::{Following, Leading, View};
 use house_keeping::Snapshots;
-use quipu_record::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition};
-use quipu_storage::{Disk, FlushDone, FlushJob, Log, LogReader};
+use quipu_record::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use quipu_storage::{Corruption, Disk, FlushDone, FlushJob, Log, LogReader};
 use std::sync::Arc;
 
 /// What a driver is opened with, besides its log.
@@ -51,6 +59,8 @@ enum Role {
     Idle,
     /// It leads.
     Leader(Leader),
+    /// It copies a leader.
+    Follower(Follower),
 }
 
 /// One replica of one partition.
@@ -74,6 +84,8 @@ pub struct Driver<D: Disk> {
     published: View,
     /// The disk failed: nothing is acknowledged any more.
     failed: bool,
+    /// Bytes that were flushed are bad: what else was there is not known.
+    damage: Option<Box<Corruption>>,
 }
 
 impl<D: Disk> Driver<D> {
@@ -105,15 +117,22 @@ impl<D: Disk> Driver<D> {
     #[must_use]
     pub fn view(&self) -> View {
         let leading = match &self.role {
-            Role::Idle => None,
+            Role::Idle | Role::Follower(_) => None,
             Role::Leader(leader) => Some(Leading {
                 epoch: leader.epoch(),
                 start: leader.start(),
             }),
         };
+        let following = match &self.role {
+            Role::Idle | Role::Leader(_) => None,
+            Role::Follower(follower) => Some(Following {
+                leader: follower.leader(),
+                epoch: follower.epoch(),
+            }),
+        };
         View {
             leading,
-            following: None,
+            following,
             log_start: self.log.log_start(),
             high_watermark: self.high_watermark.offset(),
             log_end: self.log.log_end(),
@@ -127,11 +146,18 @@ impl<D: Disk> Driver<D> {
         &self.producers
     }
 
+    /// The bad bytes on account of which this replica takes nothing: it neither leads, unless there is no other replica,
+    /// nor follows, until the metadata counts on it no more.
+    #[must_use]
+    pub fn damage(&self) -> Option<&Corruption> {
+        self.damage.as_deref()
+    }
+
     /// How many batches wait for their answer.
     #[must_use]
     pub fn waiting(&self) -> usize {
         match &self.role {
-            Role::Idle => 0,
+            Role::Idle | Role::Follower(_) => 0,
             Role::Leader(leader) => leader.waiting(),
         }
     }
@@ -149,16 +175,11 @@ impl<D: Disk> Driver<D> {
         match input {
             Input::Lead(leadership) => self.lead(now, &leadership, effects),
             Input::Resign(resign) => self.resign(resign, effects),
-            // Following comes with the next change.
-            Input::Follow(follow) => {
-                let leader_epoch = follow.leader_epoch;
-                self.resign(Resign { leader_epoch }, effects);
-            }
-            Input::FollowerFetch(fetch) => {
-                let refused = Verdict::Refused(ErrorCode::NotLeader);
-                effects.fetches.push((fetch.token, refused));
-            }
-            Input::FollowerHeard(_) | Input::Fetched(_) | Input::IsrAnswered(_) => {}
+            Input::Follow(follows) => self.follow(now, follows, effects),
+            Input::FollowerFetch(fetch) => self.follower_fetch(now, &fetch, effects),
+            Input::FollowerHeard(heard) => self.follower_heard(&heard),
+            Input::Fetched(fetched) => self.fetched(now, fetched, effects),
+            Input::IsrAnswered(answer) => self.isr_answered(now, answer, effects),
             Input::Produce(appends) => self.produce(now, appends, effects),
             Input::Flushed(done) => self.flushed(&done),
             Input::DiskFailed { what } => self.fail(what, effects),
@@ -170,7 +191,7 @@ impl<D: Disk> Driver<D> {
             }
             Input::Tick => self.tick(now, effects),
         }
-        self.settle(effects);
+        self.settle(now, effects);
     }
 
     fn lead(&mut self, now: Now, leadership: &Leadership, effects: &mut Effects) {
@@ -188,8 +209,12 @@ impl<D: Disk> Driver<D> {
         }
         self.step_down(effects);
         self.seen_epoch = Some(leadership.leader_epoch);
+        if leadership.replicas.len() > 1 && self.tell_damage(effects) {
+            // Followers would cut their logs to fit. The only replica there is goes on to serve what is good of it.
+            return;
+        }
         self.log.begin_epoch(leadership.leader_epoch);
-        self.role = Role::Leader(Leader::begin(leadership, self.log.log_end()));
+        self.role = Role::Leader(Leader::begin(now.mono, leadership, self.log.log_end()));
         // What recovery kept above the flush mark is not durable yet, and nothing is committed before it is.
         self.want_flush(now, true, effects);
     }
@@ -204,7 +229,15 @@ impl<D: Disk> Driver<D> {
         self.step_down(effects);
     }
 
-    /// Stops leading: whoever waits is told to ask elsewhere.
+    /// Says so if the log is damaged.
+    fn tell_damage(&self, effects: &mut Effects) -> bool {
+        if let Some(damage) = &self.damage {
+            effects.damaged = Some(Corruption::clone(damage));
+        }
+        self.damage.is_some()
+    }
+
+    /// Stops leading, or following: whoever waits is told to ask elsewhere.
     fn step_down(&mut self, effects: &mut Effects) {
         if let Role::Leader(mut leader) = std::mem::replace(&mut self.role, Role::Idle) {
             leader.fail(&ProduceError::NotLeader, &mut effects.answers);
@@ -242,39 +275,66 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// The end of every step: moves the high watermark, releases what waited for it, publishes the view.
-    fn settle(&mut self, effects: &mut Effects) {
-        let mine = self.progress();
+    /// What the leader's rules need to know of this replica.
+    fn mine(&self) -> Mine {
+        Mine {
+            me: self.me,
+            progress: self.progress(),
+            durability: self.config.durability,
+            lag_max: self.config.replica_lag_max,
+        }
+    }
+
+    /// The end of every step: moves the high watermark, releases what waited for it, publishes the view, and says what
+    /// is to be told to others.
+    fn settle(&mut self, now: Now, effects: &mut Effects) {
+        self.commit();
+        let mine = self.mine();
         if let Role::Leader(leader) = &mut self.role
             && !self.failed
         {
-            if let Some(committed) = leader.committed(self.config.durability, self.me, mine) {
-                self.high_watermark.combine(committed);
+            let held = mine.progress.held(mine.durability);
+            let high_watermark = self.high_watermark.offset();
+            leader.release(high_watermark, held, &mut effects.answers);
+            if let Some(proposal) = leader.propose(now.mono, high_watermark, &mine) {
+                effects.isr_proposal = Some(proposal);
             }
-            self.high_watermark.at_least_log_start(self.log.log_start());
-            let held = mine.held(self.config.durability);
-            leader.release(self.high_watermark.offset(), held, &mut effects.answers);
             self.answer_deletions(effects);
         }
+        self.tell_position(now, effects);
         let view = self.view();
         if view != self.published {
             self.published = view;
             effects.view = Some(view);
         }
-        effects.deadline = self.deadline();
+        effects.deadline = self.deadline(now);
     }
 
-    fn deadline(&self) -> Option<Tick> {
-        let waiting = match &self.role {
-            Role::Idle => None,
-            Role::Leader(leader) => leader.deadline(),
+    /// At the leader: moves the high watermark to where it may be.
+    fn commit(&mut self) {
+        let mine = self.mine();
+        if let Role::Leader(leader) = &self.role
+            && !self.failed
+        {
+            if let Some(committed) = leader.committed(&mine) {
+                self.high_watermark.combine(committed);
+            }
+            self.high_watermark.at_least_log_start(self.log.log_start());
+        }
+    }
+
+    fn deadline(&self, now: Now) -> Option<Tick> {
+        let (waiting, look) = match &self.role {
+            Role::Idle => (None, None),
+            Role::Leader(leader) => (leader.deadline(), leader.next_look(now.mono, &self.mine())),
+            Role::Follower(follower) => (follower.deadline(), None),
         };
-        [waiting, self.flush_due].into_iter().flatten().min()
+        [waiting, look, self.flush_due].into_iter().flatten().min()
     }
 
     fn tick(&mut self, now: Now, effects: &mut Effects) {
         // What is true by now is answered as such, even if late.
-        self.settle(effects);
+        self.settle(now, effects);
         if let Role::Leader(leader) = &mut self.role {
             leader.expire(now.mono, &mut effects.answers);
         }

@@ -7,6 +7,7 @@ use crate::fetch::{FetchToken, Position, Verdict};
 use crate::isr_change::IsrProposal;
 use crate::view::View;
 use quipu_record::{Offset, StoredBatch};
+use quipu_storage::Corruption;
 
 /// What follows from a step.
 ///
@@ -31,7 +32,11 @@ use quipu_record::{Offset, StoredBatch};
 pub struct Effects {
     /// The disk failed under this replica: a write or a sync was refused, and what is on disk is no longer known.
     pub fatal: Option<String>,
-    /// What was appended, in order, for the tail ring. Readable below the view's high watermark only.
+    /// The log was found damaged, or was asked for something and is: the metadata must not count on this replica any
+    /// more (`OfflineReplicas`). Said at every [`crate::Input::Lead`] and [`crate::Input::Follow`] for as long as it is.
+    pub damaged: Option<Corruption>,
+    /// At the leader: what was appended, in order, for the tail ring. Readable below the view's high watermark only.
+    /// What the ring has of another leader epoch may have been cut since: it begins anew with each.
     pub appended: Vec<StoredBatch>,
     /// The positions, if any of them changed.
     pub view: Option<View>,
@@ -57,6 +62,7 @@ impl Effects {
     /// Ready for the next step.
     pub fn clear(&mut self) {
         self.fatal = None;
+        self.damaged = None;
         self.appended.clear();
         self.view = None;
         self.answers.clear();

@@ -17,10 +17,8 @@ pub struct IsrProposal {
 /// What became of a proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IsrAnswered {
-    /// The proposal's.
-    pub leader_epoch: LeaderEpoch,
-    /// The proposal's.
-    pub partition_epoch: PartitionEpoch,
+    /// The proposal, as it was sent.
+    pub proposal: IsrProposal,
     /// It was sent more than once: after a refusal, a copy of it may still arrive and be taken.
     pub repeated: bool,
     /// What the controllers say.

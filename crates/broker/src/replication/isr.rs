@@ -171,8 +171,7 @@ impl Queue {
 impl Waiting {
     fn answered(&self, result: IsrResult) -> IsrAnswered {
         IsrAnswered {
-            leader_epoch: self.proposal.leader_epoch,
-            partition_epoch: self.proposal.partition_epoch,
+            proposal: self.proposal.clone(),
             repeated: self.sent > 1,
             result,
         }

@@ -82,7 +82,7 @@ impl<D: Disk> Driver<D> {
 
     pub(super) fn delete_records(&mut self, now: Now, request: DeleteRecords, effects: &mut Effects) {
         let refused = match &self.role {
-            Role::Idle => Some(DeleteRecordsError::NotLeader),
+            Role::Idle | Role::Follower(_) => Some(DeleteRecordsError::NotLeader),
             Role::Leader(_) if self.failed => Some(DeleteRecordsError::StorageFailed),
             Role::Leader(_) => None,
         };
@@ -135,7 +135,7 @@ impl<D: Disk> Driver<D> {
 
     /// Batches go that no snapshot covers, and what they say of producers would go with them: the same flush that makes
     /// their going durable takes a snapshot along.
-    fn keep_producers_of(&mut self, deleted_below: Offset, effects: &mut Effects) {
+    pub(super) fn keep_producers_of(&mut self, deleted_below: Offset, effects: &mut Effects) {
         let covered = self.snapshots.at.unwrap_or(Offset::ZERO);
         if deleted_below > covered && !self.producers.is_empty() {
             self.try_snapshot(effects);

@@ -55,6 +55,7 @@ impl<D: Disk> Driver<D> {
         let (log_start, log_end) = (log.log_start(), log.log_end());
         let high_watermark = HighWatermark::from_hint(options.high_watermark_hint, log_start, log_end);
         let flushed = log.flushed();
+        let damage = log.damage().cloned().map(Box::new);
         let driver = Self {
             seen_epoch: log.epochs().latest().map(|entry| entry.epoch),
             log,
@@ -76,13 +77,14 @@ impl<D: Disk> Driver<D> {
                 flushed,
             },
             failed: false,
+            damage,
         };
         Ok((driver, replayed))
     }
 }
 
-/// The state at the log end: the newest snapshot, then every batch header from there on.
-fn rebuild_producers<D: Disk>(
+/// The producers' state at the log end: the newest snapshot, then every batch header from there on.
+pub(super) fn rebuild_producers<D: Disk>(
     log: &Log<D>,
     wall: Timestamp,
 ) -> Result<(Producers, Snapshots, Replayed), DriverOpenError> {

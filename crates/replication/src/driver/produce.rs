@@ -143,6 +143,10 @@ impl<D: Disk> Driver<D> {
     }
 
     fn write(&mut self, now: Now, group: &mut Group, effects: &mut Effects) {
+        let mine = self.mine();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.about_to_append(now.mono, &mine);
+        }
         match self.log.append(now.wall, &group.stored) {
             Ok(appended) => {
                 self.unflushed_bytes += appended.bytes;

@@ -1,6 +1,8 @@
 //! The driver on a fake disk.
 
 mod bench;
+mod cluster;
+mod copying;
 mod failures;
 mod keeping;
 

@@ -141,7 +141,7 @@ impl Followers {
         durability: Durability,
     ) -> bool {
         self.get(broker).is_some_and(|follower| {
-            let lately = |at| now.since(at) <= lag_max;
+            let lately = |at| now.since(at) < lag_max;
             follower.holds(log_end, durability) || follower.caught_up.is_some_and(lately)
         })
     }

@@ -31,6 +31,11 @@ impl HighWatermark {
         moved
     }
 
+    /// The log was cut, or began anew: what is gone was never committed, or this replica did not know it.
+    pub fn cut(&mut self, log_start: Offset, log_end: Offset) {
+        self.0 = self.0.min(log_end).max(log_start);
+    }
+
     /// The log start passed it (records were deleted): nothing below the log start can be read, so it follows.
     pub fn at_least_log_start(&mut self, log_start: Offset) {
         self.0 = self.0.max(log_start);
@@ -74,6 +79,9 @@ pub fn committed(
     }
     // The leader stands in its own set; should metadata ever say otherwise, its own word still counts.
     let mut least = me.1.held(durability);
+    if PlantedBug::AckBeforeEveryReplica.planted() {
+        return Some(least);
+    }
     for broker in isr.members().filter(|broker| *broker != me.0) {
         least = least.min(others(broker)?.held(durability));
     }
@@ -133,6 +141,27 @@ mod tests {
     fn it_stands_still_below_min_insync() {
         let hw = committed(Durability::Fsync, &isr(&[1]), 2, (ME, at(9, 9)), |_| None);
         assert_eq!(hw, None);
+    }
+
+    #[test]
+    fn the_planted_bug_commits_what_the_leader_alone_holds() {
+        PlantedBug::AckBeforeEveryReplica.plant(|| {
+            let hw = committed(Durability::Fsync, &isr(&[1, 2]), 2, (ME, at(9, 9)), |_| {
+                Some(at(3, 3))
+            });
+            assert_eq!(hw, Some(Offset::new(9)));
+        });
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_takes_it_along() {
+        let mut hw = HighWatermark::from_hint(Offset::new(9), Offset::ZERO, Offset::new(9));
+        hw.cut(Offset::ZERO, Offset::new(4));
+        assert_eq!(hw.offset(), Offset::new(4));
+        hw.cut(Offset::new(20), Offset::new(20));
+        assert_eq!(hw.offset(), Offset::new(20));
+        hw.cut(Offset::new(3), Offset::new(3));
+        assert_eq!(hw.offset(), Offset::new(3));
     }
 
     #[test]

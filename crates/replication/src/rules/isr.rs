@@ -43,12 +43,14 @@ impl FromIterator<BrokerId> for ReplicaSet {
 /// The in-sync replicas as a leader must count them: what the controllers committed, together with what this leader
 /// has proposed and does not yet know the fate of.
 ///
-/// A record is committed only once *every* member of the union holds it: whichever of the two sets turns out to be the
+/// A record is committed only once *every* member of the union holds it: whichever of the sets turns out to be the
 /// true one, each of its members may be elected, and then has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MaximalIsr {
     committed: ReplicaSet,
     proposed: Option<ReplicaSet>,
+    /// Refused, but a copy of the proposal may still be under way.
+    lingering: Option<ReplicaSet>,
 }
 
 impl MaximalIsr {
@@ -58,6 +60,7 @@ impl MaximalIsr {
         Self {
             committed,
             proposed: None,
+            lingering: None,
         }
     }
 
@@ -73,12 +76,30 @@ impl MaximalIsr {
         self.proposed = Some(proposed);
     }
 
-    /// The members of either set, each once, in no promised order.
+    /// The proposal was refused. If a copy of it may still come to be taken, its members go on to count.
+    pub fn refused(&mut self, copies_under_way: bool) {
+        let refused = self.proposed.take();
+        if let Some(refused) = refused.filter(|_| copies_under_way) {
+            let before = self.lingering.take().unwrap_or_default();
+            self.lingering = Some(before.iter().chain(refused.iter()).collect());
+        }
+    }
+
+    /// No copy of what was refused is under way any more.
+    pub fn forget_refused(&mut self) {
+        self.lingering = None;
+    }
+
+    /// The members of any of the sets, each once, in no promised order.
     pub fn members(&self) -> impl Iterator<Item = BrokerId> + '_ {
-        let added = self.proposed.iter().flat_map(ReplicaSet::iter);
-        self.committed
-            .iter()
-            .chain(added.filter(|broker| !self.committed.contains(*broker)))
+        let proposed = self.proposed.iter().flat_map(ReplicaSet::iter);
+        let proposed = proposed.filter(|broker| !self.committed.contains(*broker));
+        let known = |broker| {
+            self.committed.contains(broker) || self.proposed.as_ref().is_some_and(|set| set.contains(broker))
+        };
+        let lingering = self.lingering.iter().flat_map(ReplicaSet::iter);
+        let lingering = lingering.filter(move |broker| !known(*broker));
+        self.committed.iter().chain(proposed).chain(lingering)
     }
 }
 
@@ -109,5 +130,25 @@ mod tests {
         isr.propose(set(&[1, 3]));
         assert_eq!(isr.members().collect::<ReplicaSet>(), set(&[1, 3]));
         assert_eq!(isr.committed().len(), 1);
+    }
+
+    #[test]
+    fn what_was_refused_counts_for_as_long_as_a_copy_is_under_way() {
+        let mut isr = MaximalIsr::committed_as(set(&[1, 2]));
+        isr.propose(set(&[1, 2, 3]));
+        isr.refused(false);
+        assert_eq!(isr.members().collect::<ReplicaSet>(), set(&[1, 2]));
+        isr.propose(set(&[1, 2, 3]));
+        isr.refused(true);
+        isr.propose(set(&[1]));
+        isr.refused(true);
+        isr.propose(set(&[1]));
+        let members: Vec<_> = isr.members().collect();
+        assert_eq!(
+            (members.len(), members.into_iter().collect()),
+            (3, set(&[1, 2, 3]))
+        );
+        isr.forget_refused();
+        assert_eq!(isr.members().collect::<ReplicaSet>(), set(&[1, 2]));
     }
 }

@@ -1,14 +1,23 @@
 //! A leader: from when it leads, whom it counts, what it lets in, and who waits for what.
 
+use super::follower_fetch::same_epoch;
+use super::followers::Followers;
 use super::high_watermark::{self, Progress};
 use super::isr::{MaximalIsr, ReplicaSet};
+use super::isr_change::Standing;
 use super::waiting::{Waiter, Waiting};
 use crate::answer::{Acks, Answer, Appended, Reached, Token};
 use crate::clock::Tick;
 use crate::config::Durability;
 use crate::error::ProduceError;
+use crate::fetch::{FollowerFetch, FollowerHeard};
 use crate::input::Leadership;
-use quipu_record::{BrokerId, LeaderEpoch, Offset, PartitionEpoch};
+use crate::isr_change::{IsrAnswered, IsrProposal, IsrRefusal, IsrResult};
+use quipu_record::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionEpoch, PlantedBug};
+use std::time::Duration;
+
+/// After a refusal nothing is proposed for so long: what was refused would be refused again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 
 /// The leader's part of a replica's state. It ends with its epoch: nothing of it is carried into the next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,12 +25,51 @@ pub struct Leader {
     epoch: LeaderEpoch,
     partition_epoch: PartitionEpoch,
     start: Offset,
+    replicas: Box<[BrokerId]>,
+    eligible: Box<[(BrokerId, BrokerEpoch)]>,
     isr: MaximalIsr,
     min_insync: u32,
+    followers: Followers,
+    asked: Asked,
+    /// After a refusal: until when nothing is proposed, and until when a copy of what was refused may still be under way.
+    refused: Option<Refused>,
     /// `acks=all`: for the high watermark.
     committing: Waiting,
     /// `acks=leader`: for what this replica holds itself.
     holding: Waiting,
+}
+
+/// What a leader has asked of the controllers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Asked {
+    Nothing,
+    /// This, and there was no answer yet.
+    For {
+        proposal: Box<IsrProposal>,
+        repeated: bool,
+    },
+    /// Something, and it may have happened: a newer version of the record will tell.
+    Unresolved,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Refused {
+    pause: Tick,
+    /// By then whatever carries a proposal has given up.
+    copies: Tick,
+}
+
+/// A replica's positions, as its leader's rules need them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mine {
+    /// The broker it is on.
+    pub me: BrokerId,
+    /// How far it holds the log.
+    pub progress: Progress,
+    /// What counts as held.
+    pub durability: Durability,
+    /// How long one in sync may be behind.
+    pub lag_max: Duration,
 }
 
 /// A batch that was judged, on its way to its answer.
@@ -40,15 +88,20 @@ pub struct Judged {
 }
 
 impl Leader {
-    /// Begins to lead, with the log ending at `start`.
+    /// Begins to lead, with the log ending at `start`. Nothing that followers said to an earlier leader counts.
     #[must_use]
-    pub fn begin(leadership: &Leadership, start: Offset) -> Self {
+    pub fn begin(now: Tick, leadership: &Leadership, start: Offset) -> Self {
         Self {
             epoch: leadership.leader_epoch,
             partition_epoch: leadership.partition_epoch,
             start,
+            replicas: leadership.replicas.clone().into_boxed_slice(),
+            eligible: leadership.eligible.clone().into_boxed_slice(),
             isr: MaximalIsr::committed_as(leadership.isr.iter().copied().collect()),
             min_insync: leadership.min_insync,
+            followers: Followers::none_since(now),
+            asked: Asked::Nothing,
+            refused: None,
             committing: Waiting::default(),
             holding: Waiting::default(),
         }
@@ -72,19 +125,181 @@ impl Leader {
         self.committing.len() + self.holding.len()
     }
 
-    /// Takes over a newer version of the partition's record. If too few are left in sync, what waits for a commit is
-    /// told that none will come.
+    /// Takes over the metadata's word. If too few are left in sync, what waits for a commit is told that none will come.
     pub fn adopt(&mut self, leadership: &Leadership, answers: &mut Vec<Answer>) {
+        // Who is eligible may change without the partition's record.
+        self.eligible = leadership.eligible.clone().into_boxed_slice();
+        self.adopt_record(leadership, answers);
+    }
+
+    fn adopt_record(&mut self, leadership: &Leadership, answers: &mut Vec<Answer>) {
         if leadership.partition_epoch <= self.partition_epoch {
             return;
         }
         self.partition_epoch = leadership.partition_epoch;
         self.isr = MaximalIsr::committed_as(leadership.isr.iter().copied().collect::<ReplicaSet>());
-        self.min_insync = leadership.min_insync;
+        self.min_insync = if PlantedBug::MinInsyncClampedByStaleLeader.planted() {
+            self.min_insync.min(leadership.min_insync)
+        } else {
+            leadership.min_insync
+        };
+        self.asked = Asked::Nothing;
+        self.refused = None;
         if let Err((in_sync, needed)) = self.enough_in_sync() {
             let error = ProduceError::NotEnoughReplicasAfterAppend { in_sync, needed };
             self.committing.fail(&error, answers);
         }
+    }
+
+    /// Takes the controllers' answer to a proposal. Returns the proposal if it is to be sent once more.
+    pub fn answered(
+        &mut self,
+        now: Tick,
+        lag_max: Duration,
+        answer: IsrAnswered,
+        answers: &mut Vec<Answer>,
+    ) -> Option<IsrProposal> {
+        if let IsrResult::Done(leadership) = &answer.result
+            && leadership.leader_epoch == self.epoch
+        {
+            self.adopt_record(leadership, answers);
+        }
+        let Asked::For { proposal, repeated } = &mut self.asked else {
+            return None;
+        };
+        if **proposal != answer.proposal {
+            return None;
+        }
+        match answer.result {
+            // It changed nothing: the record was like that.
+            IsrResult::Done(leadership) if leadership.leader_epoch == self.epoch => {
+                self.isr.refused(false);
+                self.asked = Asked::Nothing;
+            }
+            IsrResult::Done(_) => self.asked = Asked::Unresolved,
+            IsrResult::Unknown => {
+                *repeated = true;
+                return Some(IsrProposal::clone(proposal));
+            }
+            IsrResult::Refused(IsrRefusal::Ineligible) => {
+                self.isr.refused(*repeated || answer.repeated);
+                self.asked = Asked::Nothing;
+                self.refused = Some(Refused {
+                    pause: now.after(REFUSED_PAUSE),
+                    copies: now.after(lag_max),
+                });
+            }
+            IsrResult::Refused(IsrRefusal::Outdated | IsrRefusal::Fenced) => self.asked = Asked::Unresolved,
+        }
+        None
+    }
+
+    /// The change of the in-sync replicas to ask for now, if there is one and nothing is being asked.
+    pub fn propose(&mut self, now: Tick, high_watermark: Offset, mine: &Mine) -> Option<IsrProposal> {
+        if self.refused.is_some_and(|refused| refused.copies <= now) {
+            self.refused = None;
+            self.isr.forget_refused();
+        }
+        let paused = self.refused.is_some_and(|refused| refused.pause > now);
+        if self.replicas.len() < 2 || paused || self.asked != Asked::Nothing {
+            return None;
+        }
+        let isr = self.standing(now, high_watermark, mine).wanted()?;
+        let proposal = IsrProposal {
+            leader_epoch: self.epoch,
+            partition_epoch: self.partition_epoch,
+            isr,
+        };
+        self.isr
+            .propose(proposal.isr.iter().map(|(broker, _)| *broker).collect());
+        self.asked = Asked::For {
+            proposal: Box::new(proposal.clone()),
+            // Refused lately, it may be the same as then, and a late answer to that one cannot be told from its own.
+            repeated: self.refused.is_some(),
+        };
+        Some(proposal)
+    }
+
+    fn standing(&self, now: Tick, high_watermark: Offset, mine: &Mine) -> Standing<'_> {
+        Standing {
+            me: mine.me,
+            committed: self.isr.committed(),
+            replicas: &self.replicas,
+            eligible: &self.eligible,
+            followers: &self.followers,
+            durability: mine.durability,
+            log_end: mine.progress.log_end,
+            bar: high_watermark.max(self.start),
+            now,
+            lag_max: mine.lag_max,
+        }
+    }
+
+    /// When the in-sync replicas are to be looked at again, though nothing happens.
+    #[must_use]
+    pub fn next_look(&self, now: Tick, mine: &Mine) -> Option<Tick> {
+        if self.replicas.len() < 2 {
+            return None;
+        }
+        let refused = self.refused.map(|refused| {
+            if refused.pause > now {
+                refused.pause
+            } else {
+                refused.copies
+            }
+        });
+        let lag = match self.asked {
+            Asked::Nothing => self.standing(now, self.start, mine).next_lag(),
+            Asked::For { .. } | Asked::Unresolved => None,
+        };
+        refused.into_iter().chain(lag).min()
+    }
+
+    /// Whether a follower's fetch is for this leader, and from a replica that may send it.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn admit_fetch(&self, fetch: &FollowerFetch) -> Result<(), ErrorCode> {
+        same_epoch(self.epoch, fetch.position.leader_epoch)?;
+        if !self.replicas.contains(&fetch.broker) {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        if !self.is_current(fetch.broker, fetch.broker_epoch) {
+            return Err(ErrorCode::FencedLeaderEpoch);
+        }
+        Ok(())
+    }
+
+    fn is_current(&self, broker: BrokerId, broker_epoch: BrokerEpoch) -> bool {
+        let registered = self.eligible.iter().find(|(eligible, _)| *eligible == broker);
+        let registered = registered.map(|(_, epoch)| *epoch);
+        self.followers.is_current(broker, broker_epoch, registered)
+    }
+
+    /// Takes the position of a follower whose log is a beginning of this one.
+    pub fn fetched(&mut self, now: Tick, fetch: &FollowerFetch, mine: &Mine) {
+        let progress = Progress {
+            log_end: fetch.position.fetch_offset,
+            flushed: fetch.position.flushed.min(fetch.position.fetch_offset),
+        };
+        let who = (fetch.broker, fetch.broker_epoch);
+        self.followers
+            .fetched(now, who, progress, mine.progress.log_end, mine.durability);
+    }
+
+    /// A follower is alive, and its last position stands.
+    pub fn heard(&mut self, heard: &FollowerHeard, mine: &Mine) {
+        if heard.leader_epoch == self.epoch && self.is_current(heard.broker, heard.broker_epoch) {
+            let who = (heard.broker, heard.broker_epoch);
+            self.followers
+                .alive(heard.at, who, mine.progress.log_end, mine.durability);
+        }
+    }
+
+    /// The log is about to grow.
+    pub fn about_to_append(&mut self, now: Tick, mine: &Mine) {
+        self.followers
+            .about_to_append(now, mine.progress.log_end, mine.durability);
     }
 
     /// Whether a batch may be appended under these acks.
@@ -108,10 +323,11 @@ impl Leader {
 
     /// What the high watermark may be now; `None`: it stays.
     #[must_use]
-    pub fn committed(&self, durability: Durability, me: BrokerId, mine: Progress) -> Option<Offset> {
+    pub fn committed(&self, mine: &Mine) -> Option<Offset> {
         let min_insync = usize::try_from(self.min_insync).unwrap_or(usize::MAX);
-        // Followers' progress comes with replication; until then a set of more than this broker commits nothing.
-        high_watermark::committed(durability, &self.isr, min_insync, (me, mine), |_| None)
+        let me = (mine.me, mine.progress);
+        let others = |broker| self.followers.progress(broker);
+        high_watermark::committed(mine.durability, &self.isr, min_insync, me, others)
     }
 
     /// Lets a judged batch wait for its answer, or answers it if nobody asked to wait.
@@ -195,6 +411,19 @@ mod tests {
         }
     }
 
+    fn mine(held: u64) -> Mine {
+        let held = Offset::new(held);
+        Mine {
+            me: ME,
+            progress: Progress {
+                log_end: held,
+                flushed: held,
+            },
+            durability: Durability::Fsync,
+            lag_max: Duration::from_secs(10),
+        }
+    }
+
     fn judged(token: u64, acks: Acks, until: u64) -> Judged {
         Judged {
             token: Token(token),
@@ -217,7 +446,7 @@ mod tests {
 
     #[test]
     fn too_few_in_sync_refuse_acks_all_before_the_append_and_nothing_else() {
-        let leader = Leader::begin(&leadership(0, &[1], 2), Offset::ZERO);
+        let leader = Leader::begin(Tick::default(), &leadership(0, &[1], 2), Offset::ZERO);
         let refused = leader.admit(Acks::All).expect_err("one of two");
         assert_eq!(
             refused,
@@ -232,7 +461,7 @@ mod tests {
 
     #[test]
     fn each_acks_waits_for_its_own_position() {
-        let mut leader = Leader::begin(&leadership(0, &[1], 1), Offset::ZERO);
+        let mut leader = Leader::begin(Tick::default(), &leadership(0, &[1], 1), Offset::ZERO);
         let mut answers = Vec::new();
         leader.settle(judged(1, Acks::All, 5), &mut answers);
         leader.settle(judged(2, Acks::Leader, 6), &mut answers);
@@ -246,7 +475,7 @@ mod tests {
 
     #[test]
     fn an_error_stays_behind_the_answers_it_follows() {
-        let mut leader = Leader::begin(&leadership(0, &[1], 1), Offset::ZERO);
+        let mut leader = Leader::begin(Tick::default(), &leadership(0, &[1], 1), Offset::ZERO);
         let mut answers = Vec::new();
         leader.settle(judged(1, Acks::All, 5), &mut answers);
         let mut refused = judged(2, Acks::All, 0);
@@ -261,7 +490,7 @@ mod tests {
 
     #[test]
     fn a_shrink_below_the_minimum_tells_those_who_wait() {
-        let mut leader = Leader::begin(&leadership(3, &[1, 2], 2), Offset::ZERO);
+        let mut leader = Leader::begin(Tick::default(), &leadership(3, &[1, 2], 2), Offset::ZERO);
         let mut answers = Vec::new();
         leader.settle(judged(1, Acks::All, 5), &mut answers);
         leader.adopt(&leadership(3, &[1], 2), &mut answers);
@@ -272,16 +501,12 @@ mod tests {
             needed: 2,
         };
         assert_eq!(answers[0].result, Err(told));
-        let mine = Progress {
-            log_end: Offset::new(9),
-            flushed: Offset::new(9),
-        };
-        assert_eq!(leader.committed(Durability::Fsync, ME, mine), None);
+        assert_eq!(leader.committed(&mine(9)), None);
     }
 
     #[test]
     fn losing_leadership_tells_everybody() {
-        let mut leader = Leader::begin(&leadership(0, &[1], 1), Offset::ZERO);
+        let mut leader = Leader::begin(Tick::default(), &leadership(0, &[1], 1), Offset::ZERO);
         let mut answers = Vec::new();
         leader.settle(judged(1, Acks::All, 5), &mut answers);
         leader.settle(judged(2, Acks::Leader, 5), &mut answers);

@@ -11,6 +11,7 @@ use crate::paths::{self, Kind};
 use crate::segment::{Boundary, Rules, Segment, Step, Walk};
 use crate::{Corruption, Disk, DiskFile, IoFailure, TruncateError};
 use quipu_record::Offset;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Why the place to cut was not found.
@@ -234,6 +235,33 @@ impl<D: Disk> Log<D> {
     /// Says in the marks, durably, that there is another log now and where it starts, and then renames the directory
     /// away. After a crash between the two the directory has a lower number than the slot, and the next start renames it.
     pub(super) fn begin_anew(&mut self, start: Offset) -> Result<(), IoFailure> {
+        self.let_go_of_all(start);
+        self.say_anew(start)?;
+        self.shared.dir().rename_away(self.partition(), paths::DELETED)?;
+        self.is_anew(start);
+        Ok(())
+    }
+
+    /// Sets everything aside, for somebody to look at, and begins again, empty, at `start`: a damaged log that will be
+    /// copied from another replica. Durable on return, which tells where the bytes are, if there were any.
+    ///
+    /// # Errors
+    /// [`TruncateError`].
+    pub fn set_aside(&mut self, start: Offset) -> Result<Option<PathBuf>, TruncateError> {
+        if let Some(failure) = self.failure() {
+            return Err(TruncateError::Failed(failure));
+        }
+        self.let_go_of_all(start);
+        // The other way round than above: a crash between the two must not delete anything. The next start finds the
+        // directory set aside, and that the marks speak of it.
+        let away = self.shared.dir().rename_away(self.partition(), paths::CORRUPT);
+        let said = away.and_then(|away| self.say_anew(start).map(|()| away));
+        let away = said.map_err(|failure| self.truncate_failed(failure))?;
+        self.is_anew(start);
+        Ok(away)
+    }
+
+    fn let_go_of_all(&mut self, start: Offset) {
         let data_dir = self.shared.dir().clone();
         self.shared.set_log_end(start);
         self.shared.change();
@@ -247,22 +275,28 @@ impl<D: Disk> Log<D> {
             }
             drop(files);
         }
+    }
+
+    fn say_anew(&self, start: Offset) -> Result<(), IoFailure> {
+        let marks = self.shared.dir().marks();
         let slot = LogSlot {
             partition: self.partition(),
-            incarnation: data_dir.marks().next_number(),
+            incarnation: marks.next_number(),
             log_start: start,
             mark: None,
         };
-        let id = data_dir.marks().allocate(slot)?;
-        data_dir.marks().set_now(id, slot)?;
-        data_dir.rename_away(self.partition(), paths::DELETED)?;
+        let id = marks.allocate(slot)?;
+        marks.set_now(id, slot)?;
+        Ok(())
+    }
+
+    fn is_anew(&mut self, start: Offset) {
         self.shared.set_log_start(start);
         self.shared.change();
-        self.generation = data_dir.marks().next_number();
+        self.generation = self.shared.dir().marks().next_number();
         self.flushed = start;
         self.durable_log_start = start;
         self.damage = None;
         self.change_epochs(|epochs| *epochs = crate::EpochCache::default());
-        Ok(())
     }
 }

@@ -20,6 +20,7 @@ pub(super) const ME: BrokerId = BrokerId::new(1);
 const NOW: Timestamp = Timestamp::new(1_767_225_600_000);
 
 pub(super) struct Bench {
+    pub(super) me: BrokerId,
     pub(super) disk: FakeDisk,
     pub(super) driver: Driver<FakeDisk>,
     pub(super) replayed: Replayed,
@@ -61,6 +62,13 @@ impl Bench {
     }
 
     pub(super) fn with_log(config: PartitionConfig, log: LogConfig) -> Self {
+        let mut bench = Self::new(ME, config, log);
+        bench.lead(1, 1);
+        bench
+    }
+
+    /// A new broker, told nothing yet.
+    pub(super) fn new(me: BrokerId, config: PartitionConfig, log: LogConfig) -> Self {
         let disk = FakeDisk::new(1);
         disk.create_dir(Path::new("/data")).unwrap();
         disk.sync_dir(Path::new("/")).unwrap();
@@ -68,18 +76,17 @@ impl Bench {
             wall: NOW,
             mono: Tick::from_nanos(1),
         };
-        let mut bench = Self::open(disk, config, log, now);
-        bench.lead(1, 1);
-        bench
+        Self::open(me, disk, config, log, now)
     }
 
-    fn open(disk: FakeDisk, config: PartitionConfig, log: LogConfig, now: Now) -> Self {
-        let (bench, report) = Self::open_whatever(disk, config, log, now);
+    fn open(me: BrokerId, disk: FakeDisk, config: PartitionConfig, log: LogConfig, now: Now) -> Self {
+        let (bench, report) = Self::open_whatever(me, disk, config, log, now);
         assert!(report.corrupt.is_empty(), "{report:?}");
         bench
     }
 
     fn open_whatever(
+        me: BrokerId,
         disk: FakeDisk,
         config: PartitionConfig,
         log: LogConfig,
@@ -93,12 +100,13 @@ impl Bench {
         };
         let (opened, report) = dir.open_log(partition, log, now.wall).unwrap();
         let options = DriverOptions {
-            me: ME,
+            me,
             config: Arc::new(config.clone()),
             high_watermark_hint: Offset::ZERO,
         };
         let (driver, replayed) = Driver::open(opened, options, now.wall).unwrap();
         let bench = Self {
+            me,
             flusher: Flusher::new(dir, FlushMethod::Fdatasync),
             disk,
             driver,
@@ -115,6 +123,7 @@ impl Bench {
     /// The process dies and comes back, told nothing yet.
     pub(super) fn killed(self) -> Self {
         let Self {
+            me,
             disk,
             config,
             log,
@@ -125,12 +134,13 @@ impl Bench {
         } = self;
         drop((driver, flusher));
         disk.kill();
-        Self::open(disk, config, log, now)
+        Self::open(me, disk, config, log, now)
     }
 
     /// The process dies and comes back, to bytes that somebody changed.
     pub(super) fn damaged(self) -> Self {
         let Self {
+            me,
             disk,
             config,
             log,
@@ -141,12 +151,13 @@ impl Bench {
         } = self;
         drop((driver, flusher));
         disk.kill();
-        Self::open_whatever(disk, config, log, now).0
+        Self::open_whatever(me, disk, config, log, now).0
     }
 
     /// The power goes and comes back; nothing was told yet.
     pub(super) fn power_cut(self, seed: u64) -> Self {
         let Self {
+            me,
             disk,
             config,
             log,
@@ -157,7 +168,7 @@ impl Bench {
         } = self;
         drop((driver, flusher));
         disk.crash(seed);
-        Self::open(disk, config, log, now)
+        Self::open(me, disk, config, log, now)
     }
 
     pub(super) fn step(&mut self, input: Input) {
