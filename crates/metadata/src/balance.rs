@@ -4,9 +4,6 @@
 //! After a broker was away others lead what it should. It gets it back once it has been here for a while and is in sync,
 //! some partitions at a time: each change of leader is a moment of waiting for somebody.
 
-#[cfg(test)]
-mod tests;
-
 use crate::{ElectLeaders, Image, LeaderElection, Partition, Settled};
 use quipu_record::{BrokerEpoch, BrokerId, MetadataVersion, Tick, TopicPartition};
 use std::collections::BTreeMap;

@@ -16,9 +16,6 @@
 //!
 //! Elsewhere: the controller's side is [`crate::Liveness`].
 
-#[cfg(test)]
-mod tests;
-
 use crate::{Heartbeat, HeartbeatAnswer, Image};
 use quipu_record::{BrokerEpoch, BrokerId, MetadataVersion, Tick, TopicPartition};
 use std::time::Duration;

@@ -21,8 +21,6 @@
 
 mod cut_wait;
 mod session;
-#[cfg(test)]
-mod tests;
 
 use crate::{
     BeginShutdown, Broker, BrokerFence, Command, ElectLeaders, FenceBrokers, Image, LeaderElection,

@@ -1,118 +1,12 @@
 //! What each command answers, with its words: a person reads them.
 
+mod cluster;
+
+use cluster::{Cluster, TOPIC, at, ids, leader, registration, topic};
 use quipu_metadata::*;
 use quipu_record::{
-    BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, MetadataVersion, Offset, PartitionId, ProducerId, TopicId,
-    TopicPartition,
+    BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartition,
 };
-
-const TOPIC: TopicId = TopicId::from_u128(7);
-
-struct Cluster {
-    image: Image,
-}
-
-impl Cluster {
-    /// A cluster of some unfenced brokers, 1 and up.
-    fn of(brokers: u32) -> Self {
-        let mut cluster = Self {
-            image: Image::default(),
-        };
-        cluster
-            .run(InitCluster {
-                cluster_id: ClusterId::from_u128(1),
-                feature_level: FeatureLevel::V1,
-            })
-            .expect("made");
-        for broker in 1..=brokers {
-            cluster.boot(registration(broker, 1));
-        }
-        cluster
-    }
-
-    fn run<R: Request>(&mut self, request: R) -> Result<R::Outcome, R::Refusal> {
-        self.image
-            .advance_to(MetadataVersion::new(self.image.version().get() + 1));
-        self.run_in_same_entry(request)
-    }
-
-    fn run_in_same_entry<R: Request>(&mut self, request: R) -> Result<R::Outcome, R::Refusal> {
-        let (records, reply) = self.image.decide(&request.into_command());
-        records
-            .iter()
-            .try_for_each(|record| self.image.replay(record))
-            .expect("replays");
-        R::from_reply(reply).expect("the command's own reply")
-    }
-
-    fn boot(&mut self, registration: RegisterBroker) -> BrokerEpoch {
-        let id = registration.id;
-        let epoch = self.run(registration).expect("registers").epoch;
-        self.run(UnfenceBroker { id, epoch }).expect("unfences");
-        epoch
-    }
-
-    fn epoch(&self, broker: u32) -> BrokerEpoch {
-        self.image
-            .broker(BrokerId::new(broker))
-            .expect("registered")
-            .epoch
-    }
-
-    fn partition(&self, partition: u32) -> &Partition {
-        self.image.partition(at(partition)).expect("there")
-    }
-}
-
-fn at(partition: u32) -> TopicPartition {
-    TopicPartition {
-        topic: TOPIC,
-        partition: PartitionId::new(partition),
-    }
-}
-
-fn registration(broker: u32, incarnation: u128) -> RegisterBroker {
-    RegisterBroker {
-        id: BrokerId::new(broker),
-        incarnation: Incarnation::from_u128(u128::from(broker) * 1000 + incarnation),
-        cluster_id: None,
-        directory: DirectoryId::from_u128(broker.into()),
-        listeners: vec![Listener {
-            name: "c".into(),
-            advertised: "h:1".into(),
-            protocol: "grpc".into(),
-        }],
-        rack: None,
-        version: "test".into(),
-        feature_level: FeatureLevel::V1,
-        clean_epoch: None,
-        page_cache_kept: false,
-        cut: Vec::new(),
-        damaged: Vec::new(),
-    }
-}
-
-fn topic(configs: &[(&str, &str)]) -> CreateTopic {
-    CreateTopic {
-        name: "flights".into(),
-        topic_id: TOPIC,
-        partitions: 1,
-        replication_factor: None,
-        configs: configs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect(),
-        internal: false,
-    }
-}
-
-fn leader(partition: &Partition) -> Option<u32> {
-    partition.leader.map(BrokerId::get)
-}
-
-fn ids(set: &ReplicaSet) -> Vec<u32> {
-    set.iter().map(BrokerId::get).collect()
-}
 
 #[test]
 fn a_topic_gets_the_defaults_resolved_and_a_leader_at_once() {
@@ -574,17 +468,15 @@ fn an_entry_from_a_newer_version_stops_the_replay() {
     );
     let hole = Record::Partition {
         at: at(0),
-        state: Cluster::of(0).hole(),
+        state: some_partition(),
     };
     assert!(matches!(image.replay(&hole), Err(ReplayError::Missing(_))));
 }
 
-impl Cluster {
-    fn hole(&self) -> Partition {
-        let mut one = Self::of(1);
-        one.run(topic(&[])).expect("created");
-        one.partition(0).clone()
-    }
+fn some_partition() -> Partition {
+    let mut one = Cluster::of(1);
+    one.run(topic(&[])).expect("created");
+    one.partition(0).clone()
 }
 
 /// Not a measurement of speed: it would be seconds if fencing were not one pass, or cloning not cheap.

@@ -108,7 +108,7 @@ impl Session {
     }
 
     pub(super) fn wants_unfencing(&self, broker: &Broker) -> bool {
-        broker.fenced && self.ready
+        broker.fenced && self.ready && self.alone_since.is_none()
     }
 
     pub(super) fn wants_to_begin_shutdown(&self, broker: &Broker) -> bool {
