@@ -3,7 +3,9 @@
 mod bench;
 mod cluster;
 mod copying;
+mod damage;
 mod failures;
+mod kafka_bugs;
 mod keeping;
 
 use crate::{Acks, DeleteBefore, DeleteRecordsError, Durability, PartitionConfig, ProduceError, Reached};
