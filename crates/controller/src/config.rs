@@ -10,6 +10,11 @@ pub struct ControllerConfig {
     pub dir: PathBuf,
     /// Where other controllers reach it, host:port.
     pub address: String,
+    /// The addresses of the voters that a new group begins with, in order, the same on all of them. None, or nothing but its
+    /// own: this controller alone is the group.
+    pub voters: Vec<String>,
+    /// How long a new controller may take to catch up before it is let in.
+    pub join_patience: Duration,
     /// How often a leader makes itself heard.
     pub heartbeat_interval: Duration,
     /// A follower that has heard nothing for this long stands for election, at the earliest.
@@ -31,6 +36,8 @@ impl ControllerConfig {
         Self {
             dir,
             address: String::new(),
+            voters: Vec::new(),
+            join_patience: Duration::from_secs(60),
             heartbeat_interval: Duration::from_millis(200),
             election_timeout_min: Duration::from_millis(1000),
             election_timeout_max: Duration::from_millis(2000),

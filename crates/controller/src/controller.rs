@@ -1,16 +1,20 @@
 //! The facade: everything that the rest of the broker may ask of the metadata group.
 
-use crate::group::{self, Ask, Group, Other};
-use crate::raft::{Runtime, Tokio};
-use crate::{ControllerConfig, Failure, ProposeError, StartError, Subscription, Unavailable};
-use quipu_metadata::{
-    COMMAND_BYTES_MAX, ClusterId, Command, FeatureLevel, Image, InitCluster, Reply, Request,
+use crate::bootstrap::{Bootstrap, BootstrapError};
+use crate::group::{self, Ask, Change, Group, Other};
+use crate::raft::{Rpc, Runtime, Tokio};
+use crate::transport::{Header, Member, PeerStatus, SnapshotChunk, Transport};
+use crate::{
+    ControllerConfig, Failure, MembershipError, ProposeError, RpcError, StartError, Subscription, Unavailable,
 };
+use bytes::Bytes;
+use quipu_metadata::{COMMAND_BYTES_MAX, ClusterId, Command, Image, Reply, Request};
 use quipu_record::MetadataVersion;
 use quipu_storage::Disk;
 use std::fmt;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
 
 /// A controller for ever: random, made as its directory is formatted, so that a lost disk never comes back under the same
 /// id with an empty log.
@@ -18,8 +22,18 @@ use tokio::sync::oneshot;
 pub struct ControllerId(u64);
 
 impl ControllerId {
-    pub(crate) const fn new(id: u64) -> Self {
+    /// From the number.
+    #[must_use]
+    pub const fn new(id: u64) -> Self {
         Self(id)
+    }
+
+    /// Reads the form that [`fmt::Display`] writes: 16 hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()?;
+        Some(Self(id))
     }
 
     /// The number: 63 bits.
@@ -50,7 +64,7 @@ pub struct ControllerStatus {
     /// Its id.
     pub id: ControllerId,
     /// The active controller, as far as this one knows.
-    pub leader: Option<ControllerId>,
+    pub leader: Option<Member>,
     /// Raft's term.
     pub term: u64,
     /// The last entry in its log.
@@ -62,7 +76,11 @@ pub struct ControllerStatus {
     /// The last entry that its log no longer has.
     pub purged: Option<u64>,
     /// The voters of the group.
-    pub voters: Vec<ControllerId>,
+    pub voters: Vec<Member>,
+    /// Those who follow and do not vote.
+    pub learners: Vec<Member>,
+    /// At the active one: how long ago a majority last answered, if ever.
+    pub quorum_silent: Option<Duration>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
 }
@@ -71,7 +89,25 @@ impl ControllerStatus {
     /// Whether it is the active one.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        self.leader == Some(self.id)
+        self.leader.as_ref().is_some_and(|leader| leader.id == self.id)
+    }
+}
+
+/// Whether a controller is the active one, and since when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Activity {
+    /// Raft's term. There is at most one active controller in each.
+    pub term: u64,
+    /// The version of the first entry of its own that is in its image: from there on it holds all that was ever committed.
+    /// `None`: it is not active.
+    pub since: Option<MetadataVersion>,
+}
+
+impl Activity {
+    /// Whether it is active.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        self.since.is_some()
     }
 }
 
@@ -79,6 +115,7 @@ impl ControllerStatus {
 #[derive(Clone, Debug)]
 pub struct Controller {
     group: Group,
+    configured: Arc<[String]>,
 }
 
 /// What is drawn at random as a controller is made, and for its cluster. A simulation draws it from its seed.
@@ -102,33 +139,180 @@ impl Identity {
 }
 
 impl Controller {
-    /// Starts a controller, and makes the cluster if its directory is empty. As the only voter it is active on return, and
-    /// the image holds everything that was ever committed, the cluster's id first of all.
+    /// Starts a controller.
+    ///
+    /// Alone, it makes the cluster if its directory is empty, and it is active on return: the image holds everything that
+    /// was ever committed, the cluster's id first of all. With others it returns at once, and [`Controller::joined`] waits.
+    /// Whoever starts it must answer [`Controller::peer_status`] to the others from then on.
     ///
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`StartError`]: damage is named with file and position.
-    pub async fn start<D: Disk>(config: ControllerConfig, disk: D) -> Result<Self, StartError> {
-        Self::start_on::<Tokio, D>(config, disk, Identity::random()).await
-    }
-
-    pub(crate) async fn start_on<R: Runtime, D: Disk>(
+    pub async fn start<D: Disk, T: Transport>(
         config: ControllerConfig,
         disk: D,
+        transport: T,
+    ) -> Result<Self, StartError> {
+        Self::start_on::<Tokio, D, T>(config, disk, transport, Identity::random()).await
+    }
+
+    pub(crate) async fn start_on<R: Runtime, D: Disk, T: Transport>(
+        config: ControllerConfig,
+        disk: D,
+        transport: T,
         fresh: Identity,
     ) -> Result<Self, StartError> {
-        let group = group::start::<R, D>(&config, disk, fresh.controller).await?;
-        let controller = Self { group };
-        if controller.image().cluster_id().is_none() {
-            let init = InitCluster {
-                cluster_id: fresh.cluster,
-                feature_level: FeatureLevel::SUPPORTED,
-            };
-            let made = controller.propose(init).await;
-            made.map_err(|error| StartError::Raft(error.to_string()))?;
+        let group = group::start::<R, D, T>(&config, disk, transport, fresh).await?;
+        Ok(Self {
+            group,
+            configured: config.voters.into(),
+        })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> ControllerId {
+        self.group.id
+    }
+
+    /// Waits until this controller is part of a cluster, and knows which. That may be never: bound it, or tell of
+    /// [`Controller::bootstrap`] meanwhile.
+    ///
+    /// # Errors
+    /// [`BootstrapError`] as soon as the configuration is found to be wrong; a later call waits again.
+    pub async fn joined(&self) -> Result<ClusterId, BootstrapError> {
+        let mut images = self.group.published.watch();
+        let mut bootstrap = self.group.bootstrap.clone();
+        let refused = bootstrap.wait_for(|state| matches!(state, Bootstrap::Refused(_)));
+        tokio::select! {
+            biased;
+            image = images.wait_for(|image| image.cluster_id().is_some()) => {
+                if let Some(cluster) = image.ok().and_then(|image| image.cluster_id()) {
+                    return Ok(cluster);
+                }
+            }
+            state = refused => if let Ok(Bootstrap::Refused(error)) = state.as_deref() {
+                return Err(error.clone());
+            },
         }
-        Ok(controller)
+        // It has stopped: nothing will change any more.
+        std::future::pending().await
+    }
+
+    /// How it comes to be part of a group, from now on.
+    #[must_use]
+    pub fn bootstrap(&self) -> watch::Receiver<Bootstrap> {
+        self.group.bootstrap.clone()
+    }
+
+    /// Whether it is the active one, from now on. For whoever must act while it is, and at no other time.
+    #[must_use]
+    pub fn activity(&self) -> watch::Receiver<Activity> {
+        self.group.activity.clone()
+    }
+
+    /// What it says of itself to whoever asks.
+    #[must_use]
+    pub fn peer_status(&self) -> PeerStatus {
+        let status = self.status();
+        let image = self.image();
+        PeerStatus {
+            id: status.id,
+            cluster: image.cluster_id(),
+            leader: status.leader,
+            term: status.term,
+            last_log: status.last_log,
+            version: image.version(),
+            voters: status.voters,
+            learners: status.learners,
+            configured: self.configured.to_vec(),
+        }
+    }
+
+    /// Takes entries or a heartbeat of another controller; the answer.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn handle_append(&self, header: Header, payload: Bytes) -> Result<Bytes, RpcError> {
+        self.handle(header, Rpc::Append(payload)).await
+    }
+
+    /// Takes another controller's request for a vote; the answer.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn handle_vote(&self, header: Header, payload: Bytes) -> Result<Bytes, RpcError> {
+        self.handle(header, Rpc::Vote(payload)).await
+    }
+
+    /// Takes a whole snapshot of another controller; the answer.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn handle_snapshot(
+        &self,
+        header: Header,
+        meta: Bytes,
+        chunks: Vec<SnapshotChunk>,
+    ) -> Result<Bytes, RpcError> {
+        self.handle(header, Rpc::Snapshot { meta, chunks }).await
+    }
+
+    /// Refuses what is for another controller, or comes from another cluster. Who knows of no cluster is only asked for the
+    /// controller's id, which is random, and never used twice.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub fn check(&self, header: &Header) -> Result<(), RpcError> {
+        if header.to != self.group.id {
+            return Err(RpcError::OtherController {
+                ours: self.group.id,
+                theirs: header.to,
+            });
+        }
+        match (self.image().cluster_id(), header.cluster) {
+            (Some(ours), Some(theirs)) if ours != theirs => Err(RpcError::OtherCluster { ours, theirs }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn handle(&self, header: Header, rpc: Rpc) -> Result<Bytes, RpcError> {
+        self.check(&header)?;
+        let (answer, answered) = oneshot::channel();
+        let sent = self.group.others.send(Other::Rpc(rpc, answer)).await;
+        sent.map_err(|_| RpcError::Stopped)?;
+        answered.await.unwrap_or(Err(RpcError::Stopped))
+    }
+
+    /// Makes a running, empty controller a voter once it has caught up, in place of a dead one if that is named; the voters
+    /// from then on. Only the active controller does it; it may be asked again.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn join(
+        &self,
+        id: ControllerId,
+        address: String,
+        replaces: Option<ControllerId>,
+    ) -> Result<Vec<Member>, MembershipError> {
+        let member = Member { id, address };
+        self.change(Change::Join { member, replaces }).await
+    }
+
+    /// Takes a controller out of the group; the voters from then on. Only the active controller does it.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn leave(&self, id: ControllerId) -> Result<Vec<Member>, MembershipError> {
+        self.change(Change::Leave(id)).await
+    }
+
+    async fn change(&self, change: Change) -> Result<Vec<Member>, MembershipError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.group.others.send(Other::Change(change, answer)).await;
+        sent.map_err(|_| Unavailable::Stopped)?;
+        answered.await.unwrap_or(Err(Unavailable::Stopped.into()))
     }
 
     /// Asks for a change and waits until it is committed and in the image. Requests that come while another is on its way

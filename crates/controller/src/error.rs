@@ -1,10 +1,11 @@
 //! What can go wrong with a controller.
 
-use crate::ControllerId;
-use quipu_metadata::Refusal;
+use crate::{ControllerId, TransportError};
+use quipu_metadata::{ClusterId, Refusal};
 use quipu_record::ErrorCode;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why a controller does not start.
@@ -59,8 +60,14 @@ impl StartError {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum Unavailable {
-    /// Another controller is the active one.
-    #[error("this controller is not the active one{}", .leader.map_or_else(|| ", and none is known".to_owned(), |id| format!(": {id} is")))]
+    /// Another controller is the active one. A command was not done, and will not be.
+    #[error(
+        "this controller is not the active one{}",
+        .leader.map_or_else(
+            || ", and none is known".to_owned(),
+            |id| format!(": {id} at {} is", .address.as_deref().unwrap_or("an unknown address")),
+        )
+    )]
     NotActive {
         /// The active one, if it is known.
         leader: Option<ControllerId>,
@@ -86,6 +93,9 @@ pub enum Unavailable {
         /// What happened.
         why: String,
     },
+    /// This controller was deposed while the command was on its way: it may have been done or not.
+    #[error("this controller was deposed while the command was on its way: whether it was done is not known")]
+    Unknown,
     /// The controller is shutting down, or has failed. A command that was on its way may have been done or not.
     #[error("the controller has stopped")]
     Stopped,
@@ -99,6 +109,7 @@ impl Unavailable {
             Self::NotActive { .. } | Self::NoQuorum => ErrorCode::NoQuorum,
             Self::TooLarge { .. } => ErrorCode::InvalidRequest,
             Self::Unanswered { code, .. } => *code,
+            Self::Unknown => ErrorCode::RequestTimedOut,
             Self::Stopped => ErrorCode::ShuttingDown,
         }
     }
@@ -131,3 +142,113 @@ impl<E: Refusal> ProposeError<E> {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("the controller failed: {0}")]
 pub struct Failure(pub String);
+
+/// Why the controllers of the group are not changed.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum MembershipError {
+    /// It cannot be done now, or here.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// Nobody answers where the new one should be.
+    #[error("the new controller: {0}")]
+    Unreachable(TransportError),
+    /// Another controller answers there.
+    #[error("controller {found} answers at {address}, not {id}")]
+    Elsewhere {
+        /// Where.
+        address: String,
+        /// Who was meant.
+        id: ControllerId,
+        /// Who is there.
+        found: ControllerId,
+    },
+    /// It is part of another cluster.
+    #[error("the controller at {address} is part of cluster {cluster}")]
+    OtherCluster {
+        /// Where.
+        address: String,
+        /// Its cluster.
+        cluster: ClusterId,
+    },
+    /// It is known already, at another address. Addresses do not change: they would have to on a majority at once.
+    #[error("controller {id} is known at {address}: it can leave, and join with an empty directory")]
+    Moved {
+        /// Which.
+        id: ControllerId,
+        /// Where it is known.
+        address: String,
+    },
+    /// It does not vote, so that it can neither leave nor be replaced.
+    #[error("controller {id} is not a voter")]
+    NotAVoter {
+        /// Which.
+        id: ControllerId,
+    },
+    /// Without it there is no group.
+    #[error("controller {id} is the last voter")]
+    LastVoter {
+        /// Which.
+        id: ControllerId,
+    },
+    /// The new one did not catch up in time.
+    #[error("controller {id} did not catch up within {} s", .patience.as_secs())]
+    TooSlow {
+        /// Which.
+        id: ControllerId,
+        /// How long it had.
+        patience: Duration,
+    },
+    /// Another change is on its way.
+    #[error("another change of the controllers is on its way")]
+    InProgress,
+    /// The group changed meanwhile.
+    #[error("the controllers have changed meanwhile: {0}")]
+    Changed(String),
+}
+
+impl MembershipError {
+    /// How a client is told.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unavailable(unavailable) => unavailable.code(),
+            Self::Unreachable(_) | Self::TooSlow { .. } | Self::InProgress | Self::Changed(_) => {
+                ErrorCode::NotReady
+            }
+            Self::Elsewhere { .. }
+            | Self::OtherCluster { .. }
+            | Self::Moved { .. }
+            | Self::NotAVoter { .. }
+            | Self::LastVoter { .. } => ErrorCode::InvalidRequest,
+        }
+    }
+}
+
+/// Why a message of another controller is not taken.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum RpcError {
+    /// It is for a controller of another cluster.
+    #[error("this controller is of cluster {ours}, not {theirs}")]
+    OtherCluster {
+        /// The cluster of this controller.
+        ours: ClusterId,
+        /// The one that is meant.
+        theirs: ClusterId,
+    },
+    /// It is for another controller.
+    #[error("this is controller {ours}, not {theirs}")]
+    OtherController {
+        /// This one.
+        ours: ControllerId,
+        /// The one that is meant.
+        theirs: ControllerId,
+    },
+    /// Its bytes are no message.
+    #[error("the message makes no sense: {0}")]
+    Malformed(String),
+    /// The controller is shutting down, or has failed.
+    #[error("the controller has stopped")]
+    Stopped,
+}

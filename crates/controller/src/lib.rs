@@ -9,11 +9,13 @@
 //!
 //! Elsewhere: what a command does is decided in `quipu-metadata`. `docs/format.md` has the bytes.
 
+mod bootstrap;
 mod config;
 mod controller;
 mod entry;
 mod error;
 mod group;
+pub mod grpc;
 #[cfg(feature = "test-util")]
 pub mod hostile;
 mod log;
@@ -23,9 +25,12 @@ mod snapshot;
 mod subscription;
 #[cfg(any(test, feature = "test-util"))]
 pub mod test_util;
+mod transport;
 mod wal;
 
+pub use bootstrap::{Bootstrap, BootstrapError};
 pub use config::ControllerConfig;
-pub use controller::{Committed, Controller, ControllerId, ControllerStatus};
-pub use error::{Failure, ProposeError, StartError, Unavailable};
+pub use controller::{Activity, Committed, Controller, ControllerId, ControllerStatus};
+pub use error::{Failure, MembershipError, ProposeError, RpcError, StartError, Unavailable};
 pub use subscription::{Subscription, Update};
+pub use transport::{Header, Member, Nowhere, PeerStatus, SnapshotChunk, Transport, TransportError};

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::metrics::collect::BrokerCollector;
 use crate::replication::ReplicationConfig;
 use crate::server::{self, BindError, Bound, Served};
-use quipu_controller::{Controller, ControllerConfig};
+use quipu_controller::{Controller, ControllerConfig, Nowhere};
 use quipu_metadata::DirectoryId;
 use quipu_record::BrokerEpoch;
 use quipu_storage::{Boot, DataDir, DataDirError, DataDirOptions, RealDisk};
@@ -140,7 +140,7 @@ impl Shell {
 
         self.health.step("starting the controller");
         let config = ControllerConfig::new(dir.root().join(CONTROLLER_DIR));
-        let controller = Controller::start(config, dir.disk().clone()).await?;
+        let controller = Controller::start(config, dir.disk().clone(), Nowhere).await?;
         let (failing, fatal) = (controller.clone(), self.fatal.clone());
         self.tasks
             .spawn(async move { fatal.announce(failing.failed().await) });

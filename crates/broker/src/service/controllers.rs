@@ -1,21 +1,24 @@
 //! The controllers as people see them: `quipu controller status`, and their joining and leaving.
 
-use quipu_controller::ControllerStatus;
+use quipu_controller::{ControllerStatus, Member};
 use quipu_proto::{Failure, v1};
 use quipu_record::ErrorCode;
 
 /// The controllers, as one of them knows them.
 pub(super) fn describe(status: &ControllerStatus) -> v1::GetControllersResponse {
-    let node = |id: &quipu_controller::ControllerId| v1::ControllerNode {
-        controller_id: id.to_string(),
-        voter: true,
-        active: status.leader == Some(*id),
-        reachable: *id == status.id,
-        metadata_version: status.applied.filter(|_| *id == status.id),
-        ..v1::ControllerNode::default()
+    let active = status.leader.as_ref().map(|leader| leader.id);
+    let node = |member: &Member, voter| v1::ControllerNode {
+        controller_id: member.id.to_string(),
+        address: member.address.clone(),
+        voter,
+        active: active == Some(member.id),
+        reachable: member.id == status.id,
+        metadata_version: status.applied.filter(|_| member.id == status.id),
     };
+    let voters = status.voters.iter().map(|member| node(member, true));
+    let learners = status.learners.iter().map(|member| node(member, false));
     v1::GetControllersResponse {
-        controllers: status.voters.iter().map(node).collect(),
+        controllers: voters.chain(learners).collect(),
         term: status.term,
         metadata_version: status.applied.unwrap_or_default(),
     }

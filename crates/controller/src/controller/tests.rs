@@ -1,9 +1,9 @@
 use super::*;
-use crate::Update;
 use crate::test_util::{Seeded, StoppingDisk, start_seeded};
+use crate::{Nowhere, Update};
 use quipu_metadata::{
-    AllocProducerIds, CreateTopic, CreateTopicError, DeleteTopic, DirectoryId, Incarnation, Listener,
-    RegisterBroker, UnfenceBroker,
+    AllocProducerIds, CreateTopic, CreateTopicError, DeleteTopic, DirectoryId, FeatureLevel, Incarnation,
+    Listener, RegisterBroker, UnfenceBroker,
 };
 use quipu_record::{BrokerEpoch, BrokerId, TopicId};
 use quipu_storage::RealDisk;
@@ -16,7 +16,7 @@ const BROKER: BrokerId = BrokerId::new(1);
 
 async fn start(dir: &Path) -> Controller {
     let config = ControllerConfig::new(dir.join("metadata"));
-    Controller::start(config, RealDisk::new(dir).expect("a disk"))
+    Controller::start(config, RealDisk::new(dir).expect("a disk"), Nowhere)
         .await
         .expect("starts")
 }
@@ -180,7 +180,7 @@ async fn a_snapshot_takes_the_place_of_the_log_before_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = small(dir.path().join("metadata"));
     let disk = RealDisk::new(dir.path()).expect("a disk");
-    let controller = Controller::start(config.clone(), disk.clone())
+    let controller = Controller::start(config.clone(), disk.clone(), Nowhere)
         .await
         .expect("starts");
     broker(&controller, 1).await;
@@ -219,7 +219,7 @@ async fn a_snapshot_takes_the_place_of_the_log_before_it() {
         "{files:?}"
     );
 
-    let again = Controller::start(config, disk).await.expect("starts");
+    let again = Controller::start(config, disk, Nowhere).await.expect("starts");
     let found = again.image();
     assert!(found.topics().eq(image.topics()) && found.brokers().eq(image.brokers()));
     again.propose(topic(1000)).await.expect("created");
@@ -242,7 +242,9 @@ async fn wait_for(controller: &Controller, holds: impl Fn(&ControllerStatus) -> 
 async fn a_failed_sync_is_announced_and_nothing_is_acknowledged_after_it() {
     let disk = FakeDisk::new(1);
     let config = ControllerConfig::new("/metadata".into());
-    let controller = Controller::start(config, disk.clone()).await.expect("starts");
+    let controller = Controller::start(config, disk.clone(), Nowhere)
+        .await
+        .expect("starts");
     broker(&controller, 1).await;
     disk.set_faults(Faults {
         sync_eio: u16::MAX,
@@ -265,7 +267,7 @@ async fn a_failed_sync_is_announced_and_nothing_is_acknowledged_after_it() {
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_by_name() {
     let start = |config| async {
-        Controller::start(config, FakeDisk::new(1))
+        Controller::start(config, FakeDisk::new(1), Nowhere)
             .await
             .expect_err("wrong")
             .to_string()
@@ -297,7 +299,7 @@ async fn what_makes_no_sense_is_refused_by_name() {
 #[tokio::test]
 async fn a_command_that_could_not_be_read_back_is_not_logged() {
     let disk = FakeDisk::new(1);
-    let controller = Controller::start(ControllerConfig::new("/metadata".into()), disk)
+    let controller = Controller::start(ControllerConfig::new("/metadata".into()), disk, Nowhere)
         .await
         .expect("starts");
     let configs = vec![("retention.ms".to_owned(), "9".repeat(5 * 1024 * 1024))];
@@ -315,7 +317,7 @@ async fn a_command_that_could_not_be_read_back_is_not_logged() {
 async fn snapshots_without_a_log_are_not_taken_for_a_new_directory() {
     let disk = FakeDisk::new(1);
     let config = small("/metadata".into());
-    let controller = Controller::start(config.clone(), disk.clone())
+    let controller = Controller::start(config.clone(), disk.clone(), Nowhere)
         .await
         .expect("starts");
     let epoch = broker(&controller, 1).await;
@@ -334,7 +336,7 @@ async fn snapshots_without_a_log_are_not_taken_for_a_new_directory() {
     {
         disk.remove(file).expect("removed");
     }
-    let error = Controller::start(config, disk)
+    let error = Controller::start(config, disk, Nowhere)
         .await
         .expect_err("the log is gone")
         .to_string();

@@ -4,15 +4,18 @@ pub(crate) mod convert;
 mod log_store;
 mod network;
 mod runtime;
+mod server;
 mod state_machine;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wire;
 
 pub(crate) use log_store::LogStore;
 pub(crate) use network::Network;
 #[cfg(any(test, feature = "test-util"))]
 pub use runtime::Seeded;
 pub(crate) use runtime::{Runtime, Tokio};
+pub(crate) use server::{Rpc, serve};
 pub(crate) use state_machine::StateMachine;
 
 use crate::snapshot::Contents;
@@ -83,5 +86,21 @@ impl<R> Ord for Types<R> {
 impl<R> fmt::Debug for Types<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Types")
+    }
+}
+
+/// Runs what waits for the disk where it keeps nobody waiting; in a simulation, right here.
+pub(crate) async fn blocking<R: Runtime, T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    if R::THREADS {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going away, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    } else {
+        work()
     }
 }

@@ -1,7 +1,7 @@
 //! The state machine: commands are decided here, by every controller for itself, and the image is published.
 
 use super::convert::{entry_out, log_id, place, storage_error, stored_membership};
-use super::{Node, Replies, Runtime, Types};
+use super::{Node, Replies, Runtime, Types, blocking};
 use crate::entry::{LogEntry, Payload};
 use crate::publish::{Failing, Published};
 use crate::snapshot::{Contents, SnapshotStore};
@@ -100,9 +100,17 @@ impl<R: Runtime, D: Disk> RaftStateMachine<Types<R>> for StateMachine<D> {
     {
         let mut replies = Vec::new();
         let mut deltas = Vec::new();
+        let mut began = None;
         let followed = self.published.is_followed();
         for entry in entries {
             let id = entry.log_id;
+            if self
+                .contents
+                .last
+                .is_none_or(|last| last.term != id.leader_id.term)
+            {
+                began = Some(place(&id));
+            }
             let applied = self.apply_entry(&entry_out(entry)).map_err(|error| {
                 self.failing
                     .fail(&format!("applying entry {}: {error}", id.index));
@@ -118,6 +126,9 @@ impl<R: Runtime, D: Disk> RaftStateMachine<Types<R>> for StateMachine<D> {
             self.published.publish(&self.contents.image, deltas);
         } else {
             self.published.jump(&self.contents.image);
+        }
+        if let Some(first) = began {
+            self.published.term_began(first);
         }
         Ok(replies)
     }
@@ -156,7 +167,7 @@ impl<R: Runtime, D: Disk> RaftStateMachine<Types<R>> for StateMachine<D> {
         let newest = blocking::<R, _>(move || snapshots.newest(None)).await;
         let newest =
             newest.map_err(|error| storage_error(ErrorSubject::Snapshot(None), ErrorVerb::Read, error))?;
-        Ok(newest.map(snapshot))
+        Ok(newest.map(described))
     }
 }
 
@@ -171,7 +182,7 @@ pub(crate) struct Builder<D: Disk> {
 impl<R: Runtime, D: Disk> RaftSnapshotBuilder<Types<R>> for Builder<D> {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types<R>>> {
         write::<R, D>(&self.snapshots, &self.contents, &self.failing).await?;
-        Ok(snapshot(self.contents.clone()))
+        Ok(described(self.contents.clone()))
     }
 }
 
@@ -188,23 +199,8 @@ async fn write<R: Runtime, D: Disk>(
     })
 }
 
-/// Runs what waits for the disk where it keeps nobody waiting; in a simulation, right here.
-async fn blocking<R: Runtime, T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    if R::THREADS {
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is going away, and this task with it.
-                Err(_) => std::future::pending().await,
-            },
-        }
-    } else {
-        work()
-    }
-}
-
-fn snapshot<R: Runtime>(contents: Contents) -> Snapshot<Types<R>> {
+/// A snapshot as openraft describes it.
+pub(super) fn described<R: Runtime>(contents: Contents) -> Snapshot<Types<R>> {
     let last = contents.last.unwrap_or_default();
     let meta = SnapshotMeta {
         last_log_id: contents.last.as_ref().map(log_id),

@@ -9,7 +9,9 @@
 //! ```
 
 use super::Contents;
+use crate::SnapshotChunk;
 use crate::wal::{LogPlace, MembershipMessage};
+use bytes::Bytes;
 use prost::Message;
 use quipu_metadata::{DecodeError, Image, RECORD_BYTES_MAX, Record, ReplayError};
 use quipu_record::MetadataVersion;
@@ -102,6 +104,41 @@ fn chunk(number: &mut u64, kind: u32, payload: &[u8]) -> Vec<u8> {
 fn checksum(number: u64, kind: u32, payload: &[u8]) -> u32 {
     let place = crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()), &kind.to_le_bytes());
     crc32c::crc32c_append(place, payload)
+}
+
+/// A snapshot in pieces, each to be sent for itself.
+pub(crate) fn chunks(contents: &Contents) -> io::Result<Vec<SnapshotChunk>> {
+    let mut chunks = Vec::new();
+    write(contents, |piece| {
+        chunks.push(SnapshotChunk::new(Bytes::copy_from_slice(piece)));
+        Ok(())
+    })?;
+    Ok(chunks)
+}
+
+/// The snapshot that came in these pieces.
+pub(crate) fn from_chunks(chunks: &[SnapshotChunk]) -> Result<Contents, SnapshotError> {
+    let mut rest = chunks.iter();
+    let mut piece = Bytes::new();
+    read(|mut buf| {
+        while !buf.is_empty() {
+            if piece.is_empty() {
+                let next = rest.next().ok_or(io::ErrorKind::UnexpectedEof)?;
+                if !next.is_whole() {
+                    return Err(io::Error::other(
+                        "a chunk arrived with another checksum than it was sent with",
+                    ));
+                }
+                piece = next.bytes.clone();
+                continue;
+            }
+            let take = piece.len().min(buf.len());
+            let (head, tail) = buf.split_at_mut(take);
+            head.copy_from_slice(&piece.split_to(take));
+            buf = tail;
+        }
+        Ok(())
+    })
 }
 
 /// Reads a snapshot; `read` gives the next bytes, exactly as many as asked for.

@@ -13,6 +13,7 @@ mod tests;
 
 #[cfg(feature = "test-util")]
 pub(crate) use codec::hostile;
+pub(crate) use codec::{chunks, from_chunks};
 pub(crate) use store::SnapshotStore;
 
 use crate::wal::{LogPlace, MembershipMessage};

@@ -6,7 +6,7 @@ pub use crate::raft::Seeded;
 pub use stopping_disk::{StoppingDisk, StoppingFile};
 
 use crate::controller::Identity;
-use crate::{Controller, ControllerConfig, ControllerId, StartError};
+use crate::{Controller, ControllerConfig, ControllerId, Nowhere, StartError};
 use quipu_metadata::ClusterId;
 use quipu_storage::Disk;
 
@@ -26,5 +26,5 @@ pub async fn start_seeded<D: Disk>(
         controller,
         cluster: ClusterId::from_u128(u128::from(seed) + 1),
     };
-    Controller::start_on::<Seeded, D>(config, disk, identity).await
+    Controller::start_on::<Seeded, D, Nowhere>(config, disk, Nowhere, identity).await
 }
