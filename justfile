@@ -55,6 +55,10 @@ fuzz-all SECONDS="60":
 bench-peers *ARGS:
     cargo bench -p quipu --bench peers -- {{ARGS}}
 
+# What three replicas cost: throughput as ratios, an idle cluster, creating partitions. Wants a quiet machine.
+bench-cluster *ARGS:
+    cargo bench -p quipu --bench cluster -- {{ARGS}}
+
 # Memory, descriptors and restart times against their limits. Wants a quiet machine and 12 GiB of disk.
 bench-limits *ARGS:
     cargo bench -p quipu --bench limits -- {{ARGS}}
