@@ -66,7 +66,8 @@ async fn the_leader_dies_with_batches_unacknowledged_and_another_leads() {
     // Each batch is stored by the old leader, and no answer leaves it.
     cluster.next(0, vec![Next::StoreAndHang; 5]);
     let deliveries = send(&producer, ZERO, 0..40).await;
-    until("the old leader has stored some", || !cluster.values(0).is_empty()).await;
+    let stored = || cluster.shared.state().topics["t"].partitions[0].log.len();
+    until("the old leader has stored a window of them", || stored() == 5).await;
     cluster.kill(0);
     tokio::time::sleep(Duration::from_millis(200)).await;
     cluster.elect(0, Some(2));
