@@ -46,8 +46,8 @@ mod producer;
 mod routing;
 
 pub use admin::{
-    Admin, BrokerDescription, CheckReport, ClusterDescription, ConfigChange, ConfigEntry, DeletedRecords,
-    Finding, FoundOffset, ListenerDescription, NewTopic, PartitionDescription, PartitionRoute,
+    Admin, BrokerDescription, CheckReport, ClusterDescription, ConfigChange, ConfigEntry,
+    ControllerDescription, ControllersDescription, DeletedRecords, Finding, FoundOffset, ListenerDescription, NewTopic, PartitionDescription, PartitionRoute,
     RoutingDescription, Severity, TopicChanged, TopicDescription, TopicRoute,
 };
 pub use client::Client;

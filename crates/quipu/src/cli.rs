@@ -57,9 +57,13 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client of the cluster behind `bootstrap`.
 pub(crate) async fn connect(bootstrap: &[String]) -> Result<Client, ConnectError> {
+    connect_within(bootstrap, CALL_TIMEOUT).await
+}
+
+async fn connect_within(bootstrap: &[String], call_timeout: Duration) -> Result<Client, ConnectError> {
     let config = ClientConfig::new(bootstrap)
         .with_client_id("quipu-cli")
-        .with_call_timeout(CALL_TIMEOUT);
+        .with_call_timeout(call_timeout);
     Client::connect(config).await
 }
 
@@ -67,6 +71,12 @@ impl Session {
     /// A client of the cluster, connected.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         Ok(connect(&self.bootstrap).await?)
+    }
+
+    /// A client whose calls may take so long. Whether anybody is there is found out as soon as ever.
+    pub(crate) async fn patient_client(&self, call_timeout: Duration) -> Result<Client, Failure> {
+        self.client().await?;
+        Ok(connect_within(&self.bootstrap, call_timeout).await?)
     }
 
     /// Runs a command to its end.
@@ -97,6 +107,8 @@ enum Command {
     #[command(subcommand)]
     Cluster(cmd::cluster::Command),
     #[command(subcommand)]
+    Controller(cmd::controller::Command),
+    #[command(subcommand)]
     Bench(cmd::bench::Command),
     #[command(subcommand)]
     Log(cmd::log::Command),
@@ -115,6 +127,7 @@ impl Cli {
             Command::Produce(args) => cmd::produce::run(args, &session),
             Command::Consume(args) => cmd::consume::run(args, &session),
             Command::Cluster(command) => cmd::cluster::run(command, &session),
+            Command::Controller(command) => cmd::controller::run(command, &session),
             Command::Bench(command) => cmd::bench::run(command, &session),
             Command::Log(command) => cmd::log::run(command, &session),
             Command::Completions(args) => cmd::completions::run(&args),

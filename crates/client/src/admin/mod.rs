@@ -1,6 +1,7 @@
 //! Looks at the cluster and changes it.
 
 mod cluster;
+mod controllers;
 mod read;
 mod topics;
 
@@ -8,6 +9,7 @@ pub use cluster::{
     BrokerDescription, CheckReport, ClusterDescription, Finding, ListenerDescription, PartitionRoute,
     RoutingDescription, Severity, TopicRoute,
 };
+pub use controllers::{ControllerDescription, ControllersDescription};
 pub use topics::{
     ConfigChange, ConfigEntry, DeletedRecords, FoundOffset, NewTopic, PartitionDescription, TopicChanged,
     TopicDescription,

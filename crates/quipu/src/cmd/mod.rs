@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod consume;
+pub(crate) mod controller;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod log;
