@@ -47,8 +47,9 @@ mod routing;
 
 pub use admin::{
     Admin, BrokerDescription, CheckReport, ClusterDescription, ConfigChange, ConfigEntry,
-    ControllerDescription, ControllersDescription, DeletedRecords, Finding, FoundOffset, ListenerDescription, NewTopic, PartitionDescription, PartitionRoute,
-    RoutingDescription, Severity, TopicChanged, TopicDescription, TopicRoute,
+    ControllerDescription, ControllersDescription, DeletedRecords, Finding, FoundOffset, ListenerDescription,
+    NewTopic, PartitionDescription, PartitionRoute, RoutingDescription, Severity, TopicChanged,
+    TopicDescription, TopicRoute,
 };
 pub use client::Client;
 pub use config::{ClientConfig, ConfigError};

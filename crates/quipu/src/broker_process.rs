@@ -21,7 +21,7 @@ const GONE_TIMEOUT: Duration = Duration::from_secs(5);
 const LOG_TAIL_BYTES: usize = 2000;
 
 /// What `serve -o json` prints on standard output, as one line, once it is ready.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ready {
     pub(crate) broker_id: u32,
     pub(crate) pid: u32,
@@ -47,11 +47,16 @@ pub(crate) enum SpawnError {
 /// What a broker process is started with.
 #[derive(Clone, Debug)]
 pub(crate) struct BrokerSpec {
+    pub(crate) broker_id: u32,
     pub(crate) data_dir: PathBuf,
     /// Where clients connect; port 0: any.
     pub(crate) client: String,
     /// Where probes and metrics are; port 0: any.
     pub(crate) http: String,
+    /// Where brokers and controllers connect to each other; port 0, for any, if it is alone.
+    pub(crate) internal: String,
+    /// The internal addresses of the cluster's controllers; none: it is alone.
+    pub(crate) voters: Vec<String>,
     /// Where the log goes; `None`: to this process's standard error.
     pub(crate) log: Option<PathBuf>,
 }
@@ -68,31 +73,31 @@ impl BrokerProcess {
     /// Starts one and waits until it is ready.
     pub(crate) async fn start(spec: &BrokerSpec) -> Result<Self, SpawnError> {
         let mut child = spec.command()?.spawn()?;
-        let stdin = child.stdin.take();
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        // From here on it is gone for sure if nobody waits any more.
+        let mut broker = Self {
+            child,
+            ready: Ready::default(),
+            _stdin: stdin,
+        };
         let mut line = String::new();
-        let mut stdout = BufReader::new(
-            child
-                .stdout
-                .take()
-                .ok_or(io::Error::from(io::ErrorKind::BrokenPipe))?,
-        );
+        let mut stdout = BufReader::new(stdout.ok_or(io::Error::from(io::ErrorKind::BrokenPipe))?);
         let read = tokio::time::timeout(READY_TIMEOUT, stdout.read_line(&mut line)).await;
         match read {
             Err(_) => Err(SpawnError::Late { log: spec.log_tail() }),
             Ok(Err(error)) => Err(error.into()),
             Ok(Ok(0)) => {
-                let status = child.wait().await?;
+                let status = broker.child.wait().await?;
                 Err(SpawnError::Ended {
                     status,
                     log: spec.log_tail(),
                 })
             }
             Ok(Ok(_)) => match serde_json::from_str::<Ready>(&line) {
-                Ok(ready) => Ok(Self {
-                    child,
-                    ready,
-                    _stdin: stdin,
-                }),
+                Ok(ready) => {
+                    broker.ready = ready;
+                    Ok(broker)
+                }
                 Err(_) => Err(SpawnError::Unexpected { line }),
             },
         }
@@ -105,7 +110,7 @@ impl BrokerProcess {
 
     /// host:port for clients.
     pub(crate) fn client(&self) -> &str {
-        self.ready.listeners.values().next().map_or("", String::as_str)
+        self.ready.listeners.get("client").map_or("", String::as_str)
     }
 
     /// SIGKILL; returns once the process is gone.
@@ -125,9 +130,9 @@ impl BrokerProcess {
         self.child.wait().await
     }
 
-    /// Returns when the process ends by itself.
-    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait().await
+    /// How it ended, if it has ended by itself.
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
     }
 }
 
@@ -150,11 +155,18 @@ impl BrokerSpec {
             .args(["serve", "--output", "json", "--stop-with-stdin"])
             .arg("--data-dir")
             .arg(&self.data_dir)
+            .args(["--broker-id", &self.broker_id.to_string()])
             .args(["--listen", &self.client, "--http", &self.http])
-            .args(["--internal", "127.0.0.1:0"])
+            .args(["--internal", &self.internal])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C at a terminal is for its owner, which then tells it in its own way.
+            .process_group(0)
             .kill_on_drop(true);
+        if !self.voters.is_empty() {
+            let voters = format!("controllers.voters={}", self.voters.join(","));
+            command.args(["--set", &voters]);
+        }
         // It is told everything it needs; what is configured for other brokers of this user is not for it.
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_configuration(name)) {
             command.env_remove(name);

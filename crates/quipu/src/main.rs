@@ -2,13 +2,14 @@
 //!
 //! `cli` is the shape of the command line, `cmd` has one file a command. `output` is what all of them print through,
 //! `failure` turns errors into what to do next. `text` and `measure` are pure; `demo` is the proof on real data;
-//! `broker_process` runs brokers as processes of their own, for `dev` and `demo`.
+//! `broker_process` runs brokers as processes of their own and `local_cluster` several of them, for `dev` and `demo`.
 
 mod broker_process;
 mod cli;
 mod cmd;
 mod demo;
 mod failure;
+mod local_cluster;
 mod measure;
 mod output;
 mod text;

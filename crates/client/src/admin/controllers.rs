@@ -44,7 +44,9 @@ impl Admin {
         let operation = self.repeatable("describe the controllers");
         let answer = self.cluster.call(operation, |connection, left| async move {
             let request = timed(v1::GetControllersRequest {}, left);
-            ClusterServiceClient::new(connection).get_controllers(request).await
+            ClusterServiceClient::new(connection)
+                .get_controllers(request)
+                .await
         });
         let answer = answer.await?;
         Ok(ControllersDescription {
@@ -71,7 +73,11 @@ impl Admin {
         let operation = self.change("take a controller in", false);
         let answer = self.cluster.call(operation, |connection, left| {
             let request = timed(request.clone(), left);
-            async move { ClusterServiceClient::new(connection).join_controller(request).await }
+            async move {
+                ClusterServiceClient::new(connection)
+                    .join_controller(request)
+                    .await
+            }
         });
         Ok(controllers(answer.await?.voters))
     }
@@ -87,7 +93,11 @@ impl Admin {
         let operation = self.change("let a controller go", false);
         let answer = self.cluster.call(operation, |connection, left| {
             let request = timed(request.clone(), left);
-            async move { ClusterServiceClient::new(connection).leave_controller(request).await }
+            async move {
+                ClusterServiceClient::new(connection)
+                    .leave_controller(request)
+                    .await
+            }
         });
         Ok(controllers(answer.await?.voters))
     }

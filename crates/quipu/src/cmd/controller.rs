@@ -186,7 +186,10 @@ fn tell(session: &Session, voters: Vec<ControllerDescription>) -> Outcome {
         let rows: Vec<Vec<String>> = each
             .map(|voter| vec![voter.controller_id.clone(), dash_if_empty(&voter.address)])
             .collect();
-        format!("These vote from now on:\n\n{}", table(&["CONTROLLER", "ADDRESS"], &rows, &[]))
+        format!(
+            "These vote from now on:\n\n{}",
+            table(&["CONTROLLER", "ADDRESS"], &rows, &[])
+        )
     })?;
     Ok(Ending::Done)
 }
@@ -215,7 +218,13 @@ mod tests {
             ],
         });
         assert!(text.starts_with("voters up  2 of 3; 2 needed\n"), "{text}");
-        assert!(text.contains("c           c:4601   voter   DOWN        -"), "{text}");
-        assert!(text.contains("a           a:4601   active  up          2"), "{text}");
+        assert!(
+            text.contains("c           c:4601   voter   DOWN        -"),
+            "{text}"
+        );
+        assert!(
+            text.contains("a           a:4601   active  up          2"),
+            "{text}"
+        );
     }
 }

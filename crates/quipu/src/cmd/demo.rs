@@ -13,11 +13,14 @@ use crate::output::Outcome;
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
+    /// How many brokers
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9))]
+    brokers: u32,
     /// How many seconds the producing takes
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
 }
 
 pub(crate) fn run(args: Args, session: &Session) -> Outcome {
-    session.block_on(demo::run(args.seconds, session.output()))
+    session.block_on(demo::run(args.brokers, args.seconds, session.output()))
 }

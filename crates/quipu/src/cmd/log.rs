@@ -105,7 +105,7 @@ fn dump(args: &Dump, out: Output) -> Outcome {
 }
 
 /// All `*.log` files at or below a path, in the order of their paths: that of partitions and offsets.
-fn segments_below(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn segments_below(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

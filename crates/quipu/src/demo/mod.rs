@@ -1,12 +1,14 @@
 //! `quipu demo`: real data through real processes, and the proof.
 //!
-//! `flights` is the data, `run` the course of events, `outage` the kill, `read_back` the reading; `proof` decides what
-//! holds, purely; `screen` and `report` tell it.
+//! `flights` is the data, `run` the course of events, `brokers` the cluster, `outage` the kill, `read_back` the reading
+//! and `replicas` what lies on the disks; `proof` decides what holds, purely; `screen` and `report` tell it.
 
+mod brokers;
 pub(crate) mod flights;
 mod outage;
 mod proof;
 mod read_back;
+mod replicas;
 mod report;
 mod run;
 mod screen;

@@ -1,12 +1,17 @@
-//! The broker is killed while batches are unacknowledged, and started again. Nobody tells the producer.
+//! A leader is killed while batches are unacknowledged, and started again once others have taken over. Nobody tells the
+//! producer.
 
-use crate::broker_process::{BrokerProcess, BrokerSpec};
+use super::brokers::{Brokers, Leader};
 use crate::output::Failure;
-use quipu_client::{Producer, ProducerStats};
+use quipu_client::{Client, Delivery, PartitionId, Producer, ProducerStats};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the broker stays away.
+/// How long the only broker of a cluster stays away: nobody takes over, and nothing is acknowledged until it is back.
 const DOWN: Duration = Duration::from_millis(500);
+/// Answers that the dead broker had already sent arrive in this time; after it, what is unacknowledged is.
+const ON_THE_WAY: Duration = Duration::from_millis(100);
 /// How often the producer is looked at for the right moment.
 const LOOK_EVERY: Duration = Duration::from_micros(20);
 /// How long a batch in flight may go on its way before the kill: some are appended by then, and not acknowledged.
@@ -15,68 +20,116 @@ const UNDER_WAY: Duration = Duration::from_micros(300);
 const KILLS_MAX: u32 = 50;
 /// How long the first acknowledgement afterwards may take, and the wait for a batch to be in flight.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A partition that was sent nothing in this time is not watched.
+const NOTHING_SENT: Duration = Duration::from_secs(1);
+
+/// What was sent so far, seen by whoever sends and by whoever watches.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sent(Arc<Mutex<Vec<Delivery>>>);
+
+impl Sent {
+    pub(super) fn push(&self, delivery: Delivery) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(delivery);
+    }
+
+    pub(super) fn take(&self) -> Vec<Delivery> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Of each of these partitions the first record whose fate is not known.
+    fn unresolved(&self, partitions: &BTreeSet<PartitionId>) -> BTreeMap<PartitionId, Delivery> {
+        let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = BTreeMap::new();
+        for delivery in sent.iter().filter(|delivery| delivery.try_get().is_none()) {
+            if partitions.contains(&delivery.partition()) {
+                first
+                    .entry(delivery.partition())
+                    .or_insert_with(|| delivery.clone());
+            }
+        }
+        first
+    }
+}
 
 /// A kill, and what it interrupted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outage {
+    /// Who was killed, and what it led.
+    pub(super) leader: Leader,
     /// Kills until one found something unacknowledged; that one is described here.
     pub(super) kills: u32,
     /// Since the start of producing.
     pub(super) killed_at: Duration,
-    /// Batches that had been sent before the kill and were never acknowledged by the broker that died.
+    /// Batches that had been sent before the kill and were not acknowledged when the last answers had arrived.
     pub(super) unacknowledged_batches: u64,
+    /// From the kill to the next acknowledgement on a partition that the dead broker had led.
+    pub(super) failover: Duration,
+    /// The same, until all of them had acknowledged something.
+    pub(super) failover_of_all: Duration,
     /// How long the broker took to be ready again, from its start: recovery included.
     pub(super) recovery: Duration,
-    /// From the kill to the next acknowledgement.
-    pub(super) until_acknowledged: Duration,
 }
 
-/// Kills and restarts until batches were caught unacknowledged. `started` is when producing began.
-pub(super) async fn cause(
-    mut broker: BrokerProcess,
-    spec: &BrokerSpec,
-    producer: &Producer,
-    started: Instant,
-) -> Result<(Outage, BrokerProcess), Failure> {
-    // The producer knows this address, and is told no other.
-    let same_address = BrokerSpec {
-        client: broker.client().to_owned(),
-        ..spec.clone()
-    };
+/// What is watched on the way.
+pub(super) struct Watched<'a> {
+    pub(super) client: &'a Client,
+    pub(super) topic: &'a str,
+    pub(super) producer: &'a Producer,
+    pub(super) sent: &'a Sent,
+    /// When producing began.
+    pub(super) started: Instant,
+}
+
+/// Kills and restarts until batches were caught unacknowledged.
+pub(super) async fn cause(brokers: &mut Brokers, watched: &Watched<'_>) -> Result<Outage, Failure> {
     for kills in 1..=KILLS_MAX {
-        let watched = producer.clone();
-        let pid = broker.ready().pid;
-        let at_kill = tokio::task::spawn_blocking(move || kill_in_flight(pid, &watched));
-        let (killed, before) = at_kill.await.map_err(Failure::new)??;
-        broker
-            .kill()
-            .await
-            .map_err(|error| Failure::new(format_args!("cannot end the broker: {error}")))?;
-
-        // Answers that the dead broker had already sent arrive in this time; after it, what is unacknowledged is.
-        tokio::time::sleep(DOWN).await;
-        let after = producer.stats();
-        let restarted = Instant::now();
-        broker = BrokerProcess::start(&same_address).await?;
-        let recovery = restarted.elapsed();
-        let until_acknowledged = next_acknowledgement(producer, &after, killed).await?;
-
-        let unacknowledged_batches = still_unacknowledged(&before, &after);
-        if unacknowledged_batches > 0 {
-            let killed_at = killed.duration_since(started);
-            let outage = Outage {
-                kills,
-                killed_at,
-                unacknowledged_batches,
-                recovery,
-                until_acknowledged,
-            };
-            return Ok((outage, broker));
+        let outage = kill_and_restart(brokers, watched, kills).await?;
+        if outage.unacknowledged_batches > 0 {
+            return Ok(outage);
         }
+        brokers.until_in_sync(watched.client, watched.topic).await?;
     }
     Err(Failure::new(format_args!(
         "in {KILLS_MAX} kills, no batch was unacknowledged: nothing is proven"
     )))
+}
+
+async fn kill_and_restart(
+    brokers: &mut Brokers,
+    watched: &Watched<'_>,
+    kills: u32,
+) -> Result<Outage, Failure> {
+    let leader = brokers.leader(watched.client, watched.topic).await?;
+    let (pid, producer) = (leader.pid, watched.producer.clone());
+    let at_kill = tokio::task::spawn_blocking(move || kill_in_flight(pid, &producer));
+    let (killed, before) = at_kill.await.map_err(Failure::new)??;
+    brokers.bury(leader.broker).await?;
+    tokio::time::sleep(ON_THE_WAY).await;
+    let unacknowledged_batches = still_unacknowledged(&before, &watched.producer.stats());
+
+    let watching = next_acknowledgements(watched.sent, &leader.partitions, killed);
+    let (recovery, (failover, failover_of_all)) = if brokers.count() == 1 {
+        let coming_back = async {
+            tokio::time::sleep(DOWN).await;
+            brokers.restart(leader.broker).await
+        };
+        tokio::try_join!(coming_back, watching)?
+    } else {
+        let failover = watching.await?;
+        (brokers.restart(leader.broker).await?, failover)
+    };
+    Ok(Outage {
+        leader,
+        kills,
+        killed_at: killed.duration_since(watched.started),
+        unacknowledged_batches,
+        failover,
+        failover_of_all,
+        recovery,
+    })
 }
 
 /// Of the batches sent before the kill, how many are unresolved after it: batches sent since then do not count.
@@ -111,21 +164,48 @@ fn kill_in_flight(pid: u32, producer: &Producer) -> Result<(Instant, ProducerSta
     }
 }
 
-async fn next_acknowledgement(
-    producer: &Producer,
-    before: &ProducerStats,
+/// Watches these partitions: when, since the kill, the first of them acknowledged something again, and when all had.
+async fn next_acknowledgements(
+    sent: &Sent,
+    partitions: &BTreeSet<PartitionId>,
     killed: Instant,
-) -> Result<Duration, Failure> {
-    let seen = async {
-        while producer.stats().acknowledged == before.acknowledged {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+) -> Result<(Duration, Duration), Failure> {
+    let looked = Instant::now();
+    let mut waiting = sent.unresolved(partitions);
+    while waiting.len() < partitions.len() && looked.elapsed() < NOTHING_SENT {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        // The first of each partition as it was seen first.
+        let now = sent.unresolved(partitions);
+        for (partition, delivery) in now {
+            waiting.entry(partition).or_insert(delivery);
         }
-        killed.elapsed()
-    };
-    let seen = tokio::time::timeout(PATIENCE, seen).await;
-    seen.map_err(|_| {
-        Failure::new("nothing was acknowledged any more after the broker had been started again")
-    })
+    }
+    let mut seen: Vec<Duration> = Vec::new();
+    while !waiting.is_empty() {
+        waiting.retain(|_, delivery| {
+            let acknowledged = delivery.try_get().is_some();
+            if acknowledged {
+                seen.push(killed.elapsed());
+            }
+            !acknowledged
+        });
+        if killed.elapsed() > PATIENCE {
+            return Err(Failure::new(format_args!(
+                "partitions {:?} acknowledge nothing any more since their leader was killed",
+                waiting
+                    .keys()
+                    .map(|partition| partition.get())
+                    .collect::<Vec<_>>()
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    match (seen.first(), seen.last()) {
+        (Some(first), Some(last)) => Ok((*first, *last)),
+        _ => Err(Failure::new(
+            "nothing was sent to the partitions of the broker that was killed: nothing is proven",
+        )),
+    }
 }
 
 #[cfg(test)]

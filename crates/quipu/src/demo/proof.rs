@@ -1,5 +1,9 @@
 //! The proof at the end of the demo: pure, from what was acknowledged and what was read to what holds.
 
+mod replicas;
+
+pub(crate) use replicas::{Copied, Replica, same_replicas};
+
 use super::flights::Flights;
 use bytes::Bytes;
 use quipu_record::{Offset, PartitionId, Timestamp, partition_for_key};

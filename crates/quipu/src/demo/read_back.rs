@@ -8,19 +8,27 @@ use std::time::Duration;
 /// A consumer that gets nothing for so long will get nothing any more.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// What there was to read, and where it ended.
+pub(super) struct ReadBack {
+    pub(super) records: Vec<Read>,
+    /// High watermarks.
+    pub(super) ends: Vec<(PartitionId, Offset)>,
+}
+
 /// Reads all partitions up to their high watermarks.
-pub(super) async fn all(client: &Client, topic: &str, partitions: u32) -> Result<Vec<Read>, Failure> {
+pub(super) async fn all(client: &Client, topic: &str, partitions: u32) -> Result<ReadBack, Failure> {
     let queries = (0..partitions).map(|p| (topic.to_owned(), PartitionId::new(p), Start::Latest));
     let ends = client.admin().list_offsets(queries.collect()).await?;
-    let mut unread: Vec<(PartitionId, Offset)> = ends
-        .into_iter()
-        .map(|end| (end.partition, end.offset))
+    let ends: Vec<_> = ends.into_iter().map(|end| (end.partition, end.offset)).collect();
+    let mut unread: Vec<_> = ends
+        .iter()
+        .copied()
         .filter(|(_, end)| *end > Offset::ZERO)
         .collect();
 
     let mut consumer = client.consumer(ConsumerConfig::default());
     consumer.add_topic(topic, Start::Earliest).await?;
-    let mut read = Vec::new();
+    let mut records = Vec::new();
     while !unread.is_empty() {
         let Ok(batch) = tokio::time::timeout(SILENCE, consumer.next()).await else {
             let left = unread
@@ -40,7 +48,7 @@ pub(super) async fn all(client: &Client, topic: &str, partitions: u32) -> Result
                 ))
             })?;
             let bytes = |slice: &[u8]| batch.bytes().slice_ref(slice);
-            read.push(Read {
+            records.push(Read {
                 place: Place {
                     partition: batch.partition(),
                     offset: record.offset,
@@ -52,5 +60,5 @@ pub(super) async fn all(client: &Client, topic: &str, partitions: u32) -> Result
         }
         unread.retain(|(partition, end)| *partition != batch.partition() || batch.next_offset() < *end);
     }
-    Ok(read)
+    Ok(ReadBack { records, ends })
 }

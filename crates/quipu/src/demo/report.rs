@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(super) struct Report {
     /// Whether everything holds.
     pub(super) proven: bool,
+    pub(super) brokers: usize,
     pub(super) source: SourceReport,
     pub(super) produced: ProducedReport,
     pub(super) outage: OutageReport,
@@ -26,7 +27,7 @@ pub(super) struct SourceReport {
     pub(super) bytes: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct ProducedReport {
     pub(super) records: u64,
     pub(super) acknowledged: u64,
@@ -39,11 +40,20 @@ pub(super) struct ProducedReport {
 
 #[derive(Serialize)]
 pub(super) struct OutageReport {
+    /// Who was killed.
+    pub(super) broker_id: u32,
+    /// What it led.
+    pub(super) partitions: Vec<u32>,
+    /// Its process was the active controller as well.
+    pub(super) was_controller: bool,
     pub(super) kills: u32,
     pub(super) killed_at_seconds: f64,
     pub(super) unacknowledged_batches: u64,
+    /// From the kill to the next acknowledgement on one of its partitions.
+    pub(super) failover_seconds: f64,
+    /// The same, until all of them had acknowledged something.
+    pub(super) failover_of_all_seconds: f64,
     pub(super) recovery_seconds: f64,
-    pub(super) until_acknowledged_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -65,11 +75,20 @@ pub(super) struct CheckReport {
 impl From<&Outage> for OutageReport {
     fn from(outage: &Outage) -> Self {
         Self {
+            broker_id: outage.leader.broker,
+            partitions: outage
+                .leader
+                .partitions
+                .iter()
+                .map(|partition| partition.get())
+                .collect(),
+            was_controller: outage.leader.is_controller,
             kills: outage.kills,
             killed_at_seconds: outage.killed_at.as_secs_f64(),
             unacknowledged_batches: outage.unacknowledged_batches,
+            failover_seconds: outage.failover.as_secs_f64(),
+            failover_of_all_seconds: outage.failover_of_all.as_secs_f64(),
             recovery_seconds: outage.recovery.as_secs_f64(),
-            until_acknowledged_seconds: outage.until_acknowledged.as_secs_f64(),
         }
     }
 }

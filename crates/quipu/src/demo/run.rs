@@ -1,16 +1,16 @@
 //! The course of the demo.
 
+use super::brokers::Brokers;
 use super::flights::{Flight, Flights};
-use super::outage::{self, Outage};
-use super::proof::{Place, Proof, prove};
-use super::read_back;
+use super::outage::{self, Outage, Sent, Watched};
+use super::proof::{Place, Proof, prove, same_replicas};
 use super::report::{self, ConsumedReport, OutageReport, ProducedReport, Report, SourceReport};
 use super::screen::Screen;
-use crate::broker_process::{BrokerProcess, BrokerSpec};
+use super::{read_back, replicas};
 use crate::measure::Pace;
 use crate::output::{Ending, Failure, Outcome, Output, json_line, progress_of};
 use indicatif::ProgressBar;
-use quipu_client::{Client, Delivered, Delivery, NewTopic, Producer, ProducerConfig, ProducerTopic, Record};
+use quipu_client::{Client, Delivered, NewTopic, Producer, ProducerConfig, ProducerTopic, Record};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,14 +19,15 @@ use tokio::sync::oneshot;
 
 const TOPIC: &str = "flights";
 const PARTITIONS: NonZeroU32 = NonZeroU32::new(6).unwrap();
-/// The broker is killed when so much of the data is sent.
+/// A leader is killed when so much of the data is sent.
 const KILL_AT: f64 = 0.5;
 /// How often records are sent at the steady rate.
 const TICK: Duration = Duration::from_millis(5);
-const ANY_PORT: &str = "127.0.0.1:0";
+/// Replicas of each partition, if there are as many brokers.
+const COPIES: usize = 3;
 
-/// Everything, from an empty directory to the verdict; whatever happens, the directory is removed and the broker gone.
-pub(crate) async fn run(seconds: u64, out: Output) -> Outcome {
+/// Everything, from an empty directory to the verdict; whatever happens, the directory is removed and the brokers gone.
+pub(crate) async fn run(brokers: u32, seconds: u64, out: Output) -> Outcome {
     // Listened to before anything is made: whatever is left behind would be left for good.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
@@ -34,7 +35,7 @@ pub(crate) async fn run(seconds: u64, out: Output) -> Outcome {
     let directory =
         directory.map_err(|e| Failure::new(format_args!("cannot make a temporary directory: {e}")))?;
     let ending = tokio::select! {
-        ending = play(seconds, directory.path(), out) => ending,
+        ending = play(brokers, seconds, directory.path(), out) => ending,
         _ = interrupt.recv() => Err(Failure::new("interrupted")),
         _ = terminate.recv() => Err(Failure::new("terminated")),
     };
@@ -44,62 +45,57 @@ pub(crate) async fn run(seconds: u64, out: Output) -> Outcome {
     Ok(ending)
 }
 
-async fn play(seconds: u64, directory: &Path, out: Output) -> Outcome {
+async fn play(brokers: u32, seconds: u64, directory: &Path, out: Output) -> Outcome {
     let screen = Screen::new(out);
     let flights = Flights::january()?;
-    screen.title()?;
+    screen.title(brokers)?;
 
-    let spec = BrokerSpec {
-        data_dir: directory.join("data"),
-        client: ANY_PORT.to_owned(),
-        http: ANY_PORT.to_owned(),
-        log: Some(directory.join("broker.log")),
-    };
-    let broker = BrokerProcess::start(&spec).await?;
-    let client = crate::cli::connect(&[broker.client().to_owned()]).await?;
+    let mut brokers = Brokers::start(directory, brokers).await?;
+    let client = crate::cli::connect(&brokers.addresses()).await?;
     let topic = NewTopic::new(TOPIC)
         .with_partitions(PARTITIONS.get())
         .with_config("retention.ms", "-1");
-    client.admin().create_topic(topic).await?;
-    screen.broker(broker.ready().pid, broker.client(), TOPIC, PARTITIONS.get())?;
+    let topic = client.admin().create_topic(topic).await?.topic;
+    screen.brokers(&brokers, TOPIC, PARTITIONS.get())?;
     screen.source(&flights)?;
 
-    let produced = produce(&client, &flights, broker, &spec, seconds, screen).await?;
+    let produced = produce(&client, &flights, &mut brokers, seconds, screen).await?;
     screen.produced(&produced.report)?;
+    if brokers.count() > 1 {
+        screen.in_sync(brokers.until_in_sync(&client, TOPIC).await?)?;
+    }
 
     let began = Instant::now();
     let read = read_back::all(&client, TOPIC, PARTITIONS.get()).await?;
-    let consumed = ConsumedReport::new(read.len(), began.elapsed());
+    let consumed = ConsumedReport::new(read.records.len(), began.elapsed());
     screen.consumed(&consumed)?;
 
-    let proof = prove(&flights, &produced.places, &read, PARTITIONS);
-    let stopped = produced.broker.terminate().await;
-    let stopped = stopped.map_err(|error| Failure::new(format_args!("cannot stop the broker: {error}")))?;
-    if !stopped.success() {
-        return Err(Failure::new(format_args!(
-            "the broker did not stop cleanly: {stopped}"
-        )));
-    }
-    tell(&flights, produced.outage, produced.report, consumed, &proof, out)
+    let mut proof = prove(&flights, &produced.places, &read.records, PARTITIONS);
+    let copies = brokers.count().min(COPIES);
+    let specs = brokers.stop().await?;
+    let replicas = replicas::read(&specs, topic.id, PARTITIONS.get())?;
+    proof.checks.push(same_replicas(&replicas, &read.ends, copies));
+    tell(&flights, specs.len(), &produced, consumed, &proof, out)
 }
 
 fn tell(
     flights: &Flights,
-    outage: Outage,
-    produced: ProducedReport,
+    brokers: usize,
+    produced: &Produced,
     consumed: ConsumedReport,
     proof: &Proof,
     out: Output,
 ) -> Outcome {
     let report = Report {
-        proven: proof.holds() && outage.unacknowledged_batches > 0,
+        proven: proof.holds() && produced.outage.unacknowledged_batches > 0,
+        brokers,
         source: SourceReport {
             flights: flights.rows.len(),
             aircraft: flights.aircraft(),
             bytes: flights.source.len(),
         },
-        produced,
-        outage: OutageReport::from(&outage),
+        produced: produced.report.clone(),
+        outage: OutageReport::from(&produced.outage),
         consumed,
         checks: report::checks(proof),
         totals: proof.totals.clone(),
@@ -123,14 +119,12 @@ struct Produced {
     places: Vec<Option<Place>>,
     report: ProducedReport,
     outage: Outage,
-    broker: BrokerProcess,
 }
 
 async fn produce(
     client: &Client,
     flights: &Flights,
-    broker: BrokerProcess,
-    spec: &BrokerSpec,
+    brokers: &mut Brokers,
     seconds: u64,
     screen: Screen,
 ) -> Result<Produced, Failure> {
@@ -140,23 +134,32 @@ async fn produce(
     let bar = progress_of(flights.rows.len() as u64, "flights acknowledged");
     let (half_way, at_half) = oneshot::channel();
 
-    let sending = send(&flights.rows, seconds, &producer, &topic, half_way, &bar);
+    let sent = Sent::default();
+    let sending = send(&flights.rows, seconds, &producer, &topic, &sent, half_way, &bar);
     let killing = async {
         // An error of the sender's is told by the sender.
         at_half.await.map_err(|_| Failure::new("producing ended early"))?;
         bar.set_message("killed with SIGKILL");
-        let (outage, broker) = outage::cause(broker, spec, &producer, started).await?;
+        let watched = Watched {
+            client,
+            topic: TOPIC,
+            producer: &producer,
+            sent: &sent,
+            started,
+        };
+        let outage = outage::cause(brokers, &watched).await?;
         bar.set_message("");
         bar.suspend(|| screen.outage(&OutageReport::from(&outage)))?;
-        Ok::<_, Failure>((outage, broker))
+        Ok::<_, Failure>(outage)
     };
-    let (deliveries, killed) = tokio::join!(sending, killing);
-    let deliveries = deliveries?;
-    let (outage, broker) = killed?;
+    let (all_sent, outage) = tokio::join!(sending, killing);
+    all_sent?;
+    let outage = outage?;
     producer.flush().await?;
     let seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
 
+    let deliveries = sent.take();
     let mut places = Vec::with_capacity(deliveries.len());
     let mut deduplicated = 0;
     for delivery in deliveries {
@@ -182,7 +185,6 @@ async fn produce(
         places,
         report,
         outage,
-        broker,
     })
 }
 
@@ -192,9 +194,10 @@ async fn send(
     seconds: u64,
     producer: &Producer,
     topic: &ProducerTopic,
+    sent: &Sent,
     half_way: oneshot::Sender<()>,
     bar: &ProgressBar,
-) -> Result<Vec<Delivery>, Failure> {
+) -> Result<(), Failure> {
     let pace = Pace::new(Some((rows.len() as u64).div_ceil(seconds)));
     #[allow(
         clippy::cast_precision_loss,
@@ -205,7 +208,6 @@ async fn send(
     let mut half_way = Some(half_way);
     let mut ticks = tokio::time::interval(TICK);
     let started = Instant::now();
-    let mut deliveries = Vec::with_capacity(rows.len());
     for (row, flight) in rows.iter().enumerate() {
         while pace.due(row as u64).is_some_and(|due| due > started.elapsed()) {
             ticks.tick().await;
@@ -216,11 +218,11 @@ async fn send(
             ..Record::new(&flight.line)
         }
         .at(flight.time);
-        deliveries.push(topic.send(record).await?);
+        sent.push(topic.send(record).await?);
         if let Some(signal) = half_way.take_if(|_| row >= kill_at) {
             // Nobody listens only if the killing has failed, which is told there.
             let _ = signal.send(());
         }
     }
-    Ok(deliveries)
+    Ok(())
 }

@@ -1,10 +1,12 @@
 //! What the demo shows while it runs and at its end: one screen.
 
+use super::brokers::Brokers;
 use super::flights::Flights;
 use super::proof::group_digits;
 use super::report::{CheckReport, ConsumedReport, OutageReport, ProducedReport};
 use crate::output::{Failure, Output, print};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Carriers beside each other in the table of totals.
 const CARRIERS_A_ROW: usize = 8;
@@ -34,18 +36,29 @@ impl Screen {
         if self.silent { Ok(()) } else { print(text) }
     }
 
-    pub(super) fn title(self) -> Result<(), Failure> {
-        self.text("Quipu: January 2013, every flight out of New York, through a broker that is killed on the way\n\n")
+    pub(super) fn title(self, brokers: u32) -> Result<(), Failure> {
+        let through = match brokers {
+            1 => "through a broker that is killed on the way",
+            _ => "through a cluster that loses a leader on the way",
+        };
+        self.text(&format!(
+            "Quipu: January 2013, every flight out of New York, {through}\n\n"
+        ))
     }
 
-    pub(super) fn broker(self, pid: u32, address: &str, topic: &str, partitions: u32) -> Result<(), Failure> {
+    pub(super) fn brokers(self, brokers: &Brokers, topic: &str, partitions: u32) -> Result<(), Failure> {
+        let (count, addresses) = (brokers.count(), brokers.addresses().join(", "));
+        let what = if count == 1 { "process" } else { "processes" };
         self.line(
-            "broker",
-            &format!("process {pid} on {address}, durability=fsync, a temporary data directory"),
+            "brokers",
+            &format!("{count} {what} on {addresses}, temporary data directories"),
         )?;
+        let replicas = count.min(3);
         self.line(
             "topic",
-            &format!("{topic}: {partitions} partitions, retention.ms=-1 (the data is of 2013)"),
+            &format!(
+                "{topic}: {partitions} partitions, replicas of each: {replicas}, durability=fsync, retention.ms=-1"
+            ),
         )
     }
 
@@ -58,29 +71,43 @@ impl Screen {
     }
 
     pub(super) fn outage(self, outage: &OutageReport) -> Result<(), Failure> {
-        let OutageReport {
-            kills,
-            killed_at_seconds,
-            unacknowledged_batches,
-            ..
-        } = outage;
-        let again = if *kills > 1 {
-            format!(" (kill {kills}: none were before)")
+        let again = if outage.kills > 1 {
+            format!(" (kill {}: none were before)", outage.kills)
         } else {
             String::new()
+        };
+        let led: Vec<String> = outage.partitions.iter().map(u32::to_string).collect();
+        let too = if outage.was_controller {
+            ", the active controller too"
+        } else {
+            ""
         };
         self.line(
             "SIGKILL",
             &format!(
-                "after {killed_at_seconds:.1} s, with batches unacknowledged: {unacknowledged_batches}{again}"
+                "broker {}, leader of partitions {}{too}, after {:.1} s",
+                outage.broker_id,
+                led.join(", "),
+                outage.killed_at_seconds
+            ),
+        )?;
+        self.line(
+            "",
+            &format!(
+                "batches unacknowledged: {}{again}; nobody told the producer",
+                outage.unacknowledged_batches
+            ),
+        )?;
+        self.line(
+            "failover",
+            &format!(
+                "{:.2} s from the kill to the next acknowledgement on one of them, {:.2} s on all",
+                outage.failover_seconds, outage.failover_of_all_seconds
             ),
         )?;
         self.line(
             "restart",
-            &format!(
-                "recovered in {:.2} s, next acknowledgement {:.2} s after the kill; nobody told the producer",
-                outage.recovery_seconds, outage.until_acknowledged_seconds
-            ),
+            &format!("the killed broker recovered in {:.2} s", outage.recovery_seconds),
         )
     }
 
@@ -96,6 +123,14 @@ impl Screen {
                 produced.seconds, produced.retries, produced.deduplicated
             ),
         )
+    }
+
+    pub(super) fn in_sync(self, after_producing: Duration) -> Result<(), Failure> {
+        let text = format!(
+            "every replica, {:.2} s after the last record",
+            after_producing.as_secs_f64()
+        );
+        self.line("in sync", &text)
     }
 
     pub(super) fn consumed(self, consumed: &ConsumedReport) -> Result<(), Failure> {
