@@ -12,7 +12,7 @@
 //! - `leader_epoch` grows with every change of leader, to nobody too; `partition_epoch` with every change.
 
 use crate::{CutReplica, Partition, ReplicaSet};
-use quipu_record::BrokerId;
+use quipu_record::{BrokerId, PlantedBug};
 
 /// What brokers are worth once the command that is being decided has happened.
 pub(crate) trait Standing {
@@ -146,7 +146,13 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
         if isr.len() >= usize::from(self.min_insync) {
             return ReplicaSet::EMPTY;
         }
+        if self.min_insync != self.before.min_insync && PlantedBug::ElrEmptiedByConfigChange.planted() {
+            return ReplicaSet::EMPTY;
+        }
         let kept = self.before.elr.iter().chain(self.before.isr.iter());
+        if PlantedBug::ElrIgnored.planted() {
+            return kept.filter(|_| isr.is_empty()).collect();
+        }
         kept.filter(|b| !isr.contains(*b) && !self.lost.contains(*b))
             .collect()
     }

@@ -22,6 +22,10 @@ pub enum PlantedBug {
     MinInsyncClampedByStaleLeader,
     /// A message of an earlier lifetime of a broker counts as one of the present.
     BrokerEpochUnchecked,
+    /// Eligible leader replicas are not kept, and the last in-sync replica leads again whatever it lost: as before KIP-966.
+    ElrIgnored,
+    /// A change of `min.insync.replicas` forgets who was eligible to lead.
+    ElrEmptiedByConfigChange,
     /// A flush syncs files but not the directories that name new ones.
     NoDirectorySync,
     /// A flush that spans a roll syncs the new segment and forgets the order, reporting the whole as flushed.
@@ -49,6 +53,8 @@ impl PlantedBug {
         Self::ExpandWithoutCatchingUp,
         Self::MinInsyncClampedByStaleLeader,
         Self::BrokerEpochUnchecked,
+        Self::ElrIgnored,
+        Self::ElrEmptiedByConfigChange,
         Self::NoDirectorySync,
         Self::NewSegmentSyncedFirst,
         Self::RecoveryTrustsIndex,
