@@ -53,8 +53,6 @@ pub(super) struct Assignment {
     registered: Option<BrokerEpoch>,
     /// Metadata of this process's registration has been put into effect: each replica knows whom it follows.
     told: bool,
-    /// Replicas with bad bytes in them, which are still where they were.
-    damaged: HashSet<TopicPartition>,
     /// High watermarks as an earlier life wrote them down.
     hints: HashMap<TopicPartition, Offset>,
     /// Each topic's settings as its partitions have them.
@@ -97,7 +95,6 @@ impl DataPlane {
         let mut assignment = self.assignment();
         assignment.registered = Some(epoch);
         assignment.told = false;
-        self.replication.begin_anew();
     }
 
     /// Does what a change of the metadata asks; `image` is the one after it. On return it is in effect. Blocks.
@@ -120,7 +117,6 @@ impl DataPlane {
             }
         }
         if !brokers.is_empty() {
-            self.replication.moved(image);
             for at in self.led_with(image, &brokers) {
                 topics.insert(at.topic);
                 partitions.insert(at);
@@ -133,7 +129,6 @@ impl DataPlane {
     pub fn reset(&self, image: &Arc<Image>) {
         let mut topics: HashSet<_> = image.topics().map(|topic| topic.id).collect();
         topics.extend(self.topics.all().iter().map(|topic| topic.info.id));
-        self.replication.moved(image);
         self.must(self.reconcile(image, &topics, None));
     }
 
@@ -177,15 +172,15 @@ impl DataPlane {
                 }
             }
         }
-        self.set_aside(&mut assignment, image, topics, &mut wanted)?;
         let opened = self.open_logs(wanted)?;
         let summary = summarise(&opened);
-        let damaged = summary.damaged.iter().map(|damaged| damaged.at);
-        assignment.damaged.extend(damaged);
         let fresh: HashSet<_> = opened.iter().map(|opened| opened.adopted.replica.at).collect();
         self.host(image, topics, opened);
         let me = image.broker(self.config.broker).map(|broker| broker.epoch);
         let current = assignment.registered.filter(|epoch| Some(*epoch) == me);
+        if let Some(epoch) = current {
+            self.replication.moved(image, epoch);
+        }
         if current.is_some() && !assignment.told {
             assignment.told = true;
             let all = image.topics().map(|topic| topic.id).collect();
@@ -232,49 +227,6 @@ impl DataPlane {
                 None => {}
             }
         }
-    }
-
-    /// Replicas with bad bytes make way, so that they can be copied again from whoever leads them: once the metadata
-    /// counts on them no more, since an empty log that might be elected is worse than a damaged one.
-    fn set_aside(
-        &self,
-        assignment: &mut Assignment,
-        image: &Image,
-        topics: &HashSet<TopicId>,
-        wanted: &mut Vec<Wanted>,
-    ) -> Result<(), OpenPlaneError> {
-        let me = self.config.broker;
-        for at in assignment.damaged.clone() {
-            let Some(state) = image.partition(at).filter(|_| topics.contains(&at.topic)) else {
-                continue;
-            };
-            if state.isr.iter().chain(state.elr.iter()).any(|safe| safe != me) {
-                self.replication.offline.add(at);
-            }
-            let copied = state.leader.is_some_and(|leader| leader != me) && !state.is_safe(me);
-            let (Some(topic), Some(settings)) =
-                (self.topics.get(at.topic), assignment.settings.get(&at.topic))
-            else {
-                continue;
-            };
-            if !copied || topic.replica(at.partition).flatten().is_none() {
-                continue;
-            }
-            let (log, logs) = crossbeam_channel::unbounded();
-            self.threads.owner(at).command(Command::Abandon(at, log));
-            for log in logs {
-                let place = self.dir.set_aside(log)?;
-                tracing::warn!(partition = %at, ?place, "bad bytes are set aside: the replica is copied again");
-            }
-            assignment.damaged.remove(&at);
-            wanted.push(Wanted {
-                at,
-                topic: Arc::clone(&topic.info),
-                settings: settings.clone(),
-                hint: Offset::ZERO,
-            });
-        }
-        Ok(())
     }
 
     /// Takes a deleted topic away: who waits hears of it, the logs go.

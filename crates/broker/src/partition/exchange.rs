@@ -17,7 +17,8 @@ impl Link {
         (Self(Arc::new(to)), from)
     }
 
-    fn is(&self, other: &Self) -> bool {
+    /// Whether both lead to the same session.
+    pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }

@@ -291,6 +291,9 @@ impl Worker {
         if let Some(reason) = effects.fatal.take() {
             self.parts.fatal.announce(reason);
         }
+        if effects.damaged.take().is_some() {
+            self.parts.offline.add(at);
+        }
         if let Some(owned) = self.owned.get_mut(&at) {
             let replica = &owned.replica;
             if !effects.appended.is_empty() {

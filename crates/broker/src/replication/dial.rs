@@ -15,7 +15,7 @@ const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const FRAME_BYTES_MAX: u32 = 1 << 20;
 
-/// A broker, in one lifetime.
+/// A broker in one lifetime, and this one in one of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Address {
     /// Its cluster.
@@ -24,10 +24,12 @@ pub(crate) struct Address {
     pub(crate) internal: String,
     /// Its lifetime.
     pub(crate) epoch: BrokerEpoch,
+    /// The lifetime of this broker.
+    pub(crate) me: BrokerEpoch,
 }
 
 /// Where a broker is now; `None`: it is not registered, or has no internal listener.
-pub(crate) fn address(image: &Image, broker: BrokerId) -> Option<Address> {
+pub(crate) fn address(image: &Image, broker: BrokerId, me: BrokerEpoch) -> Option<Address> {
     let broker = image.broker(broker)?;
     let internal = broker
         .listeners
@@ -37,6 +39,7 @@ pub(crate) fn address(image: &Image, broker: BrokerId) -> Option<Address> {
         cluster: image.cluster_id()?,
         internal: internal.advertised.clone(),
         epoch: broker.epoch,
+        me,
     })
 }
 

@@ -22,8 +22,6 @@ const UNANSWERED_MAX: usize = 4;
 /// Between attempts to reach a leader.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// An answer from which nothing came of (a full disk, say) is asked for again after so long.
-const STALLED: Duration = Duration::from_millis(100);
 /// What an answer may have beside batches, and in the one batch more that may always come.
 const ANSWER_SLACK: usize = 8 << 20;
 
@@ -32,7 +30,6 @@ const ANSWER_SLACK: usize = 8 << 20;
 pub(super) struct Follower {
     common: Common,
     leader: BrokerId,
-    broker_epoch: BrokerEpoch,
     address: watch::Receiver<Option<Address>>,
     turns: mpsc::UnboundedReceiver<Turn>,
     link: Link,
@@ -51,8 +48,6 @@ struct Taking {
     /// Threads that are not done.
     threads: usize,
     bytes: usize,
-    /// Something changed by it.
-    changed: bool,
 }
 
 /// Why a conversation ended.
@@ -77,12 +72,12 @@ struct Conversation {
     requests: mpsc::Sender<internal::ReplicateRequest>,
     answers: Streaming<internal::ReplicateResponse>,
     cluster_id: String,
+    /// The lifetime of this broker.
+    me: BrokerEpoch,
     unanswered: usize,
-    /// The last request whose answer was taken in, and what the leader knows of that.
+    /// The last request in whose answer were batches that are taken in, and what the leader knows of that.
     taken: u64,
     taken_sent: u64,
-    /// When the last answer changed nothing: when to ask again.
-    again: Option<Instant>,
     /// Something came of it.
     answered: bool,
 }
@@ -91,7 +86,6 @@ impl Follower {
     pub(super) fn new(
         common: Common,
         leader: BrokerId,
-        broker_epoch: BrokerEpoch,
         address: watch::Receiver<Option<Address>>,
         turns: mpsc::UnboundedReceiver<Turn>,
         link: Link,
@@ -99,7 +93,6 @@ impl Follower {
         Self {
             common,
             leader,
-            broker_epoch,
             address,
             turns,
             link,
@@ -204,10 +197,10 @@ impl Follower {
             requests,
             answers,
             cluster_id: address.cluster.to_string(),
+            me: address.me,
             unanswered: 0,
             taken: 0,
             taken_sent: 0,
-            again: None,
             answered: false,
         })
     }
@@ -219,13 +212,6 @@ impl Follower {
                 return Err(Ended::Moved);
             }
             self.ask(with)?;
-            let again = with.again;
-            let stalled = async {
-                match again {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 turn = self.turns.recv() => {
@@ -244,14 +230,13 @@ impl Follower {
                 changed = self.address.changed() => {
                     return if changed.is_err() { Ok(()) } else { Err(Ended::Moved) };
                 }
-                () = stalled => with.again = None,
             }
         }
     }
 
     /// Sends a request, if there is anything new to say, or none waits at the leader.
     fn ask(&mut self, with: &mut Conversation) -> Result<(), Ended> {
-        if with.unanswered >= UNANSWERED_MAX || with.again.is_some() {
+        if with.unanswered >= UNANSWERED_MAX {
             return Ok(());
         }
         let idle = with.unanswered == 0 && self.taking.is_empty();
@@ -270,7 +255,7 @@ impl Follower {
                 String::new()
             },
             broker_id: self.common.me.get(),
-            broker_epoch: self.broker_epoch.get(),
+            broker_epoch: with.me.get(),
             session_epoch: next.session_epoch,
             positions: next
                 .positions
@@ -311,7 +296,6 @@ impl Follower {
             epoch,
             threads,
             bytes,
-            changed: false,
         });
         self.taken(with);
         Ok(())
@@ -319,10 +303,9 @@ impl Follower {
 
     /// Takes in what a thread's turn came to.
     fn turn(&mut self, turn: Turn) {
-        let mut changed = false;
         for (at, position) in turn.positions {
             match position {
-                Some(position) => changed |= self.session.set(at, position),
+                Some(position) => self.session.set(at, position),
                 None => self.session.remove(at),
             }
         }
@@ -330,7 +313,6 @@ impl Follower {
             // Of an earlier stream's, there is nothing left here.
             if let Some(taking) = self.taking.iter_mut().find(|taking| taking.number == number) {
                 taking.threads = taking.threads.saturating_sub(1);
-                taking.changed |= changed;
             }
         }
     }
@@ -340,9 +322,8 @@ impl Follower {
         while let Some(taking) = self.taking.front()
             && taking.threads == 0
         {
-            with.taken = taking.epoch;
-            if taking.bytes > 0 && !taking.changed {
-                with.again = Some(Instant::now() + STALLED);
+            if taking.bytes > 0 {
+                with.taken = taking.epoch;
             }
             self.taking.pop_front();
         }

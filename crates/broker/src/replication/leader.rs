@@ -53,6 +53,8 @@ struct Part {
     told: Option<(Offset, Offset)>,
     /// The request in whose answer batches were sent that the follower has not taken in.
     sent: Option<u64>,
+    /// Meanwhile it asked for the same once more: what was sent came to nothing.
+    asked_again: bool,
     in_line: bool,
 }
 
@@ -147,6 +149,7 @@ impl Session {
                     // Whatever was on the way for the place before has come, or is of no use.
                     part.sent = None;
                 }
+                part.asked_again = part.sent.is_some() && part.position == position;
                 part.position = position;
                 if let Some((_, watch)) = &part.here {
                     watch.set_leader_epoch(position.leader_epoch);
@@ -171,6 +174,7 @@ impl Session {
             say: Say::Nothing,
             told: None,
             sent: None,
+            asked_again: false,
             in_line: false,
         });
         key
@@ -209,8 +213,10 @@ impl Session {
                 && part.sent == Some(sent)
             {
                 part.sent = None;
+                if std::mem::take(&mut part.asked_again) {
+                    self.enqueue(key);
+                }
             }
-            self.enqueue(key);
         }
     }
 

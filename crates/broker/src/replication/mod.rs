@@ -147,8 +147,8 @@ impl Replication {
             return known.link.clone();
         }
         let (link, turns) = Link::new();
-        let (address, at) = watch::channel(dial::address(image, leader));
-        let follower = follower::Follower::new(self.common.clone(), leader, epoch, at, turns, link.clone());
+        let (address, at) = watch::channel(dial::address(image, leader, epoch));
+        let follower = follower::Follower::new(self.common.clone(), leader, at, turns, link.clone());
         let runtime = self.runtime.as_ref().filter(|_| !tasks.stopped);
         let task = runtime.map(|runtime| Task(runtime.spawn(follower.run())));
         let known = Leader {
@@ -160,21 +160,16 @@ impl Replication {
         link
     }
 
-    /// Brokers may be somewhere else, or in another lifetime.
-    pub(crate) fn moved(&self, image: &Image) {
+    /// Brokers may be somewhere else, or in another lifetime, this one too.
+    pub(crate) fn moved(&self, image: &Image, epoch: BrokerEpoch) {
         for (id, leader) in &self.tasks().leaders {
-            let address = dial::address(image, *id);
+            let address = dial::address(image, *id, epoch);
             leader.address.send_if_modified(|known| {
                 let differs = *known != address;
                 *known = address;
                 differs
             });
         }
-    }
-
-    /// This broker has another lifetime: sessions of an earlier one end.
-    pub(crate) fn begin_anew(&self) {
-        self.tasks().leaders.clear();
     }
 
     /// Has changes of in-sync replicas proposed, in the name of this broker's lifetime `epoch`.

@@ -37,15 +37,11 @@ impl FollowerSession {
         !self.changed.is_empty() || !self.forget.is_empty()
     }
 
-    /// Where a partition stands; true if that is another place than before.
-    pub(super) fn set(&mut self, at: TopicPartition, position: Position) -> bool {
-        let before = self.parts.insert(at, position);
-        let changed = before != Some(position);
-        if changed {
-            self.forget.remove(&at);
-            self.changed.insert(at);
-        }
-        changed
+    /// Where a partition stands. If that is where it stood before, it asks once more for what comes there.
+    pub(super) fn set(&mut self, at: TopicPartition, position: Position) {
+        self.parts.insert(at, position);
+        self.forget.remove(&at);
+        self.changed.insert(at);
     }
 
     pub(super) fn remove(&mut self, at: TopicPartition) {

@@ -29,7 +29,7 @@ pub(crate) const ME: BrokerId = BrokerId::new(1);
 
 /// Producer ids without a controller.
 #[derive(Debug, Default)]
-struct Ids(AtomicU64);
+pub(crate) struct Ids(AtomicU64);
 
 impl service::produce::ProducerIdSource for Ids {
     fn next_block(&self) -> Pin<Box<dyn Future<Output = Result<ProducerIdBlock, Failure>> + Send + '_>> {
@@ -303,15 +303,24 @@ fn register(life: u128, clean_epoch: Option<BrokerEpoch>) -> RegisterBroker {
     }
 }
 
-/// Decides a command as the next entry of the log, and replays it.
+/// Decides a command as the next entry of the log, and replays it; it must not be refused.
 fn decide<R: Request>(image: &mut Image, request: R) -> (R::Outcome, Delta) {
+    let (outcome, delta) = decide_on(image, request);
+    (outcome.unwrap_or_else(|refusal| panic!("{refusal}")), delta)
+}
+
+/// Decides a command as the next entry of the log, and replays it.
+pub(crate) fn decide_on<R: Request>(
+    image: &mut Image,
+    request: R,
+) -> (Result<R::Outcome, R::Refusal>, Delta) {
     let version = MetadataVersion::new(image.version().get() + 1);
     image.advance_to(version);
     let (records, reply) = image.decide(&request.into_command());
     let delta = Delta { version, records };
     image.apply(&delta).expect("records of this version");
     let outcome = R::from_reply(reply).expect("its own reply");
-    (outcome.unwrap_or_else(|refusal| panic!("{refusal}")), delta)
+    (outcome, delta)
 }
 
 /// A batch of plain records.

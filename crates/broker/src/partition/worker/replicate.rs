@@ -6,14 +6,28 @@ use quipu_record::{ErrorCode, TopicPartition};
 use quipu_replication::{FetchResult, FollowerHeard, Followership, Input, Now, Resign, Verdict};
 
 impl Worker {
-    /// Follows a leader. Its session hears of the position by the effects of this very step.
+    /// Follows a leader. Its session hears of the position by the effects of this very step, if it is a new one.
     pub(super) fn follow(&mut self, now: Now, at: TopicPartition, followership: Followership, link: Link) {
         // What came before is told under the old link.
         self.append(now, at);
-        self.unlink(at);
-        if let Some(owned) = self.owned.get_mut(&at) {
-            owned.link = Some(link);
-            self.step(now, at, Input::Follow(followership));
+        let Some(owned) = self.owned.get_mut(&at) else {
+            return;
+        };
+        let leader = followership.leader;
+        let old = owned.link.replace(link);
+        self.step(now, at, Input::Follow(followership));
+        let Some(owned) = self.owned.get_mut(&at) else {
+            return;
+        };
+        if owned.driver.view().following.map(|following| following.leader) == Some(leader) {
+            if let (Some(old), Some(link)) = (old, &owned.link)
+                && !old.is(link)
+            {
+                self.outbox.position(&old, at, None);
+            }
+        } else {
+            // It was old news.
+            owned.link = old;
             self.linked(at);
         }
     }
