@@ -252,7 +252,7 @@ impl Lifecycle {
                 if answer.should_shutdown && self.stage == LifecycleStage::Draining {
                     return self.go();
                 }
-                self.answered(&answer, now, &mut effects);
+                self.answered(now);
             }
             LifecycleEvent::Applied { version, registered } => {
                 if self.is_stale(version, registered) {
@@ -354,7 +354,7 @@ impl Lifecycle {
         }
     }
 
-    fn answered(&mut self, _answer: &HeartbeatAnswer, now: Tick, _effects: &mut Vec<LifecycleEffect>) {
+    fn answered(&mut self, now: Tick) {
         self.retry.wait = self.config.retry_min;
         let wait = self.heartbeat_wait();
         if let Stream::Open { next, unanswered } = &mut self.stream {

@@ -6,7 +6,7 @@
 //!   was: it becomes an eligible leader replica. At `min_insync` or above nobody is eligible.
 //! - A replica that lost data in this very change is neither; it must catch up from a leader first.
 //! - A leader stays while it may. Else: the first in replica order that is in sync and active; else an eligible one;
-//!   else nobody. Never another one, unless an unclean election is allowed.
+//!   else nobody. Never another one, unless an unclean election is allowed and nobody runs who lacks nothing.
 //! - Replicas whose recovery cut their log stand back behind the uncut; if there are only cut ones, it is waited until
 //!   all are here (or the caller says that the wait is over), then the longest log wins.
 //! - `leader_epoch` grows with every change of leader, to nobody too; `partition_epoch` with every change.
@@ -197,7 +197,8 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
                 .iter()
                 .filter(|b| self.standing.is_active(*b))
         };
-        if let Some(next) = active().find(|b| candidates.isr.contains(*b) && self.cut_of(*b).is_none()) {
+        // Whoever is in sync has caught up: it is cut no longer.
+        if let Some(next) = active().find(|b| candidates.isr.contains(*b)) {
             return Elected::InSync(next);
         }
         // On its way out, but nobody else is in sync: it serves until it is gone.
@@ -208,16 +209,20 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
             return Elected::Eligible(next);
         }
         if let Some(next) = self.longest_cut(candidates) {
-            return if candidates.isr.contains(next) {
-                Elected::InSync(next)
-            } else {
-                Elected::Eligible(next)
-            };
+            return Elected::Eligible(next);
         }
         match active().next() {
-            Some(any) if self.election.unclean => Elected::Unclean(any),
+            Some(any) if self.election.unclean && !self.somebody_has_everything(candidates) => {
+                Elected::Unclean(any)
+            }
             _ => Elected::Nobody,
         }
+    }
+
+    /// Whether somebody runs who lacks nothing, though on its way out: nothing need be lost while it does.
+    fn somebody_has_everything(&self, candidates: &Candidates<'_>) -> bool {
+        let mut safe = candidates.isr.iter().chain(candidates.elr.iter());
+        safe.any(|b| self.standing.is_unfenced(b))
     }
 
     /// Among candidates that are all cut, the one whose log goes furthest; the first in replica order among equals.
@@ -227,9 +232,7 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
         {
             return None;
         }
-        let here = |b: &BrokerId| {
-            self.standing.is_active(*b) && (candidates.isr.contains(*b) || candidates.elr.contains(*b))
-        };
+        let here = |b: &BrokerId| self.standing.is_active(*b) && candidates.elr.contains(*b);
         let cut = self
             .before
             .replicas
@@ -265,5 +268,7 @@ enum Elected {
     Nobody,
 }
 
+#[cfg(test)]
+mod small_scope;
 #[cfg(test)]
 mod tests;
