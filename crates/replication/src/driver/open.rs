@@ -111,11 +111,10 @@ pub(super) fn rebuild_producers<D: Disk>(
     }
     let from = replayed.from;
     let walked = log.reader().for_each_header(from, |header| {
-        if header.base_offset() >= from {
-            producers.replay(header, wall);
-            snapshots.appended(header.size());
-            replayed.batches += 1;
-        }
+        // The first may begin below the log start; no snapshot is of a place within a batch.
+        producers.replay(header, wall);
+        snapshots.appended(header.size());
+        replayed.batches += 1;
     });
     match walked {
         Ok(()) | Err(ReadError::Corrupt(_)) => Ok((producers, snapshots, replayed)),
