@@ -184,20 +184,25 @@ impl Controller {
     pub async fn joined(&self) -> Result<ClusterId, BootstrapError> {
         let mut images = self.group.published.watch();
         let mut bootstrap = self.group.bootstrap.clone();
-        let refused = bootstrap.wait_for(|state| matches!(state, Bootstrap::Refused(_)));
+        let known = async {
+            let image = images.wait_for(|image| image.cluster_id().is_some()).await;
+            image.ok().and_then(|image| image.cluster_id())
+        };
+        let refused = async {
+            let state = bootstrap.wait_for(|state| matches!(state, Bootstrap::Refused(_)));
+            match state.await.as_deref() {
+                Ok(Bootstrap::Refused(error)) => Some(error.clone()),
+                // Whoever said so has ended: this controller is in a group.
+                _ => None,
+            }
+        };
         tokio::select! {
             biased;
-            image = images.wait_for(|image| image.cluster_id().is_some()) => {
-                if let Some(cluster) = image.ok().and_then(|image| image.cluster_id()) {
-                    return Ok(cluster);
-                }
-            }
-            state = refused => if let Ok(Bootstrap::Refused(error)) = state.as_deref() {
-                return Err(error.clone());
-            },
+            Some(cluster) = known => Ok(cluster),
+            Some(error) = refused => Err(error),
+            // It has stopped: nothing will change any more.
+            else => std::future::pending().await,
         }
-        // It has stopped: nothing will change any more.
-        std::future::pending().await
     }
 
     /// How it comes to be part of a group, from now on.

@@ -32,5 +32,6 @@ pub use bootstrap::{Bootstrap, BootstrapError};
 pub use config::ControllerConfig;
 pub use controller::{Activity, Committed, Controller, ControllerId, ControllerStatus};
 pub use error::{Failure, MembershipError, ProposeError, RpcError, StartError, Unavailable};
+pub use snapshot::{ImageError, decode_delta, decode_image, encode_delta, encode_image};
 pub use subscription::{Subscription, Update};
 pub use transport::{Header, Member, Nowhere, PeerStatus, SnapshotChunk, Transport, TransportError};

@@ -7,6 +7,7 @@
 //! A snapshot is written beside its name, synced, renamed, and the directory synced: under its name it is whole.
 
 mod codec;
+mod image;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod tests;
 #[cfg(feature = "test-util")]
 pub(crate) use codec::hostile;
 pub(crate) use codec::{chunks, from_chunks};
+pub use image::{ImageError, decode_delta, decode_image, encode_delta, encode_image};
 pub(crate) use store::SnapshotStore;
 
 use crate::wal::{LogPlace, MembershipMessage};

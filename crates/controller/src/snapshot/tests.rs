@@ -4,8 +4,9 @@ use super::codec::{self, SnapshotError};
 use super::*;
 use crate::test_util::StoppingDisk;
 use crate::wal::{NodeMessage, VotersMessage};
+use bytes::Bytes;
 use proptest::prelude::*;
-use quipu_metadata::{Image, Partition, Record, ReplicaSet, TopicConfig};
+use quipu_metadata::{Delta, Image, Partition, Record, ReplicaSet, TopicConfig};
 use quipu_record::{
     BrokerId, LeaderEpoch, MetadataVersion, PartitionEpoch, PartitionId, ProducerId, TopicId, TopicPartition,
 };
@@ -235,4 +236,31 @@ fn a_crash_at_any_call_leaves_the_old_one_or_the_new_one() {
         }
     }
     assert!(old > 100 && new > 100, "{old} old, {new} new");
+}
+
+#[test]
+fn an_image_goes_to_others_in_checked_pieces_and_what_changes_follows() {
+    let mut image = image(3_000, 77);
+    let mut chunks = encode_image(&Arc::new(image.clone())).expect("memory");
+    assert!(chunks.len() > 2, "{} chunks", chunks.len());
+    let mut found = decode_image(&chunks).expect("whole").as_ref().clone();
+    assert_eq!(found, image);
+
+    let delta = Delta {
+        version: MetadataVersion::new(78),
+        records: vec![Record::ProducerIds {
+            next: ProducerId::new(99_000),
+        }],
+    };
+    let sent = decode_delta(delta.version, &encode_delta(&delta)).expect("whole");
+    assert_eq!(sent, delta);
+    image.apply(&delta).expect("replays");
+    found.apply(&sent).expect("replays");
+    assert_eq!(found, image);
+
+    chunks[1].crc ^= 1;
+    assert!(decode_image(&chunks).is_err());
+    chunks.remove(1);
+    assert!(decode_image(&chunks).is_err());
+    assert!(decode_delta(delta.version, &[Bytes::from_static(b"no record")]).is_err());
 }

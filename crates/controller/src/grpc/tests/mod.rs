@@ -1,5 +1,8 @@
 //! What is said of controllers on the wire, and a group over it.
 
+mod group;
+mod node;
+
 use super::message::{header, header_message};
 use super::{peer_status, status_message};
 use crate::{ControllerId, Header, Member, PeerStatus};
