@@ -6,6 +6,9 @@
 
 use crate::admit::{Admission, Phase};
 use crate::fatal::Fatal;
+use quipu_metadata::Image;
+use quipu_record::{BrokerId, TopicPartition};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tonic_health::ServingStatus;
@@ -20,6 +23,42 @@ pub enum Probe {
     Started,
     /// Send clients elsewhere if not.
     Ready,
+}
+
+/// Which replicas of a broker have been in sync since it started.
+#[derive(Debug)]
+pub(crate) struct CatchingUp {
+    broker: BrokerId,
+    seen: BTreeSet<TopicPartition>,
+}
+
+impl CatchingUp {
+    pub(crate) fn new(broker: BrokerId) -> Self {
+        Self {
+            broker,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// Whether each replica whose partition has a leader has been seen in sync, by this image or one before.
+    pub(crate) fn is_over(&mut self, image: &Image) -> bool {
+        let mut over = true;
+        for (topic, partition, state) in image.partitions() {
+            if state.leader.is_none() || !state.replicas.contains(self.broker) {
+                continue;
+            }
+            let at = TopicPartition {
+                topic: topic.id,
+                partition,
+            };
+            if state.isr.contains(self.broker) {
+                self.seen.insert(at);
+            } else {
+                over &= self.seen.contains(&at);
+            }
+        }
+        over
+    }
 }
 
 /// Answers the probes. Cheap to clone.

@@ -1,5 +1,6 @@
 //! A whole broker in this process, over a temporary directory and real sockets.
 
+mod cluster;
 mod stopping;
 
 use super::*;

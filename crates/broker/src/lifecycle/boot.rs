@@ -1,27 +1,26 @@
 //! From a configuration to a broker that serves.
 
-use super::follow::Following;
+use super::group::Group;
 use super::identity::{self, Identity, IdentityError};
 use super::local::LocalState;
 use super::machine::{FileBudget, INTERNAL_CONNECTIONS};
 use super::producer_ids::ControllerIds;
 use super::services::Services;
-use super::{ADDRESSES_FILE, Addresses, Running, Serving, StartError, Tasks, join, machine};
+use super::{ADDRESSES_FILE, Addresses, Running, RunningBroker, Serving, StartError, Tasks, join, machine};
 use crate::admit::{Admission, Phase};
 use crate::applied::Applied;
-use crate::config::{Config, LimitsConfig};
+use crate::config::{Config, LimitsConfig, Role};
 use crate::data_plane::{DataPlane, DataPlaneConfig};
 use crate::fatal::Fatal;
-use crate::health::Health;
+use crate::health::{CatchingUp, Health};
 use crate::http;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::metrics::collect::BrokerCollector;
 use crate::replication::ReplicationConfig;
-use crate::server::{self, BindError, Bound, Served};
-use quipu_controller::{Controller, ControllerConfig, Nowhere};
-use quipu_metadata::DirectoryId;
-use quipu_record::BrokerEpoch;
+use crate::server::{self, Address, BindError, Bound, Served};
+use quipu_metadata::{DirectoryId, Image};
+use quipu_record::BrokerId;
 use quipu_storage::{Boot, DataDir, DataDirError, DataDirOptions, RealDisk};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,32 +28,57 @@ use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
 use uuid::Uuid;
 
-/// Where the controller keeps its log and snapshots, in the data directory.
-const CONTROLLER_DIR: &str = "metadata";
-
-/// Starts a broker; on return it serves.
+/// Starts a broker, or a controller alone; on return it serves.
 pub(crate) async fn boot(config: Config, logs: LogControl) -> Result<Running, StartError> {
     let mut shell = Shell::new(config, logs);
     let listeners = shell.bind().await?;
     let internal = shell.bind_internal().await?;
     let http = shell.serve_http().await?;
     let opened = shell.open().await?;
+    let (bound, own) = (addresses(&listeners), internal.address.clone());
+    let group = Group::start(&mut shell, &opened, internal).await?;
+    let feed = group.joined(&shell).await?;
+    let identity = shell.settle_identity(&opened, feed.image()).await?;
+    group.controllers.settle(identity.cluster);
+    group.check(&shell, identity.cluster).await?;
     let addresses = Addresses {
-        broker_id: opened.identity.broker,
-        cluster_id: opened.identity.cluster,
-        listeners: listeners.iter().map(|bound| bound.address.clone()).collect(),
-        internal: internal.address.clone(),
+        broker_id: identity.broker,
+        cluster_id: identity.cluster,
+        listeners: bound,
+        internal: own,
         http,
     };
-    let subscription = opened.controller.subscribe();
-    let core = shell.core(&opened, Applied::new(subscription.image().clone()))?;
+    let member = Member {
+        opened,
+        identity,
+        group,
+        addresses,
+    };
+    if !shell.config.broker.has(Role::Broker) {
+        shell.announce(&member.addresses)?;
+        shell.health.set_ready();
+        return Ok(shell.running(member, None));
+    }
+    let core = shell.core(&member, Applied::new(feed.image().clone()))?;
     // Clients are told that the broker is starting, which is more than a port that does not answer.
-    let routes = shell.routes(&opened, &core);
-    let internal = shell.serve_internal(internal, routes.clone());
+    let routes = shell.routes(&member, &core);
     let serving = shell.serve(listeners, routes);
-    let (epoch, following) = join::join(&shell, &opened, &core, subscription, &addresses).await?;
-    shell.announce(&addresses)?;
-    Ok(shell.running(opened, core, addresses, (serving, internal), (epoch, following)))
+    let joined = join::join(&shell, &member, &core, feed).await?;
+    shell.announce(&member.addresses)?;
+    shell.tell_when_ready(&core, identity.broker);
+    let broker = RunningBroker {
+        data: core.data,
+        epoch: joined.epoch,
+        life: joined.life,
+        following: joined.following,
+        cut: shell.cut.clone(),
+        serving,
+    };
+    Ok(shell.running(member, Some(broker)))
+}
+
+fn addresses(listeners: &[Bound]) -> Vec<Address> {
+    listeners.iter().map(|bound| bound.address.clone()).collect()
 }
 
 /// What is there before anything of the data is read.
@@ -67,16 +91,23 @@ pub(super) struct Shell {
     pub(super) fatal: Fatal,
     pub(super) health: Health,
     cut: watch::Sender<bool>,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
 }
 
-/// The data directory, who it is, and the metadata in it.
+/// The data directory, and who it says it is.
 pub(super) struct Opened {
-    dir: DataDir<RealDisk>,
+    pub(super) dir: DataDir<RealDisk>,
     pub(super) boot: Boot,
-    pub(super) identity: Identity,
+    pub(super) known: Option<Identity>,
     pub(super) page_cache_kept: bool,
-    pub(super) controller: Controller,
+}
+
+/// A process that is part of a cluster.
+pub(super) struct Member {
+    pub(super) opened: Opened,
+    pub(super) identity: Identity,
+    pub(super) group: Group,
+    pub(super) addresses: Addresses,
 }
 
 /// What serves clients.
@@ -105,7 +136,11 @@ impl Shell {
         }
     }
 
+    /// Where clients connect: a controller alone has nothing for them.
     async fn bind(&self) -> Result<Vec<Bound>, BindError> {
+        if !self.config.broker.has(Role::Broker) {
+            return Ok(Vec::new());
+        }
         let slots = Arc::new(Semaphore::new(self.files.connections));
         let mut listeners = Vec::with_capacity(self.config.listeners.len());
         for listener in &self.config.listeners {
@@ -137,20 +172,11 @@ impl Shell {
         let asked = dir.clone();
         let kept = blocking(move || machine::page_cache_kept(asked.disk(), asked.root())).await;
         let page_cache_kept = kept.map_err(|source| self.data_dir_error(source))?;
-
-        self.health.step("starting the controller");
-        let config = ControllerConfig::new(dir.root().join(CONTROLLER_DIR));
-        let controller = Controller::start(config, dir.disk().clone(), Nowhere).await?;
-        let (failing, fatal) = (controller.clone(), self.fatal.clone());
-        self.tasks
-            .spawn(async move { fatal.announce(failing.failed().await) });
-        let identity = self.settle_identity(known, &controller, &dir).await?;
         Ok(Opened {
             dir,
             boot,
-            identity,
+            known,
             page_cache_kept,
-            controller,
         })
     }
 
@@ -192,23 +218,19 @@ impl Shell {
         Ok(known)
     }
 
-    /// Holds the directory's identity against the controller's cluster; writes one if the directory is new.
-    async fn settle_identity(
-        &self,
-        known: Option<Identity>,
-        controller: &Controller,
-        dir: &DataDir<RealDisk>,
-    ) -> Result<Identity, StartError> {
-        let image = controller.image();
+    /// Holds the directory's identity against the cluster's; writes one if the directory is new.
+    async fn settle_identity(&self, opened: &Opened, image: &Image) -> Result<Identity, StartError> {
         let root = &self.config.data_dir;
-        let no_cluster = || StartError::Fatal("the controller has started without a cluster".into());
+        let no_cluster = || StartError::Fatal("the controllers have started without a cluster".into());
         let cluster = image.cluster_id().ok_or_else(no_cluster)?;
-        if let Some(identity) = known {
+        if let Some(identity) = opened.known {
             identity.check_cluster(cluster, root)?;
             return Ok(identity);
         }
         let broker = self.config.broker.id;
-        if image.broker_count() > 0 {
+        // Where this process alone is the cluster, its brokers are this directory's; elsewhere they are others.
+        let alone = self.config.controllers.voters.is_empty() && image.broker_count() > 0;
+        if alone || !opened.boot.logs.is_empty() {
             let file = identity::path(root);
             return Err(IdentityError::Missing { file }.into());
         }
@@ -218,16 +240,19 @@ impl Shell {
             directory: DirectoryId::from_u128(Uuid::new_v4().as_u128()),
         };
         identity.check(&self.config, root)?;
-        let dir = dir.clone();
+        let dir = opened.dir.clone();
         blocking(move || identity.write(dir.disk(), dir.root())).await?;
         Ok(identity)
     }
 
-    fn core(&self, opened: &Opened, applied: Applied) -> Result<Core, StartError> {
-        let ids = Arc::new(ControllerIds::new(
-            opened.controller.clone(),
-            opened.identity.broker,
-        ));
+    fn core(&self, member: &Member, applied: Applied) -> Result<Core, StartError> {
+        let Member {
+            opened,
+            identity,
+            group,
+            ..
+        } = member;
+        let ids = Arc::new(ControllerIds::new(group.controllers.clone(), identity.broker));
         let started = DataPlane::start(
             self.data_plane_config(),
             opened.dir.clone(),
@@ -246,8 +271,8 @@ impl Shell {
             local: Arc::new(LocalState::new(opened.dir.root().to_owned())),
         };
         self.metrics.add_collector(BrokerCollector {
-            broker: opened.identity.broker,
-            controller: opened.controller.clone(),
+            broker: identity.broker,
+            controllers: group.controllers.clone(),
             applied: core.applied.clone(),
             data: Arc::downgrade(&core.data),
             data_dir: opened.dir.root().to_owned(),
@@ -283,16 +308,18 @@ impl Shell {
         }
     }
 
-    fn routes(&mut self, opened: &Opened, core: &Core) -> Routes {
+    /// What clients are served; the internal listener serves the same from now on, beside what it did.
+    fn routes(&mut self, member: &Member, core: &Core) -> Routes {
         let services = Services {
             config: &self.config,
             admission: &self.admission,
             metrics: &self.metrics,
             health: &self.health,
             logs: &self.logs,
-            controller: &opened.controller,
+            group: &member.group,
             core,
         };
+        member.group.served.replace(services.internal());
         services.routes(&mut self.tasks)
     }
 
@@ -307,8 +334,7 @@ impl Shell {
     }
 
     /// Serves other brokers and controllers until the very end: they go on while this one drains.
-    fn serve_internal(&self, listener: Bound, routes: impl Into<Served>) -> Serving {
-        let served = routes.into();
+    pub(super) fn serve_internal(&self, listener: Bound, served: Served) -> Serving {
         let limits = LimitsConfig {
             connections: INTERNAL_CONNECTIONS,
             ..self.config.limits.clone()
@@ -332,34 +358,40 @@ impl Shell {
             source,
         })?;
         self.admission.enter(Phase::Running);
-        self.health.set_ready();
         let (broker, cluster) = (addresses.broker_id, addresses.cluster_id);
         let addresses = addresses.lines().trim_end().replace('\n', " ");
         tracing::info!(%broker, %cluster, addresses, "ready");
         Ok(())
     }
 
-    fn running(
-        self,
-        opened: Opened,
-        core: Core,
-        addresses: Addresses,
-        (serving, internal): (Serving, Serving),
-        (epoch, following): (BrokerEpoch, Following),
-    ) -> Running {
+    /// Ready once each replica of this broker has caught up.
+    fn tell_when_ready(&mut self, core: &Core, broker: BrokerId) {
+        let mut catching_up = CatchingUp::new(broker);
+        let mut images = core.applied.subscribe();
+        if catching_up.is_over(&images.borrow_and_update()) {
+            return self.health.set_ready();
+        }
+        self.health.step("waiting for this broker's replicas to catch up");
+        let health = self.health.clone();
+        self.tasks.spawn(async move {
+            while images.changed().await.is_ok() {
+                if catching_up.is_over(&images.borrow_and_update()) {
+                    return health.set_ready();
+                }
+            }
+        });
+    }
+
+    fn running(self, member: Member, broker: Option<RunningBroker>) -> Running {
         Running {
-            addresses,
+            addresses: member.addresses,
             admission: self.admission,
             fatal: self.fatal,
-            controller: opened.controller,
-            data: core.data,
-            epoch,
+            controller: member.group.controllers.local().cloned(),
+            broker,
             data_dir: self.config.data_dir,
             drain_timeout: self.config.drain_timeout,
-            cut: self.cut,
-            serving,
-            internal,
-            following,
+            internal: member.group.internal,
             tasks: self.tasks,
         }
     }

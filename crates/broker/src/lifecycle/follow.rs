@@ -2,9 +2,10 @@
 
 use super::boot::blocking;
 use crate::applied::Applied;
+use crate::controllers::Feed;
 use crate::data_plane::DataPlane;
 use crate::fatal::Fatal;
-use quipu_controller::{Subscription, Update};
+use quipu_controller::Update;
 use quipu_metadata::{Image, ReplayError};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -18,19 +19,14 @@ pub(crate) struct Following {
 }
 
 impl Following {
-    pub(super) fn start(
-        subscription: Subscription,
-        data: Arc<DataPlane>,
-        applied: Arc<Applied>,
-        fatal: Fatal,
-    ) -> Self {
+    pub(super) fn start(feed: Feed, data: Arc<DataPlane>, applied: Arc<Applied>, fatal: Fatal) -> Self {
         let stop = watch::Sender::new(false);
         let follower = Follower {
             image: applied.image(),
             data,
             applied,
         };
-        let task = tokio::spawn(follower.run(subscription, fatal, stop.subscribe()));
+        let task = tokio::spawn(follower.run(feed, fatal, stop.subscribe()));
         Self { stop, task }
     }
 
@@ -55,10 +51,10 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self, mut subscription: Subscription, fatal: Fatal, mut stop: watch::Receiver<bool>) {
+    async fn run(mut self, mut feed: Feed, fatal: Fatal, mut stop: watch::Receiver<bool>) {
         loop {
             let update = tokio::select! {
-                update = subscription.next() => update,
+                update = feed.next() => update,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             let Some(update) = update else { return };

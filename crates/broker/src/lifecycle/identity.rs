@@ -51,6 +51,22 @@ pub enum IdentityError {
         /// What is configured, or what the controller says.
         ours: ClusterId,
     },
+    /// The controllers that are configured are another cluster's.
+    #[error(
+        "{}: this data directory belongs to cluster {ours}, and the controller at {address} to cluster {theirs}: set \
+         controllers.voters to the controllers of cluster {ours}, or name another data.dir",
+        file.display()
+    )]
+    ControllersElsewhere {
+        /// `meta.properties`.
+        file: PathBuf,
+        /// What it says.
+        ours: ClusterId,
+        /// Which controller.
+        address: String,
+        /// What it says.
+        theirs: ClusterId,
+    },
     /// It is gone, though the directory was in use.
     #[error(
         "{} is missing, though this data directory was in use: put it back from a backup; without it nobody knows whether \

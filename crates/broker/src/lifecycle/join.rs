@@ -1,52 +1,109 @@
 //! Into the cluster: logs are opened, the broker says what it has, and is let in.
 
-use super::boot::{Core, Opened, Shell, blocking};
+use super::StartError;
+use super::boot::{Core, Member, Opened, Shell, blocking};
 use super::follow::Following;
-use super::{Addresses, StartError};
-use crate::applied::Applied;
+use crate::config::Config;
+use crate::controllers::{Feed, Life, LifeParts, Refused};
 use crate::data_plane::{OpenPlaneError, OpenSummary};
-use quipu_controller::{Controller, ProposeError, Subscription};
 use quipu_metadata::{
-    CutPartition, FeatureLevel, Incarnation, Listener, RegisterBroker, RegisterBrokerError, UnfenceBroker,
+    CutPartition, FeatureLevel, Incarnation, LifecycleConfig, LifecycleStage, Listener, RegisterBroker,
 };
-use quipu_record::{BrokerEpoch, MetadataVersion};
+use quipu_record::BrokerEpoch;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// Another process of this broker may be registering in the same moment: once more, a little later.
-const REGISTER_AGAIN: Duration = Duration::from_millis(100);
+/// A broker that is to go waits so long for others to take over, while no controller can be reached.
+const ALONE: Duration = Duration::from_secs(3);
+
+/// A broker in its cluster.
+pub(super) struct Joined {
+    pub(super) epoch: BrokerEpoch,
+    pub(super) life: Life,
+    pub(super) following: Following,
+}
 
 /// Joins the cluster; on return the broker leads what it should, in the epoch that is answered, and follows the
 /// metadata.
 pub(super) async fn join(
     shell: &Shell,
-    opened: &Opened,
+    member: &Member,
     core: &Core,
-    subscription: Subscription,
-    addresses: &Addresses,
-) -> Result<(BrokerEpoch, Following), StartError> {
-    shell
-        .health
-        .step(format!("opening {} logs", opened.boot.logs.len()));
-    let summary = open_logs(opened, core).await?;
+    feed: Feed,
+) -> Result<Joined, StartError> {
+    let logs = member.opened.boot.logs.len();
+    shell.health.step(format!("opening {logs} logs"));
+    let summary = open_logs(&member.opened, core).await?;
     core.local.opened(&summary);
 
     shell.health.step("registering");
-    let registration = registration(shell, opened, addresses, &summary);
-    let epoch = register(&opened.controller, registration).await?;
+    let (life, refused) = Life::begin(LifeParts {
+        controllers: member.group.controllers.clone(),
+        sessions: member.group.sessions.clone(),
+        cluster: member.identity.cluster,
+        registration: registration(shell, member, &summary),
+        applied: core.applied.clone(),
+        offline: core.data.watch_offline(),
+        fatal: shell.fatal.clone(),
+        config: life_config(&shell.config),
+    });
+    let epoch = registered(shell, &life, refused).await?;
     core.ids.registered(epoch);
     core.data.registered(epoch);
-    core.data.propose_by(epoch, Arc::new(opened.controller.clone()));
+    core.data
+        .propose_by(epoch, Arc::new(member.group.controllers.clone()));
     let (data, applied) = (core.data.clone(), core.applied.clone());
-    let following = Following::start(subscription, data, applied, shell.fatal.clone());
+    let following = Following::start(feed, data, applied, shell.fatal.clone());
 
     shell.health.step("being unfenced");
-    let id = opened.identity.broker;
-    let unfenced = opened.controller.propose(UnfenceBroker { id, epoch }).await;
-    let unfenced = unfenced.map_err(StartError::Unfence)?;
-    in_effect(shell, &core.applied, unfenced.version).await?;
-    Ok((epoch, following))
+    life.ready();
+    let mut standing = life.standing();
+    tokio::select! {
+        // The image in effect says so.
+        _ = standing.wait_for(|standing| standing.stage == LifecycleStage::Serving) => {}
+        reason = shell.fatal.announced() => return Err(StartError::Fatal(reason)),
+    }
+    Ok(Joined {
+        epoch,
+        life,
+        following,
+    })
+}
+
+fn life_config(config: &Config) -> LifecycleConfig {
+    let defaults = LifecycleConfig::default();
+    let heartbeat = config.controllers.heartbeat;
+    let drain_max = config.drain_timeout * 2 / 3;
+    LifecycleConfig {
+        heartbeat,
+        heartbeat_in_a_hurry: defaults.heartbeat_in_a_hurry.min(heartbeat),
+        answer_max: (config.controllers.session_timeout / 2).min(defaults.answer_max),
+        drain_max,
+        drain_alone_max: ALONE.min(drain_max),
+        ..defaults
+    }
+}
+
+/// Waits until the broker is registered, or refused for good.
+async fn registered(
+    shell: &Shell,
+    life: &Life,
+    mut refused: mpsc::Receiver<Refused>,
+) -> Result<BrokerEpoch, StartError> {
+    let mut standing = life.standing();
+    let epoch = async {
+        match standing.wait_for(|standing| standing.epoch.is_some()).await {
+            Ok(standing) => standing.epoch,
+            Err(_) => None,
+        }
+    };
+    tokio::select! {
+        Some(epoch) = epoch => Ok(epoch),
+        Some(refused) = refused.recv() => Err(StartError::Register(refused)),
+        reason = shell.fatal.announced() => Err(StartError::Fatal(reason)),
+    }
 }
 
 async fn open_logs(opened: &Opened, core: &Core) -> Result<OpenSummary, OpenPlaneError> {
@@ -68,12 +125,13 @@ async fn open_logs(opened: &Opened, core: &Core) -> Result<OpenSummary, OpenPlan
     Ok(summary)
 }
 
-fn registration(
-    shell: &Shell,
-    opened: &Opened,
-    addresses: &Addresses,
-    summary: &OpenSummary,
-) -> RegisterBroker {
+fn registration(shell: &Shell, member: &Member, summary: &OpenSummary) -> RegisterBroker {
+    let Member {
+        opened,
+        identity,
+        addresses,
+        ..
+    } = member;
     let all = addresses.listeners.iter().chain([&addresses.internal]);
     let listeners = all.map(|address| Listener {
         name: address.name.to_string(),
@@ -86,10 +144,10 @@ fn registration(
         log_end: cut.log_end,
     });
     RegisterBroker {
-        id: opened.identity.broker,
+        id: identity.broker,
         incarnation: Incarnation::from_u128(Uuid::new_v4().as_u128()),
-        cluster_id: Some(opened.identity.cluster),
-        directory: opened.identity.directory,
+        cluster_id: Some(identity.cluster),
+        directory: identity.directory,
         listeners: listeners.collect(),
         rack: Some(shell.config.broker.rack.clone()).filter(|rack| !rack.is_empty()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -98,25 +156,5 @@ fn registration(
         page_cache_kept: opened.page_cache_kept,
         cut: cut.collect(),
         damaged: summary.damaged.iter().map(|damaged| damaged.at).collect(),
-    }
-}
-
-async fn register(controller: &Controller, registration: RegisterBroker) -> Result<BrokerEpoch, StartError> {
-    loop {
-        match controller.propose(registration.clone()).await {
-            Ok(registered) => return Ok(registered.outcome.epoch),
-            Err(ProposeError::Refused(RegisterBrokerError::AtOnce { .. })) => {
-                tokio::time::sleep(REGISTER_AGAIN).await;
-            }
-            Err(error) => return Err(StartError::Register(error)),
-        }
-    }
-}
-
-/// Waits until this version of the metadata is in effect here.
-async fn in_effect(shell: &Shell, applied: &Applied, version: MetadataVersion) -> Result<(), StartError> {
-    tokio::select! {
-        _ = applied.at_least(version) => Ok(()),
-        reason = shell.fatal.announced() => Err(StartError::Fatal(reason)),
     }
 }

@@ -1,15 +1,16 @@
 //! A broker's life: locked, opened, registered, unfenced, serving; drained, flushed, gone.
 //!
 //! ```text
-//!  bind ─▶ lock data dir ─▶ identity ─▶ controller ─▶ open logs ─▶ register ─▶ unfence ─▶ SERVING
+//!  bind ─▶ lock data dir ─▶ controllers, cluster ─▶ identity ─▶ open logs ─▶ register ─▶ unfence ─▶ SERVING
 //!                                                                                           │ shutdown
 //!  exit ◀─ controller ◀─ flush, mark clean ◀─ cut what is left ◀─ streams end, GOAWAY ◀─ hand over
 //! ```
-//! A failed fsync or a failed controller ends it from anywhere, unclean: the next start recovers.
+//! A process without the role of a broker serves as soon as it knows its cluster: it has no logs and no clients. A failed fsync or a failed controller ends it from anywhere, unclean: the next start recovers.
 
 mod boot;
 mod drain;
 mod follow;
+mod group;
 mod identity;
 mod join;
 mod local;
@@ -27,6 +28,7 @@ pub(crate) use drain::drain;
 pub(crate) use machine::disk_room;
 
 use crate::admit::Admission;
+use crate::controllers::Life;
 use crate::data_plane::DataPlane;
 use crate::fatal::Fatal;
 use crate::server::Address;
@@ -76,30 +78,48 @@ impl Addresses {
     }
 }
 
-/// A running broker's parts.
+/// A running process's parts.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) addresses: Addresses,
     pub(crate) admission: Arc<Admission>,
     pub(crate) fatal: Fatal,
-    pub(crate) controller: Controller,
-    pub(crate) data: Arc<DataPlane>,
-    pub(crate) epoch: BrokerEpoch,
+    /// This process's own.
+    pub(crate) controller: Option<Controller>,
+    /// What a controller alone does not have.
+    pub(crate) broker: Option<RunningBroker>,
     pub(crate) data_dir: PathBuf,
     pub(crate) drain_timeout: Duration,
+    /// For other brokers and controllers, until the very end.
+    pub(crate) internal: Serving,
+    pub(crate) tasks: Tasks,
+}
+
+/// What keeps partitions and serves clients.
+#[derive(Debug)]
+pub(crate) struct RunningBroker {
+    pub(crate) data: Arc<DataPlane>,
+    pub(crate) epoch: BrokerEpoch,
+    pub(crate) life: Life,
+    pub(crate) following: Following,
     /// True: connections end now.
     pub(crate) cut: watch::Sender<bool>,
     /// Ends when every connection has.
     pub(crate) serving: Serving,
-    /// The same for other brokers and controllers: they go on until the very end.
-    pub(crate) internal: Serving,
-    pub(crate) following: Following,
-    pub(crate) tasks: Tasks,
 }
 
 /// The server's task: ends when every connection has, or is ended.
 #[derive(Debug)]
 pub(crate) struct Serving(pub(crate) JoinHandle<()>);
+
+impl Serving {
+    /// Ends it at once; on return its address is free.
+    pub(crate) async fn end(mut self) {
+        self.0.abort();
+        // Cancelled, or ended by itself before.
+        let _ = (&mut self.0).await;
+    }
+}
 
 impl Drop for Serving {
     fn drop(&mut self) {

@@ -1,25 +1,25 @@
-//! Blocks of producer ids, from the controller.
+//! Blocks of producer ids, from the controllers.
 
+use crate::controllers::Controllers;
 use crate::service::produce::ProducerIdSource;
-use quipu_controller::Controller;
 use quipu_metadata::{AllocProducerIds, ProducerIdBlock};
 use quipu_proto::Failure;
 use quipu_record::{BrokerEpoch, BrokerId, ErrorCode};
 use std::pin::Pin;
 use std::sync::OnceLock;
 
-/// Asks the controller in the name of this broker.
+/// Asks the controllers in the name of this broker.
 #[derive(Debug)]
 pub(super) struct ControllerIds {
-    controller: Controller,
+    controllers: Controllers,
     id: BrokerId,
     epoch: OnceLock<BrokerEpoch>,
 }
 
 impl ControllerIds {
-    pub(super) fn new(controller: Controller, id: BrokerId) -> Self {
+    pub(super) fn new(controllers: Controllers, id: BrokerId) -> Self {
         Self {
-            controller,
+            controllers,
             id,
             epoch: OnceLock::new(),
         }
@@ -39,7 +39,7 @@ impl ControllerIds {
             ));
         };
         let block = self
-            .controller
+            .controllers
             .propose(AllocProducerIds { id: self.id, epoch })
             .await;
         let block = block.map_err(|error| Failure::new(error.code(), error.to_string()))?;

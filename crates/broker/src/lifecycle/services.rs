@@ -2,21 +2,22 @@
 
 use super::Tasks;
 use super::boot::Core;
+use super::group::{self, Group};
 use crate::admit::Admission;
 use crate::config::Config;
 use crate::health::Health;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
+use crate::replication;
 use crate::service::Calls;
 use crate::service::cluster::Cluster;
 use crate::service::topics::Topics;
 use crate::service::{consume, produce};
-use quipu_controller::Controller;
 use quipu_proto::v1::cluster_service_server::ClusterServiceServer;
 use quipu_proto::v1::topic_service_server::TopicServiceServer;
 use std::sync::Arc;
 use tonic::server::NamedService;
-use tonic::service::Routes;
+use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::server::HealthReporter;
 
 /// Requests about metadata carry names and numbers. Decoded, a hostile one takes twenty times its size (names of one letter),
@@ -30,24 +31,54 @@ pub(super) struct Services<'a> {
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) health: &'a Health,
     pub(super) logs: &'a LogControl,
-    pub(super) controller: &'a Controller,
+    pub(super) group: &'a Group,
     pub(super) core: &'a Core,
 }
 
 impl Services<'_> {
-    /// All of them, health and reflection too.
+    /// What clients get: health and reflection too.
     pub(super) fn routes(&self, tasks: &mut Tasks) -> Routes {
+        let mut routes = Routes::builder();
+        let names = self.add_public(&mut routes);
+        let reporter = HealthReporter::new();
+        let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
+        let health = tonic_health::pb::health_server::HealthServer::new(health);
+        tasks.spawn(self.health.clone().report(reporter, names));
+        routes.add_service(health);
+        add_reflection(&mut routes);
+        routes.routes().prepare()
+    }
+
+    /// What other brokers and controllers get: the same for clients whom they stand for, and what is theirs.
+    pub(super) fn internal(&self) -> Routes {
+        let mut routes = Routes::builder();
+        self.add_public(&mut routes);
+        let Group {
+            controllers,
+            sessions,
+            ..
+        } = self.group;
+        group::add_services(&mut routes, controllers, sessions.as_ref());
+        routes.add_service(replication::server(
+            self.core.data.clone(),
+            self.admission.clone(),
+        ));
+        routes.routes().prepare()
+    }
+
+    /// Adds the contract's services; their names.
+    fn add_public(&self, routes: &mut RoutesBuilder) -> Vec<String> {
         let calls = Calls::new(self.admission.clone(), self.metrics.clone());
         let topics = Topics::new(
             calls.clone(),
-            self.controller.clone(),
+            self.group.controllers.clone(),
             self.core.applied.clone(),
             self.config.topics.clone(),
             self.core.data.clone(),
         );
         let cluster = Cluster::new(
             calls,
-            self.controller.clone(),
+            self.group.controllers.clone(),
             self.core.applied.clone(),
             self.config.broker.id,
             self.logs.clone(),
@@ -59,21 +90,12 @@ impl Services<'_> {
         let produce = produce::server(self.core.data.clone(), self.admission.clone());
         let consume = consume::server(self.core.data.clone(), self.admission.clone());
         let names = vec![name(&topics), name(&cluster), name(&produce), name(&consume)];
-
-        let reporter = HealthReporter::new();
-        let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
-        let health = tonic_health::pb::health_server::HealthServer::new(health);
-        tasks.spawn(self.health.clone().report(reporter, names));
-
-        let mut routes = Routes::builder();
         routes
             .add_service(topics)
             .add_service(cluster)
             .add_service(produce)
-            .add_service(consume)
-            .add_service(health);
-        add_reflection(&mut routes);
-        routes.routes().prepare()
+            .add_service(consume);
+        names
     }
 }
 
@@ -83,7 +105,7 @@ fn name<S: NamedService>(_: &S) -> String {
 
 /// Both versions: tools ask for either. They describe what was compiled in, so they cannot fail to build but by a bug,
 /// which is said and costs reflection alone.
-fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
+fn add_reflection(routes: &mut RoutesBuilder) {
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(quipu_proto::DESCRIPTORS)

@@ -3,8 +3,8 @@
 use super::IdentityError;
 use crate::data_plane::OpenPlaneError;
 use crate::server::BindError;
-use quipu_controller::{ProposeError, StartError as ControllerStartError};
-use quipu_metadata::{BrokerError, RegisterBrokerError};
+use quipu_controller::{BootstrapError, ProposeError, StartError as ControllerStartError};
+use quipu_metadata::RegisterBrokerError;
 use quipu_storage::DataDirError;
 use std::io;
 use std::path::PathBuf;
@@ -40,15 +40,18 @@ pub enum StartError {
     /// The controller does not start.
     #[error("the controller does not start: {0}")]
     Controller(#[from] ControllerStartError),
+    /// No cluster can be made of the configured controllers.
+    #[error("{0}")]
+    Bootstrap(BootstrapError),
+    /// The controllers do not tell this process of the metadata, and never will.
+    #[error("the controllers refuse this process: {0}")]
+    OtherCluster(String),
     /// The logs do not open.
     #[error("the logs do not open: {0}")]
     Logs(#[from] OpenPlaneError),
     /// The cluster does not take this broker.
     #[error("the broker cannot register: {0}")]
     Register(ProposeError<RegisterBrokerError>),
-    /// The cluster does not let it lead.
-    #[error("the broker cannot be unfenced: {0}")]
-    Unfence(ProposeError<BrokerError>),
     /// Something unrecoverable happened on the way.
     #[error("{0}")]
     Fatal(Arc<str>),

@@ -1,6 +1,7 @@
 //! What is looked up at each scrape, and costs nothing in between: the process, the disk, partitions, the controller.
 
 use crate::applied::Applied;
+use crate::controllers::Controllers;
 use crate::data_plane::{DataPlane, Stats};
 use crate::lifecycle::disk_room;
 use prometheus_client::collector::Collector;
@@ -8,7 +9,6 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use quipu_controller::Controller;
 use quipu_record::BrokerId;
 use std::fmt;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64
 #[derive(Debug)]
 pub(crate) struct BrokerCollector {
     pub(crate) broker: BrokerId,
-    pub(crate) controller: Controller,
+    pub(crate) controllers: Controllers,
     pub(crate) applied: Arc<Applied>,
     /// Weak, since the data plane counts in the very metrics that this is part of.
     pub(crate) data: Weak<DataPlane>,
@@ -89,14 +89,16 @@ impl Collector for BrokerCollector {
             "Metadata in effect here",
             image.version().get(),
         )?;
-        let status = self.controller.status();
-        gauge(
-            to,
-            "raft_is_leader",
-            "Whether the active controller is here",
-            u64::from(status.is_active()),
-        )?;
-        gauge(to, "raft_term", "Raft's term", status.term)?;
+        if let Some(controller) = self.controllers.local() {
+            let status = controller.status();
+            gauge(
+                to,
+                "raft_is_leader",
+                "Whether the active controller is here",
+                u64::from(status.is_active()),
+            )?;
+            gauge(to, "raft_term", "Raft's term", status.term)?;
+        }
 
         if let Some((free, size)) = disk_room(&self.data_dir) {
             gauge(to, "disk_free_bytes", "Free on the file system of data.dir", free)?;

@@ -2,9 +2,10 @@
 //! time.
 
 use super::Common;
+use crate::controllers::Controllers;
 use crate::partition::exchange::Proposed;
 use crate::partition::thread::Command;
-use quipu_controller::{Controller, ProposeError};
+use quipu_controller::ProposeError;
 use quipu_metadata::{
     AlterPartitionError, AlterPartitions, BrokerError, IsrChange, IsrMember, PartitionAnswer,
 };
@@ -42,13 +43,16 @@ pub trait ProposeIsr: Send + Sync + fmt::Debug {
     ) -> Pin<Box<dyn Future<Output = Result<IsrChanges, IsrUnanswered>> + Send + '_>>;
 }
 
-impl ProposeIsr for Controller {
+/// A request that finds no active controller is given back, so that what changed meanwhile can go with it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl ProposeIsr for Controllers {
     fn propose(
         &self,
         request: AlterPartitions,
     ) -> Pin<Box<dyn Future<Output = Result<IsrChanges, IsrUnanswered>> + Send + '_>> {
         Box::pin(async move {
-            match Self::propose(self, request).await {
+            match self.propose_within(request, PATIENCE).await {
                 Ok(committed) => Ok(committed.outcome),
                 Err(ProposeError::Refused(error)) => Err(IsrUnanswered::Refused(error)),
                 Err(error) => Err(IsrUnanswered::Unknown(error.to_string())),

@@ -45,7 +45,20 @@ impl Calls {
         context: &RequestContext,
         answer: impl Future<Output = Result<R, Failure>>,
     ) -> Result<Response<R>, Status> {
-        let answered = tokio::time::timeout(context.at_most(TIMEOUT), answer).await;
+        self.run_for(context, TIMEOUT, answer).await
+    }
+
+    /// The same, for what may take longer than usual where the client names no deadline.
+    ///
+    /// # Errors
+    /// As [`Calls::run`].
+    pub async fn run_for<R>(
+        &self,
+        context: &RequestContext,
+        patience: Duration,
+        answer: impl Future<Output = Result<R, Failure>>,
+    ) -> Result<Response<R>, Status> {
+        let answered = tokio::time::timeout(context.at_most(patience), answer).await;
         let answered = answered.unwrap_or_else(|_| {
             Err(Failure::new(
                 ErrorCode::RequestTimedOut,

@@ -1,6 +1,7 @@
 //! CheckCluster: what is wrong, where, and what to do. Pure, over an image and what the broker knows of itself.
 
-use quipu_controller::ControllerStatus;
+use crate::controllers::Survey;
+use quipu_controller::Controller;
 use quipu_metadata::{Broker, Image, Partition, Topic};
 use quipu_proto::v1::{self, Severity};
 use quipu_record::{BrokerId, PartitionId};
@@ -30,17 +31,23 @@ pub fn finding(
     }
 }
 
-/// What the metadata shows to be wrong.
-pub(super) fn cluster(image: &Image, controller: &ControllerStatus) -> Vec<v1::Finding> {
-    let mut findings = Vec::new();
-    if let Some(failure) = &controller.failure {
-        findings.push(finding(
+/// A controller that is further behind is too slow, or cut off.
+const LAG_MAX: u64 = 1000;
+
+/// What the controllers show to be wrong, by their own words.
+pub(super) fn controllers(survey: &Survey, local: Option<&Controller>) -> Vec<v1::Finding> {
+    let failure = local.and_then(|local| local.status().failure);
+    if let Some(failure) = failure {
+        return vec![finding(
             Severity::Critical,
             "controller",
             failure.to_string(),
             "the broker is going down: look at its log and at the disk that it names, then start it again",
-        ));
-    } else if controller.leader.is_none() {
+        )];
+    }
+    let mut findings = Vec::new();
+    let newest = survey.active().map(|active| active.version.get());
+    if newest.is_none() {
         findings.push(finding(
             Severity::Critical,
             "controllers",
@@ -48,7 +55,44 @@ pub(super) fn cluster(image: &Image, controller: &ControllerStatus) -> Vec<v1::F
             "start the controllers that are down; a majority of them must run",
         ));
     }
-    findings.extend(image.brokers().filter_map(|b| broker(b)));
+    for node in survey.nodes.iter().filter(|node| node.voter) {
+        let subject = || format!("controller {}", node.member.id);
+        let at = &node.member.address;
+        match &node.status {
+            None => findings.push(finding(
+                Severity::Warning,
+                subject(),
+                format!("it does not answer at {at}: one more that fails may be one too many"),
+                "start it again; if its disk is lost, start an empty one and run quipu controller replace",
+            )),
+            Some(status) => {
+                let behind = newest.unwrap_or(0).saturating_sub(status.version.get());
+                if behind > LAG_MAX {
+                    findings.push(finding(
+                        Severity::Warning,
+                        subject(),
+                        format!("at {at}, it is {behind} changes behind the active one"),
+                        "look at its disk and its network; it must catch up before it can take over",
+                    ));
+                }
+            }
+        }
+    }
+    let voters = survey.nodes.iter().filter(|node| node.voter).count();
+    if voters == 2 {
+        findings.push(finding(
+            Severity::Warning,
+            "controllers",
+            "there are two: the loss of either stops changes of the metadata",
+            "let a third one join (quipu controller join)",
+        ));
+    }
+    findings
+}
+
+/// What the metadata shows to be wrong.
+pub(super) fn cluster(image: &Image) -> Vec<v1::Finding> {
+    let mut findings: Vec<_> = image.brokers().filter_map(|b| broker(b)).collect();
     for (topic, index, state) in image.partitions() {
         partition(image, topic, index, state, &mut findings);
     }

@@ -1,21 +1,25 @@
-//! `quipu.v1.ClusterService`: the cluster described from the controller's image, and looked over for what is wrong.
+//! `quipu.v1.ClusterService`: the cluster described from the image in effect here, and looked over for what is wrong.
 
 use super::call::Calls;
 use super::{check, controllers, describe, watch_routing};
 use crate::admit::{Api, RequestContext};
 use crate::applied::Applied;
+use crate::controllers::Controllers;
 use crate::logging::LogControl;
-use quipu_controller::Controller;
 use quipu_proto::v1::cluster_service_server::ClusterService;
 use quipu_proto::{Failure, v1};
 use quipu_record::{BrokerId, ErrorCode};
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::{Request, Response, Status};
+
+/// A controller that joins must catch up first.
+const MEMBERSHIP: Duration = Duration::from_secs(120);
 
 /// The service.
 pub struct Cluster {
     calls: Calls,
-    controller: Controller,
+    controllers: Controllers,
     applied: Arc<Applied>,
     broker: BrokerId,
     logs: LogControl,
@@ -27,7 +31,7 @@ impl Cluster {
     #[must_use]
     pub fn new(
         calls: Calls,
-        controller: Controller,
+        controllers: Controllers,
         applied: Arc<Applied>,
         broker: BrokerId,
         logs: LogControl,
@@ -35,7 +39,7 @@ impl Cluster {
     ) -> Self {
         Self {
             calls,
-            controller,
+            controllers,
             applied,
             broker,
             logs,
@@ -44,9 +48,15 @@ impl Cluster {
     }
 
     fn cluster(&self, context: &RequestContext) -> v1::GetClusterResponse {
-        // The only controller runs in this process; with more of them, their brokers will be in the image.
-        let active = self.controller.status().is_active().then_some(self.broker);
-        describe::cluster(&self.applied.image(), &context.listener, self.broker, active)
+        let image = self.applied.image();
+        let active = match self.controllers.is_active_here() {
+            true => Some(self.broker),
+            false => self
+                .controllers
+                .active_address()
+                .and_then(|at| describe::broker_at(&image, &at)),
+        };
+        describe::cluster(&image, &context.listener, self.broker, active)
     }
 
     async fn routing(
@@ -72,9 +82,11 @@ impl Cluster {
         }
     }
 
-    fn check(&self) -> v1::CheckClusterResponse {
+    async fn check(&self) -> v1::CheckClusterResponse {
+        let survey = self.controllers.survey().await;
         let image = self.applied.image();
-        let mut findings = check::cluster(&image, &self.controller.status());
+        let mut findings = check::controllers(&survey, self.controllers.local());
+        findings.extend(check::cluster(&image));
         findings.extend(self.local.findings(&image));
         check::response(&image, findings)
     }
@@ -140,7 +152,7 @@ impl ClusterService for Cluster {
         request: Request<v1::CheckClusterRequest>,
     ) -> Result<Response<v1::CheckClusterResponse>, Status> {
         let (context, _) = self.calls.admit(Api::CheckCluster, request)?;
-        self.calls.run(&context, async { Ok(self.check()) }).await
+        self.calls.run(&context, async { Ok(self.check().await) }).await
     }
 
     async fn set_log_level(
@@ -158,7 +170,7 @@ impl ClusterService for Cluster {
         request: Request<v1::GetControllersRequest>,
     ) -> Result<Response<v1::GetControllersResponse>, Status> {
         let (context, _) = self.calls.admit(Api::GetControllers, request)?;
-        let answer = async { Ok(controllers::describe(&self.controller.status())) };
+        let answer = async { Ok(controllers::describe(&self.controllers.survey().await)) };
         self.calls.run(&context, answer).await
     }
 
@@ -166,19 +178,17 @@ impl ClusterService for Cluster {
         &self,
         request: Request<v1::JoinControllerRequest>,
     ) -> Result<Response<v1::JoinControllerResponse>, Status> {
-        let (context, _) = self.calls.admit(Api::JoinController, request)?;
-        self.calls
-            .run(&context, async { Err(controllers::alone()) })
-            .await
+        let (context, request) = self.calls.admit(Api::JoinController, request)?;
+        let joining = controllers::join(&self.controllers, request);
+        self.calls.run_for(&context, MEMBERSHIP, joining).await
     }
 
     async fn leave_controller(
         &self,
         request: Request<v1::LeaveControllerRequest>,
     ) -> Result<Response<v1::LeaveControllerResponse>, Status> {
-        let (context, _) = self.calls.admit(Api::LeaveController, request)?;
-        self.calls
-            .run(&context, async { Err(controllers::alone()) })
-            .await
+        let (context, request) = self.calls.admit(Api::LeaveController, request)?;
+        let leaving = controllers::leave(&self.controllers, request);
+        self.calls.run_for(&context, MEMBERSHIP, leaving).await
     }
 }

@@ -73,6 +73,18 @@ pub(crate) fn endpoint(broker: &Broker, listener: &str) -> String {
     endpoint.map_or_else(String::new, |l| l.advertised.clone())
 }
 
+/// The broker whose internal listener is there.
+pub(crate) fn broker_at(image: &Image, address: &str) -> Option<BrokerId> {
+    let there = |broker: &Broker| {
+        let mut internal = broker.listeners.iter().filter(|l| l.name == INTERNAL);
+        internal.any(|l| l.advertised == address)
+    };
+    image
+        .brokers()
+        .find(|broker| there(broker))
+        .map(|broker| broker.id)
+}
+
 /// The listeners that clients may know of.
 fn public(broker: &Broker) -> impl Iterator<Item = &Listener> {
     broker.listeners.iter().filter(|l| l.name != INTERNAL)

@@ -19,7 +19,7 @@ pub mod produce;
 pub(crate) mod read;
 mod route;
 #[cfg(test)]
-mod test_image;
+pub(crate) mod test_image;
 pub mod topics;
 mod watch_routing;
 

@@ -1,14 +1,15 @@
-//! `quipu.v1.TopicService`: topics are created, looked at, changed and deleted by commands to the controller, and
-//! described from its image.
+//! `quipu.v1.TopicService`: topics are created, looked at, changed and deleted by commands to the controllers, and
+//! described from the image in effect here.
 
 use super::call::Calls;
 use super::{delete_records, describe};
 use crate::admit::{Api, RequestContext};
 use crate::applied::Applied;
 use crate::config::TopicsConfig;
+use crate::controllers::Controllers;
 use crate::data_plane::DataPlane;
 use prost::Message;
-use quipu_controller::{Committed, Controller, ProposeError};
+use quipu_controller::{Committed, ProposeError};
 use quipu_metadata::{
     Command, ConfigChange, CreatePartitions, CreateTopic, DeleteTopic, Delta, Image, Refusal,
     Request as Change, UpdateTopicConfig,
@@ -31,25 +32,25 @@ const PAGE_BYTES: usize = 1 << 20;
 /// The service.
 pub struct Topics {
     calls: Calls,
-    controller: Controller,
+    controllers: Controllers,
     applied: Arc<Applied>,
     defaults: TopicsConfig,
     data: Arc<DataPlane>,
 }
 
 impl Topics {
-    /// Of a broker with this controller.
+    /// Of a broker with these controllers.
     #[must_use]
     pub fn new(
         calls: Calls,
-        controller: Controller,
+        controllers: Controllers,
         applied: Arc<Applied>,
         defaults: TopicsConfig,
         data: Arc<DataPlane>,
     ) -> Self {
         Self {
             calls,
-            controller,
+            controllers,
             applied,
             defaults,
             data,
@@ -65,7 +66,7 @@ impl Topics {
         if validate_only {
             return dry_run(&self.applied.image(), change);
         }
-        let committed = self.controller.propose(change).await;
+        let committed = self.controllers.propose(change).await;
         let Committed { version, outcome } = committed
             .map_err(|error: ProposeError<C::Refusal>| Failure::new(error.code(), error.to_string()))?;
         Ok((self.applied.at_least(version).await, outcome))

@@ -1,8 +1,11 @@
 //! Each thing that can be wrong is found, named, and comes with what to do.
 
 use super::*;
+use crate::controllers::Node;
 use crate::service::test_image;
+use quipu_controller::{ControllerId, Member, PeerStatus};
 use quipu_metadata::{BrokerFence, FenceBrokers, UnfenceBroker};
+use quipu_record::MetadataVersion;
 
 fn fence(image: &mut Image, id: u32) {
     let id = BrokerId::new(id);
@@ -12,12 +15,7 @@ fn fence(image: &mut Image, id: u32) {
 }
 
 fn found(image: &Image) -> Vec<String> {
-    let mut findings = Vec::new();
-    findings.extend(image.brokers().filter_map(|b| broker(b)));
-    for (topic, index, state) in image.partitions() {
-        partition(image, topic, index, state, &mut findings);
-    }
-    let all = response(image, findings).findings;
+    let all = response(image, cluster(image)).findings;
     assert!(all.iter().all(|f| !f.remedy.is_empty() && !f.subject.is_empty()));
     all.iter()
         .map(|f| format!("{:?} {}: {}", f.severity(), f.subject, f.problem))
@@ -58,6 +56,55 @@ fn a_lost_broker_its_replicas_and_then_no_leader() {
 
     fence(&mut image, preferred[2].get());
     assert!(found(&image).iter().any(|f| f.contains("it has no leader")));
+}
+
+#[test]
+fn controllers_that_are_down_or_behind_are_found() {
+    let member = |n: u64| Member {
+        id: ControllerId::new(n),
+        address: format!("c{n}:4601"),
+    };
+    let status = |n: u64, version: u64| PeerStatus {
+        id: ControllerId::new(n),
+        cluster: None,
+        leader: Some(member(1)),
+        term: 3,
+        last_log: None,
+        version: MetadataVersion::new(version),
+        voters: (1..=3).map(member).collect(),
+        learners: Vec::new(),
+        configured: Vec::new(),
+    };
+    let node = |n: u64, status: Option<PeerStatus>| Node {
+        member: member(n),
+        voter: true,
+        status,
+    };
+    let all = |second: u64, third: Option<u64>| Survey {
+        nodes: vec![
+            node(1, Some(status(1, 5000))),
+            node(2, Some(status(2, second))),
+            node(3, third.map(|version| status(3, version))),
+        ],
+        active: Some(ControllerId::new(1)),
+    };
+    assert_eq!(controllers(&all(4999, Some(5000)), None), []);
+    let found = controllers(&all(100, None), None);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].problem.contains("4900 changes behind"), "{found:?}");
+    assert!(
+        found[1].problem.contains("does not answer at c3:4601"),
+        "{found:?}"
+    );
+    let leaderless = Survey {
+        active: None,
+        ..all(5000, Some(5000))
+    };
+    assert!(
+        controllers(&leaderless, None)[0]
+            .problem
+            .contains("no controller is active")
+    );
 }
 
 #[test]
