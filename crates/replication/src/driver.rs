@@ -201,6 +201,7 @@ impl<D: Disk> Driver<D> {
             leader.adopt(leadership, &mut effects.answers);
             return;
         }
+        let damaged = leadership.replicas.len() > 1 && self.tell_damage(effects);
         if self
             .seen_epoch
             .is_some_and(|seen| leadership.leader_epoch <= seen)
@@ -209,7 +210,7 @@ impl<D: Disk> Driver<D> {
         }
         self.step_down(effects);
         self.seen_epoch = Some(leadership.leader_epoch);
-        if leadership.replicas.len() > 1 && self.tell_damage(effects) {
+        if damaged {
             // Followers would cut their logs to fit. The only replica there is goes on to serve what is good of it.
             return;
         }
@@ -220,9 +221,12 @@ impl<D: Disk> Driver<D> {
     }
 
     fn resign(&mut self, resign: Resign, effects: &mut Effects) {
-        if let Role::Leader(leader) = &self.role
-            && leader.epoch() > resign.leader_epoch
-        {
+        let epoch = match &self.role {
+            Role::Idle => None,
+            Role::Leader(leader) => Some(leader.epoch()),
+            Role::Follower(follower) => Some(follower.epoch()),
+        };
+        if epoch.is_some_and(|epoch| epoch > resign.leader_epoch) {
             return;
         }
         self.seen_epoch = self.seen_epoch.max(Some(resign.leader_epoch));

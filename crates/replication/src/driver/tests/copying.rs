@@ -271,6 +271,22 @@ fn what_is_not_of_its_leader_a_follower_drops() {
 }
 
 #[test]
+fn who_follows_a_newer_leader_is_not_moved_by_late_news() {
+    let mut cluster = Cluster::new(&fsync(), 2);
+    cluster.elect(2);
+    cluster.on(1).resign(1);
+    assert!(cluster.on(1).driver.view().following.is_some());
+    cluster.on(1).lead(1, 9);
+    assert_eq!(
+        cluster.on(1).driver.view().leading,
+        None,
+        "somebody else leads in epoch 2"
+    );
+    cluster.on(1).resign(2);
+    assert_eq!(cluster.on(1).driver.view().following, None, "nobody leads");
+}
+
+#[test]
 fn a_refused_follower_asks_again_in_a_while() {
     let mut cluster = Cluster::new(&fsync(), 2);
     let position = cluster.position(2);
