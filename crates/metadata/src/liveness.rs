@@ -203,10 +203,6 @@ impl Liveness {
         let was_the_last = self.streams.lost(id, epoch);
         if was_the_last && let Some(session) = self.session_of(id, epoch) {
             session.stream_lost(now);
-            let at_once = session.may_go;
-            if let Some(active) = &mut self.active {
-                active.urgent |= at_once;
-            }
         }
     }
 
@@ -237,6 +233,7 @@ impl Liveness {
         let should_shutdown = heartbeat.want_shutdown && active.may_go(broker, image, now, &self.config);
         if should_shutdown && let Some(session) = active.sessions.get_mut(&broker.id) {
             session.may_go = true;
+            active.urgent |= !broker.fenced;
         }
         Some(HeartbeatAnswer {
             fenced: broker.fenced,

@@ -63,7 +63,7 @@ pub(super) struct Session {
     pub(super) want_fence: bool,
     /// Since when it wants to go.
     pub(super) leaving_since: Option<Tick>,
-    /// It was told that it may go: its end is no surprise.
+    /// It was told that it may go.
     pub(super) may_go: bool,
     offline: Vec<TopicPartition>,
 }
@@ -99,12 +99,12 @@ impl Session {
         self.alone_since = self.alone_since.map(|_| now);
     }
 
-    /// Whether it counts as lost.
+    /// Whether it counts as lost; who was told that it may go does from then on, so that nobody waits for its end.
     pub(super) fn is_over(&self, now: Tick, config: &LivenessConfig) -> bool {
         let alone = self
             .alone_since
-            .is_some_and(|since| self.may_go || now.since(since) >= config.suspicion);
-        alone || now.since(self.heard) >= config.session
+            .is_some_and(|since| now.since(since) >= config.suspicion);
+        self.may_go || alone || now.since(self.heard) >= config.session
     }
 
     pub(super) fn wants_unfencing(&self, broker: &Broker) -> bool {
