@@ -609,7 +609,13 @@ impl World {
             }
             // Whoever is here and has everything leads now.
             _ if here.iter().any(|b| before.is_safe(*b)) => assert!(leader.is_some(), "{before:?}"),
-            LeaderElection::Unclean => assert!(leader.is_some() || here.is_empty(), "{before:?}"),
+            // Not while somebody who has everything is only on its way out.
+            LeaderElection::Unclean => {
+                let unfenced = |b: BrokerId| self.image.broker(b).is_some_and(|b| !b.fenced);
+                let leaving = before.replicas.iter().any(|b| before.is_safe(b) && unfenced(b));
+                let nobody = before.leader.is_none() && (here.is_empty() || leaving);
+                assert_eq!(leader.is_none(), nobody, "{before:?}");
+            }
             _ => assert_eq!(leader, before.leader),
         }
     }
