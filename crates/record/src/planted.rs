@@ -10,9 +10,9 @@ pub enum PlantedBug {
     AckBeforeFlush,
     /// The high watermark passes what the leader alone holds.
     AckBeforeEveryReplica,
-    /// A leader counts what a follower says in another leader epoch.
+    /// A leader counts what a follower says in another leader epoch, and a follower takes what another leader sends.
     NoEpochCheckOnFetch,
-    /// A follower takes the high watermark of a leader that it does not follow.
+    /// A follower takes the high watermark of a leader before its own, as it is.
     HighWatermarkFromOldLeader,
     /// A follower begins by cutting its log to its own high watermark, as before KIP-101.
     TruncateToHighWatermark,

@@ -103,10 +103,10 @@ impl<D: Disk> Driver<D> {
         let epoch = follower.epoch();
         if !follower.is_answered_by(&fetched, &self.position(epoch)) {
             if PlantedBug::HighWatermarkFromOldLeader.planted()
+                && fetched.leader_epoch < epoch
                 && let FetchResult::Accepted { high_watermark, .. } = fetched.result
             {
-                self.high_watermark
-                    .combine(high_watermark.min(self.log.log_end()));
+                self.high_watermark.combine(high_watermark);
             }
             return;
         }

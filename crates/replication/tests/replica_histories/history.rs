@@ -254,6 +254,12 @@ impl History {
         let (Some((_, verdict)), Some(process)) = (effects.fetches.pop(), &self.brokers[to].process) else {
             return Ok(());
         };
+        let leading = process.driver.view().leading.map(|leading| leading.epoch);
+        if matches!(verdict, Verdict::Accepted { .. }) && leading != Some(position.leader_epoch) {
+            return Err(format!(
+                "the leader of {leading:?} counts what was said in another epoch: {position:?}"
+            ));
+        }
         let result = match verdict {
             Verdict::Accepted {
                 from,

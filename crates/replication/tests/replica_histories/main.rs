@@ -4,10 +4,11 @@
 //! - below its high watermark every replica's log is the same;
 //! - the leader that the metadata means has all that was ever committed, as it was, and its high watermark only grows;
 //! - what is acknowledged is committed;
+//! - no leader counts what a follower says in another epoch;
 //! - no replica that may be elected cuts off what was committed.
 //!
 //! In the end everything works again, and all replicas come to be equal and in sync. Then the same with bugs planted:
-//! each must be caught. (Those that take three elections in a row to do harm are left to the driver's own tests.)
+//! each must be caught.
 //!
 //! `QUIPU_HISTORIES=n` runs more or fewer, `QUIPU_SEED=n` replays one and tells what it does.
 
@@ -72,6 +73,16 @@ fn an_acknowledgement_before_every_replica_has_it_is_caught() {
 #[test]
 fn an_acknowledgement_before_the_flush_is_caught() {
     caught(PlantedBug::AckBeforeFlush, 200);
+}
+
+#[test]
+fn a_leader_that_does_not_check_epochs_is_caught() {
+    caught(PlantedBug::NoEpochCheckOnFetch, 100);
+}
+
+#[test]
+fn a_high_watermark_of_another_leader_is_caught() {
+    caught(PlantedBug::HighWatermarkFromOldLeader, 300);
 }
 
 #[test]

@@ -425,7 +425,7 @@ mod planted {
             cluster.hw(1)
         };
         assert_eq!(learn(), 0);
-        assert_eq!(PlantedBug::HighWatermarkFromOldLeader.plant(learn), 2);
+        assert_eq!(PlantedBug::HighWatermarkFromOldLeader.plant(learn), 6);
     }
 
     #[test]
