@@ -25,6 +25,7 @@ use crate::partition::thread::{Command, Threads};
 use crate::partition::topics::Topics;
 use crate::partition::worker::WorkerParts;
 use crate::replication::{Offline, ProposeIsr, Replication, ReplicationConfig};
+use crate::service::forward::Peers;
 use crate::service::produce::ProducerIds;
 use arc_swap::ArcSwap;
 use quipu_metadata::Image;
@@ -117,6 +118,7 @@ pub struct DataPlane {
     pub(crate) image: ArcSwap<Image>,
     pub(crate) threads: Threads,
     pub(crate) replication: Replication,
+    pub(crate) peers: Peers,
     dir: DataDir<RealDisk>,
     assignment: Mutex<assign::Assignment>,
     running: Mutex<Option<Running>>,
@@ -177,6 +179,7 @@ impl DataPlane {
             metrics,
             fatal,
             image: ArcSwap::from_pointee(Image::default()),
+            peers: Peers::default(),
             replication: Replication::new(&config, threads.clone(), proposed, offline),
             threads,
             dir,

@@ -24,6 +24,7 @@ mod service;
 mod session;
 mod wire;
 
+pub(crate) use dial::endpoint;
 pub use isr::{IsrChanges, IsrUnanswered, ProposeIsr};
 pub(crate) use offline::Offline;
 pub use service::{Answers, Replicas, server};

@@ -1,6 +1,8 @@
 //! DeleteRecords: each partition's log start is moved up, by whoever leads the partition.
 
 use super::describe;
+use super::forward::{self, Target, may_forward};
+use crate::admit::RequestContext;
 use crate::data_plane::DataPlane;
 use quipu_metadata::{Image, Topic};
 use quipu_proto::{Failure, scalars, v1};
@@ -12,6 +14,7 @@ use std::time::Duration;
 pub(super) async fn answer(
     image: &Image,
     data: &DataPlane,
+    context: &RequestContext,
     request: v1::DeleteRecordsRequest,
     patience: Duration,
 ) -> Result<v1::DeleteRecordsResponse, Failure> {
@@ -26,6 +29,13 @@ pub(super) async fn answer(
     let mut named = BTreeSet::new();
     let mut results = Vec::with_capacity(request.partitions.len());
     for asked in &request.partitions {
+        if let Some(target) = elsewhere(data, context, topic, asked.partition)
+            && !named.contains(&asked.partition)
+        {
+            named.insert(asked.partition);
+            results.push(ask(data, context, &target, &request, *asked, patience).await);
+            continue;
+        }
         let twice = !named.insert(asked.partition);
         let deleted = match before(topic, asked, twice) {
             Ok((at, _)) if request.validate_only => {
@@ -44,6 +54,40 @@ pub(super) async fn answer(
         topic_id: topic.id.to_string(),
         results,
     })
+}
+
+/// The broker that leads a partition, if it is another one and may be asked.
+fn elsewhere(data: &DataPlane, context: &RequestContext, topic: &Topic, partition: u32) -> Option<Target> {
+    // The request says nothing of routing: it may go on.
+    may_forward(context, 0).ok().filter(|may| *may)?;
+    data.target(&topic.name, Some(&topic.id.to_string()), partition)
+}
+
+async fn ask(
+    data: &DataPlane,
+    context: &RequestContext,
+    target: &Target,
+    request: &v1::DeleteRecordsRequest,
+    asked: v1::DeleteRecordsPartition,
+    patience: Duration,
+) -> v1::DeleteRecordsResult {
+    let request = v1::DeleteRecordsRequest {
+        name: request.name.clone(),
+        topic_id: Some(target.topic.id_text.clone()),
+        partitions: vec![asked],
+        validate_only: request.validate_only,
+    };
+    let answer = forward::delete_records(&target.peer, request, patience).await;
+    let mut result = answer.map_or_else(
+        |failure| v1::DeleteRecordsResult {
+            error: Some(failure.into()),
+            ..v1::DeleteRecordsResult::default()
+        },
+        |mut results| results.pop().unwrap_or_default(),
+    );
+    result.partition = asked.partition;
+    result.error = data.relayed_item(result.error, target, &context.listener);
+    result
 }
 
 /// Where, and below which offset, checked as far as the metadata can.

@@ -1,6 +1,7 @@
 //! Fetch: reads some partitions once; waits for data if there is too little.
 
 use super::decode::{Decoded, Decoder, Limits};
+use super::forward::{self, Elsewhere, Placed, may_forward};
 use super::read;
 use super::route::{not_too_many, shown};
 use crate::admit::RequestContext;
@@ -13,6 +14,7 @@ use quipu_replication::{ReadError, View};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const PARTITION_BYTES_DEFAULT: usize = 1 << 20;
@@ -28,6 +30,106 @@ pub(super) async fn fetch(
     context: &RequestContext,
     request: v1::FetchRequest,
 ) -> Result<v1::FetchResponse, Failure> {
+    check(&request)?;
+    let mut elsewhere = Elsewhere::default();
+    if may_forward(context, request.routing)? {
+        for (place, part) in request.partitions.iter().enumerate() {
+            let id = part.topic_id.as_deref();
+            if let Some(target) = plane.target(&part.topic, id, part.partition) {
+                let asked = elsewhere.entry(target.peer.broker).or_default();
+                asked.push((place, target, part.clone()));
+            }
+        }
+    }
+    let partitions = if elsewhere.is_empty() {
+        here(plane, context, request).await?
+    } else {
+        everywhere(plane, context, request, elsewhere).await?
+    };
+    Ok(v1::FetchResponse {
+        partitions,
+        throttle_ms: context.throttle_ms(),
+    })
+}
+
+/// Fetches from all who lead some of the partitions, this broker among them.
+async fn everywhere(
+    plane: &Arc<DataPlane>,
+    context: &RequestContext,
+    mut request: v1::FetchRequest,
+    elsewhere: Elsewhere,
+) -> Result<Vec<v1::PartitionData>, Failure> {
+    let partitions = std::mem::take(&mut request.partitions);
+    let mut data: Vec<Option<v1::PartitionData>> = vec![None; partitions.len()];
+    for (place, target, part) in elsewhere.values().flatten() {
+        data[*place] = Some(forward::nothing(target, part));
+    }
+    let local: Vec<usize> = (0..data.len()).filter(|place| data[*place].is_none()).collect();
+    // The answer as a whole must not be larger than one from a single broker.
+    let askers = elsewhere.len() + usize::from(!local.is_empty());
+    let bytes_max = match request.max_bytes as usize {
+        0 => TOTAL_BYTES_DEFAULT,
+        given => given,
+    };
+    request.max_bytes = u32::try_from((bytes_max / askers).max(1)).unwrap_or(u32::MAX);
+    let wait = context.at_most(Duration::from_millis(request.max_wait_ms.into()));
+    request.max_wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+    let mut asked = forward::fetch(plane, &context.listener, elsewhere, &request);
+    if !local.is_empty() {
+        request.partitions = local.iter().map(|place| partitions[*place].clone()).collect();
+        let (plane, context) = (Arc::clone(plane), context.clone());
+        asked.spawn(async move {
+            match here(&plane, &context, request).await {
+                Ok(data) => local.into_iter().zip(data).collect(),
+                // It was checked before.
+                Err(_) => Vec::new(),
+            }
+        });
+    }
+    gather(asked, &mut data).await;
+    let missing = |place: usize| v1::PartitionData {
+        topic: partitions[place].topic.clone(),
+        partition: partitions[place].partition,
+        next_offset: partitions[place].offset,
+        ..v1::PartitionData::default()
+    };
+    let data = data.into_iter().enumerate();
+    Ok(data
+        .map(|(place, part)| part.unwrap_or_else(|| missing(place)))
+        .collect())
+}
+
+/// Takes in what the leaders answer: once one has something, the others get a moment more.
+async fn gather(mut asked: JoinSet<Placed>, data: &mut [Option<v1::PartitionData>]) {
+    let mut enough: Option<Instant> = None;
+    loop {
+        let answered = match enough {
+            Some(until) => tokio::time::timeout_at(until, asked.join_next())
+                .await
+                .ok()
+                .flatten(),
+            None => asked.join_next().await,
+        };
+        let Some(answered) = answered else { return };
+        // A panic there has said so itself.
+        for (place, part) in answered.unwrap_or_default() {
+            let something = part.error.is_some()
+                || !part.records.is_empty()
+                || part.encoded.as_ref().is_some_and(|encoded| !encoded.is_empty());
+            if something && enough.is_none() {
+                enough = Some(Instant::now() + forward::GRACE);
+            }
+            data[place] = Some(part);
+        }
+    }
+}
+
+/// Fetches what this broker leads; of all else it says why not.
+async fn here(
+    plane: &Arc<DataPlane>,
+    context: &RequestContext,
+    request: v1::FetchRequest,
+) -> Result<Vec<v1::PartitionData>, Failure> {
     let mut fetch = Fetch::new(plane, context, &request)?;
     let wait = context.at_most(Duration::from_millis(request.max_wait_ms.into()));
     let deadline = Instant::now() + wait;
@@ -56,10 +158,35 @@ pub(super) async fn fetch(
             break;
         }
     }
-    Ok(v1::FetchResponse {
-        partitions: parts.into_iter().map(|part| part.finish(&fetch)).collect(),
-        throttle_ms: context.throttle_ms(),
-    })
+    Ok(parts.into_iter().map(|part| part.finish(&fetch)).collect())
+}
+
+/// What no request may ask.
+fn check(request: &v1::FetchRequest) -> Result<(), Failure> {
+    v1::Format::from_wire(request.format)?;
+    if request.max_wait_ms > WAIT_MAX_MS {
+        return Err(invalid(format!(
+            "max_wait_ms is {}: it is at most {WAIT_MAX_MS}",
+            request.max_wait_ms
+        )));
+    }
+    if request.max_bytes as usize > TOTAL_BYTES_MAX {
+        return Err(invalid(format!(
+            "max_bytes is {}: it is at most {TOTAL_BYTES_MAX}",
+            request.max_bytes
+        )));
+    }
+    not_too_many("partitions", request.partitions.len())?;
+    let mut seen = HashSet::new();
+    for part in &request.partitions {
+        if !seen.insert((part.topic.as_str(), part.partition)) {
+            let (topic, partition) = (shown(&part.topic), part.partition);
+            return Err(invalid(format!(
+                "partition {partition} of topic {topic:?} is named twice"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What holds for the whole call.
@@ -97,33 +224,11 @@ impl<'a> Fetch<'a> {
         context: &'a RequestContext,
         request: &v1::FetchRequest,
     ) -> Result<Self, Failure> {
-        v1::Routing::from_wire(request.routing)?;
         let decoded = v1::Format::from_wire(request.format)? == v1::Format::Records;
-        if request.max_wait_ms > WAIT_MAX_MS {
-            return Err(invalid(format!(
-                "max_wait_ms is {}: it is at most {WAIT_MAX_MS}",
-                request.max_wait_ms
-            )));
-        }
         let bytes_max = match request.max_bytes as usize {
             0 => TOTAL_BYTES_DEFAULT,
-            given if given <= TOTAL_BYTES_MAX => given,
-            given => {
-                return Err(invalid(format!(
-                    "max_bytes is {given}: it is at most {TOTAL_BYTES_MAX}"
-                )));
-            }
+            given => given,
         };
-        not_too_many("partitions", request.partitions.len())?;
-        let mut seen = HashSet::new();
-        for part in &request.partitions {
-            if !seen.insert((part.topic.as_str(), part.partition)) {
-                let (topic, partition) = (shown(&part.topic), part.partition);
-                return Err(invalid(format!(
-                    "partition {partition} of topic {topic:?} is named twice"
-                )));
-            }
-        }
         Ok(Self {
             plane,
             context,

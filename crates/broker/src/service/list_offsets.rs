@@ -1,11 +1,13 @@
 //! ListOffsets: earliest, latest, by time.
 
+use super::forward::{self, Target, may_forward};
 use super::position::{self, Found};
 use super::route::{not_too_many, shown};
 use crate::admit::RequestContext;
 use crate::data_plane::DataPlane;
 use quipu_proto::{Failure, v1};
-use quipu_record::ErrorCode;
+use quipu_record::{BrokerId, ErrorCode};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a new leader may take to learn how far the log is committed.
@@ -17,16 +19,65 @@ pub(super) async fn list(
     context: &RequestContext,
     request: v1::ListOffsetsRequest,
 ) -> Result<v1::ListOffsetsResponse, Failure> {
-    v1::Routing::from_wire(request.routing)?;
+    let forward = may_forward(context, request.routing)?;
     not_too_many("queries", request.queries.len())?;
-    let mut results = Vec::with_capacity(request.queries.len());
-    for query in request.queries {
-        results.push(one(plane, context, query).await);
+    let mut results = vec![v1::OffsetResult::default(); request.queries.len()];
+    let mut elsewhere: BTreeMap<BrokerId, Vec<(usize, Target, v1::OffsetQuery)>> = BTreeMap::new();
+    for (place, query) in request.queries.into_iter().enumerate() {
+        let id = query.topic_id.as_deref();
+        match plane
+            .target(&query.topic, id, query.partition)
+            .filter(|_| forward)
+        {
+            Some(target) => {
+                let asked = elsewhere.entry(target.peer.broker).or_default();
+                asked.push((place, target, query));
+            }
+            None => results[place] = one(plane, context, query).await,
+        }
+    }
+    for asked in elsewhere.into_values() {
+        for (place, result) in ask(plane, context, asked).await {
+            results[place] = result;
+        }
     }
     Ok(v1::ListOffsetsResponse {
         results,
         throttle_ms: context.throttle_ms(),
     })
+}
+
+/// Asks another broker, which leads these.
+async fn ask(
+    plane: &DataPlane,
+    context: &RequestContext,
+    asked: Vec<(usize, Target, v1::OffsetQuery)>,
+) -> Vec<(usize, v1::OffsetResult)> {
+    let Some((_, Target { peer, .. }, _)) = asked.first() else {
+        return Vec::new();
+    };
+    let queries = asked.iter().map(|(_, _, query)| query.clone()).collect();
+    let answer = forward::list_offsets(peer, queries, context.at_most(PATIENCE)).await;
+    let results = match answer {
+        Ok(results) => results,
+        Err(failure) => asked
+            .iter()
+            .map(|(_, target, query)| v1::OffsetResult {
+                topic: target.topic.name.to_string(),
+                topic_id: target.topic.id_text.clone(),
+                partition: query.partition,
+                error: Some(failure.clone().into()),
+                ..v1::OffsetResult::default()
+            })
+            .collect(),
+    };
+    let results = results.into_iter().zip(asked);
+    results
+        .map(|(mut result, (place, target, _))| {
+            result.error = plane.relayed_item(result.error, &target, &context.listener);
+            (place, result)
+        })
+        .collect()
 }
 
 async fn one(plane: &DataPlane, context: &RequestContext, query: v1::OffsetQuery) -> v1::OffsetResult {

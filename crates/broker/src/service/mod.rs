@@ -12,6 +12,7 @@ pub mod delete_records;
 mod describe;
 pub mod error;
 pub mod fetch;
+pub(crate) mod forward;
 mod lanes;
 pub mod list_offsets;
 mod position;

@@ -202,7 +202,7 @@ impl Topics {
         request: v1::DeleteRecordsRequest,
     ) -> Result<v1::DeleteRecordsResponse, Failure> {
         let patience = context.at_most(PATIENCE);
-        delete_records::answer(&self.applied.image(), &self.data, request, patience).await
+        delete_records::answer(&self.applied.image(), &self.data, context, request, patience).await
     }
 
     fn id_of(&self, name: &str, id: Option<&str>) -> Result<TopicId, Failure> {

@@ -13,6 +13,7 @@ use quipu_metadata::{
     UnfenceBroker,
 };
 use quipu_proto::v1;
+use quipu_proto::v1::consume_service_client::ConsumeServiceClient;
 use quipu_proto::v1::produce_service_client::ProduceServiceClient;
 use quipu_record::{BrokerId, TopicId, TopicPartition};
 use quipu_replication::View;
@@ -219,18 +220,23 @@ impl Cluster {
 
     /// A topic of one partition on all brokers; who leads it.
     pub(crate) fn create(&self, name: &str, configs: &[(&str, &str)]) -> TopicPartition {
+        at(self.create_of(name, 1, configs), 0)
+    }
+
+    /// A topic on all brokers.
+    pub(crate) fn create_of(&self, name: &str, partitions: u32, configs: &[(&str, &str)]) -> TopicId {
         let version = self.truth.lock().image.version().get();
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let create = CreateTopic {
             name: name.to_owned(),
             topic_id: TopicId::from_u128((u128::from(version) << 64) + 1),
-            partitions: 1,
+            partitions,
             replication_factor: Some(3),
             configs: configs.iter().map(own).collect(),
             internal: false,
         };
         let created = tokio::task::block_in_place(|| self.truth.run(create));
-        at(created.expect("created").topic_id, 0)
+        created.expect("created").topic_id
     }
 
     pub(crate) fn leader(&self, at: TopicPartition) -> BrokerId {
@@ -253,6 +259,22 @@ impl Cluster {
 
     pub(crate) fn producing(&self, id: BrokerId) -> ProduceServiceClient<Channel> {
         ProduceServiceClient::new(self.nodes[&id].client.clone())
+    }
+
+    pub(crate) fn consuming(&self, id: BrokerId) -> ConsumeServiceClient<Channel> {
+        ConsumeServiceClient::new(self.nodes[&id].client.clone())
+    }
+
+    /// A way to a broker as others have it.
+    pub(crate) fn producing_internally(&self, id: BrokerId) -> ProduceServiceClient<Channel> {
+        let address = {
+            let state = self.truth.lock();
+            let listeners = &state.image.broker(id).expect("registered").listeners;
+            let internal = listeners.iter().find(|listener| listener.name == "internal");
+            internal.expect("an internal listener").advertised.clone()
+        };
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+        ProduceServiceClient::new(endpoint.connect_lazy())
     }
 
     /// Produces one batch by way of a broker.

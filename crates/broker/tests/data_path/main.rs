@@ -3,6 +3,7 @@
 mod cluster;
 mod consume;
 mod fetch;
+mod forwarding;
 mod harness;
 mod lists;
 mod pressure;

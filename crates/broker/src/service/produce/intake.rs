@@ -5,6 +5,7 @@ use crate::data_plane::DataPlane;
 use crate::partition::clock;
 use crate::partition::replica::Replica;
 use crate::partition::topics::Topic;
+use crate::service::forward::Target;
 use bytes::Bytes;
 use quipu_proto::v1::{self, batch::Payload};
 use quipu_proto::{Failure, scalars};
@@ -99,6 +100,26 @@ pub(super) fn take_in(plane: &DataPlane, listener: &str, batch: &mut v1::Batch) 
         batch,
         summary,
     })
+}
+
+/// Where a batch is to be forwarded; `None`: it is to be taken in here. From then on it names its partition, and its topic
+/// by id.
+pub(super) fn target(plane: &DataPlane, batch: &mut v1::Batch) -> Option<Target> {
+    let topic = plane.topic(&batch.topic, batch.topic_id.as_deref()).ok()?;
+    let partition = choose_partition(&topic, batch).ok()?;
+    batch.partition = Some(partition);
+    let target = plane.target(&batch.topic, batch.topic_id.as_deref(), partition)?;
+    batch.topic_id = Some(topic.info.id_text.clone());
+    Some(target)
+}
+
+/// Takes a batch to forward it; what names it stays.
+pub(super) fn take(batch: &mut v1::Batch) -> v1::Batch {
+    let payload = batch.payload.take();
+    v1::Batch {
+        payload,
+        ..batch.clone()
+    }
 }
 
 fn choose_partition(topic: &Topic, batch: &v1::Batch) -> Result<u32, Failure> {

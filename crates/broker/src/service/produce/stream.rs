@@ -1,7 +1,7 @@
 //! ProduceStream: a reader that takes batches in as they come, and a writer that sends the answers, each partition's in
 //! the order of its requests. The window between them is what bounds the stream.
 
-use super::intake::{held_bytes, take_in};
+use super::intake::{held_bytes, take, take_in, target};
 use super::outcome;
 use super::submit::{acks, charge, patience, submit};
 use super::window::Window;
@@ -10,9 +10,11 @@ use crate::data_plane::DataPlane;
 use crate::metrics::Stage;
 use crate::partition::budget::Charge;
 use crate::partition::reply::{Answered, Tag};
+use crate::service::forward::{Lane, Passed, Target, may_forward};
 use crate::service::lanes::{InOrder, Lanes, Place};
 use quipu_proto::{Failure, v1};
-use quipu_record::{ErrorCode, PartitionId, TopicPartition};
+use quipu_record::{BrokerId, ErrorCode, PartitionId, TopicPartition};
+use std::collections::HashMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,7 +29,7 @@ use tonic::{Code, Status, Streaming};
 enum Read {
     /// A request without a batch.
     Alive(Asked),
-    /// A batch that went no further.
+    /// A batch that went no further, or to another broker: what became of it.
     Refused(Place, Refused),
     /// The last word, once all is answered.
     Ended(Status),
@@ -42,7 +44,7 @@ struct Asked {
     held: usize,
 }
 
-/// A batch that went no further.
+/// A batch that did not go to a partition here, and what became of it.
 #[derive(Debug)]
 struct Refused {
     asked: Asked,
@@ -64,6 +66,7 @@ pub(super) fn open(
         plane,
         context,
         lanes: Lanes::default(),
+        leaders: HashMap::new(),
         window,
         to,
         tell,
@@ -72,11 +75,16 @@ pub(super) fn open(
     answers
 }
 
+/// What the answer of a batch needs that another broker appends: its place, its request, what it is charged for.
+type Forwarded = (Place, Asked, Charge);
+
 struct Reader {
     plane: Arc<DataPlane>,
     context: RequestContext,
     /// Batches that found no partition share a lane.
     lanes: Lanes<Option<TopicPartition>>,
+    /// The ways to other brokers, which lead what is not led here.
+    leaders: HashMap<BrokerId, Lane<Forwarded>>,
     window: Arc<Window>,
     to: mpsc::UnboundedSender<Answered>,
     tell: mpsc::UnboundedSender<Read>,
@@ -127,24 +135,32 @@ impl Reader {
         let Some(mut batch) = request.batch else {
             return self.send(Read::Alive(asked));
         };
-        let wanted = acks(request.acks).and_then(|acks| {
-            v1::Routing::from_wire(request.routing)?;
-            Ok(acks)
-        });
+        let wanted =
+            acks(request.acks).and_then(|acks| Ok((acks, may_forward(&self.context, request.routing)?)));
         let patience = patience(&self.context, request.timeout_ms);
         let charged = match wanted {
-            Ok(acks) => charge(&self.plane, bytes, patience)
+            Ok(wanted) => charge(&self.plane, bytes, patience)
                 .await
-                .map(|charge| (acks, charge)),
+                .map(|charge| (wanted, charge)),
             Err(failure) => Err(failure),
         };
-        let (acks, charge) = match charged {
+        let ((acks, forward), charge) = match charged {
             Ok(accepted) => accepted,
             Err(failure) => {
                 let at = self.meant(&batch);
                 return self.refuse(at, asked, outcome::failed(&batch, failure), None);
             }
         };
+        if forward && let Some(target) = target(&self.plane, &mut batch) {
+            let request = v1::ProduceStreamRequest {
+                batch: Some(take(&mut batch)),
+                acks: request.acks,
+                timeout_ms: u32::try_from(patience.as_millis()).unwrap_or(u32::MAX).max(1),
+                ..v1::ProduceStreamRequest::default()
+            };
+            let place = self.lanes.next(Some(target.at));
+            return self.forward(request, target, (place, asked, charge));
+        }
         let intake = match take_in(&self.plane, &self.context.listener, &mut batch) {
             Ok(intake) => intake,
             Err(refusal) => {
@@ -167,6 +183,37 @@ impl Reader {
         if let Err((result, charge)) = submit(intake, tag, deadline, self.to.clone(), Some(charge)) {
             self.refuse_at(place, asked, result, charge);
         }
+    }
+
+    /// Passes a batch on by the lane to its leader: all that this stream has for it go one way, in order.
+    fn forward(&mut self, request: v1::ProduceStreamRequest, target: Target, ticket: Forwarded) {
+        let peer = target.peer.clone();
+        let passed = Passed {
+            request,
+            target,
+            ticket,
+        };
+        let back = match self.leaders.get(&peer.broker) {
+            Some(lane) => lane.pass(passed).err(),
+            None => Some(Box::new(passed)),
+        };
+        let Some(passed) = back else { return };
+        let tell = self.tell.clone();
+        let settle = move |(place, asked, charge): Forwarded, result| {
+            let settled = Refused {
+                asked,
+                result: Box::new(result),
+                _charge: Some(charge),
+            };
+            // The writer is gone if the client is.
+            let _ = tell.send(Read::Refused(place, settled));
+        };
+        let (plane, listener) = (Arc::clone(&self.plane), Arc::clone(&self.context.listener));
+        let broker = peer.broker;
+        let lane = Lane::open(plane, listener, peer, settle);
+        // A lane that was just opened takes it.
+        let _ = lane.pass(*passed);
+        self.leaders.insert(broker, lane);
     }
 
     /// The partition that a batch names, which other batches of this stream may have been for.

@@ -1,18 +1,20 @@
 //! Produce: some batches, and one answer when each has what it asked for.
 
-use super::intake::{held_bytes, take_in};
+use super::intake::{held_bytes, take, take_in, target};
 use super::outcome;
 use super::submit::{acks, charge, patience, submit};
 use crate::admit::RequestContext;
 use crate::data_plane::DataPlane;
 use crate::metrics::Stage;
 use crate::partition::reply::Tag;
+use crate::service::forward::{self, Peer, Target, may_forward};
 use crate::service::route::{not_too_many, shown};
 use quipu_proto::{Failure, v1};
-use quipu_record::ErrorCode;
-use std::collections::HashSet;
-use std::time::Instant;
+use quipu_record::{BrokerId, ErrorCode};
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Serves one call.
 pub(super) async fn produce(
@@ -21,7 +23,7 @@ pub(super) async fn produce(
     mut request: v1::ProduceRequest,
 ) -> Result<v1::ProduceResponse, Failure> {
     let acks = acks(request.acks)?;
-    v1::Routing::from_wire(request.routing)?;
+    let forward = may_forward(context, request.routing)?;
     not_too_many("batches", request.batches.len())?;
     once_each(&request.batches)?;
     let patience = patience(context, request.timeout_ms);
@@ -32,8 +34,13 @@ pub(super) async fn produce(
     let received = plane.clock.tick(context.admitted);
 
     let mut results: Vec<Option<v1::BatchResult>> = vec![None; request.batches.len()];
+    let mut elsewhere = Elsewhere::default();
     let (to, mut answers) = mpsc::unbounded_channel();
     for (lane, batch) in (0u32..).zip(&mut request.batches) {
+        if forward && let Some(target) = target(plane, batch) {
+            elsewhere.add(lane as usize, target, batch);
+            continue;
+        }
         let tag = Tag {
             lane,
             number: 0,
@@ -49,6 +56,7 @@ pub(super) async fn produce(
         results[lane as usize] = submitted.err();
     }
     drop(to);
+    let mut elsewhere = elsewhere.produce(request.acks, patience);
     plane
         .metrics
         .observe(context.api, Stage::Local, context.admitted.elapsed());
@@ -56,6 +64,13 @@ pub(super) async fn produce(
     while let Some(answered) = answers.recv().await {
         let result = outcome::answered(plane, &context.listener, &answered);
         results[answered.tag.lane as usize] = Some(result);
+    }
+    while let Some(answered) = elsewhere.join_next().await {
+        // A panic there has said so itself: its batches are unanswered.
+        for (place, target, mut result) in answered.unwrap_or_default() {
+            result.error = plane.relayed_item(result.error, &target, &context.listener);
+            results[place] = Some(result);
+        }
     }
     plane
         .metrics
@@ -81,6 +96,47 @@ fn complete(
             result
         })
         .collect()
+}
+
+/// The batches that other brokers append, by leader: each with its place in the call.
+#[derive(Default)]
+struct Elsewhere {
+    by_leader: BTreeMap<BrokerId, (Peer, Vec<(usize, Target)>, Vec<v1::Batch>)>,
+}
+
+type Answered = Vec<(usize, Target, v1::BatchResult)>;
+
+impl Elsewhere {
+    fn add(&mut self, place: usize, target: Target, batch: &mut v1::Batch) {
+        let peer = target.peer.clone();
+        let (_, targets, batches) = self
+            .by_leader
+            .entry(peer.broker)
+            .or_insert_with(|| (peer, Vec::new(), Vec::new()));
+        batches.push(take(batch));
+        targets.push((place, target));
+    }
+
+    /// Sends them, all leaders at once.
+    fn produce(self, acks: i32, patience: Duration) -> JoinSet<Answered> {
+        let mut asked = JoinSet::new();
+        for (peer, targets, batches) in self.by_leader.into_values() {
+            asked.spawn(async move {
+                let results = match forward::produce(&peer, batches, acks, patience).await {
+                    Ok(results) => results,
+                    Err(failure) => {
+                        let failed = |(_, target): &(usize, Target)| target.failed(failure.clone());
+                        targets.iter().map(failed).collect()
+                    }
+                };
+                let placed = targets.into_iter().zip(results);
+                placed
+                    .map(|((place, target), result)| (place, target, result))
+                    .collect()
+            });
+        }
+        asked
+    }
 }
 
 /// A partition may be named once.
