@@ -1,8 +1,8 @@
 //! The metadata as this broker gets it: from its own controller, or, where it has none, from any that answers.
 
 use super::Controllers;
-use super::image_stream::{BadMetadata, ImageReader, read_delta};
-use quipu_controller::{Subscription, Update};
+use super::image_stream::{BadMetadata, ImageReader};
+use quipu_controller::{Subscription, Update, decode_delta};
 use quipu_metadata::Image;
 use quipu_proto::internal::watch_metadata_response::Change;
 use quipu_proto::internal::{WatchMetadataRequest, WatchMetadataResponse};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::Streaming;
 
-/// A stream that says nothing for so long is left for another: signs of life come more often ([`super::WATCH_ALIVE`]).
+/// A stream that says nothing for so long is left for another: signs of life come more often (`service.rs`).
 const SILENCE: Duration = Duration::from_secs(5);
 /// Before all controllers are tried again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -202,14 +202,18 @@ impl Follower {
         match change {
             None => Ok(None),
             Some(Change::Image(chunk)) => {
-                let image = reader.take(&chunk)?;
-                Ok(image.map(|image| Update::Image(Arc::new(image))))
+                let image = reader.take(chunk)?;
+                Ok(image.map(Update::Image))
             }
             Some(Change::Delta(delta)) => {
                 if reader.is_open() || self.version.is_none() {
-                    return Err(BadMetadata::early());
+                    return Err(BadMetadata::Early);
                 }
-                Ok(Some(Update::Delta(Arc::new(read_delta(&delta)?))))
+                let version = MetadataVersion::new(delta.version);
+                Ok(Some(Update::Delta(Arc::new(decode_delta(
+                    version,
+                    &delta.records,
+                )?))))
             }
         }
     }

@@ -5,13 +5,14 @@ use super::image_stream;
 use super::sessions::{Beats, Sessions};
 use bytes::Bytes;
 use quipu_controller::grpc::{member_message, status_message};
-use quipu_controller::{Controller, ControllerId, Member, Subscription, Unavailable, Update};
-use quipu_metadata::{COMMAND_BYTES_MAX, ClusterId, Command, Delta, Heartbeat, HeartbeatAnswer};
+use quipu_controller::{Controller, ControllerId, Member, Subscription, Unavailable, Update, encode_delta};
+use quipu_metadata::{COMMAND_BYTES_MAX, ClusterId, Command, Delta, Heartbeat, HeartbeatAnswer, Image};
 use quipu_proto::internal as wire;
 use quipu_proto::internal::controller_service_server::{ControllerService, ControllerServiceServer};
 use quipu_proto::internal::watch_metadata_response::Change;
 use quipu_proto::{Failure, not_controller};
 use quipu_record::{BrokerEpoch, BrokerId, ErrorCode, MetadataVersion, PartitionId, TopicId, TopicPartition};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -285,8 +286,12 @@ impl Telling {
         }
     }
 
-    async fn tell_image(&mut self, image: &quipu_metadata::Image) -> Result<(), Gone> {
-        for chunk in image_stream::chunks(image) {
+    async fn tell_image(&mut self, image: &Arc<Image>) -> Result<(), Gone> {
+        let chunks = image_stream::chunks(image).map_err(|error| {
+            tracing::error!(%error, "the metadata cannot be sent");
+            Gone
+        })?;
+        for chunk in chunks {
             self.tell(Some(Change::Image(chunk))).await?;
         }
         self.told = Some(image.version());
@@ -297,7 +302,11 @@ impl Telling {
         if self.told.is_some_and(|told| delta.version <= told) {
             return Ok(());
         }
-        self.tell(Some(Change::Delta(image_stream::delta(delta)))).await?;
+        let message = wire::MetadataDelta {
+            version: delta.version.get(),
+            records: encode_delta(delta),
+        };
+        self.tell(Some(Change::Delta(message))).await?;
         self.told = Some(delta.version);
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! The shell around [`Liveness`]: one task on each process with a controller. While that controller is the active one it
-//! hears the brokers' signs of life, looks at the clock, and proposes what is called for.
+//! hears the brokers' signs of life, looks at the clock, and proposes what is called for. [`Balance`] goes with it.
 
 use crate::partition::clock::Clock;
 use quipu_controller::{Activity, Controller, ControllerStatus};
 use quipu_metadata::{
-    Command, Heartbeat, HeartbeatAnswer, Liveness, LivenessConfig, Proposal, Settled, Ticket,
+    Balance, BalanceConfig, Command, Heartbeat, HeartbeatAnswer, Liveness, LivenessConfig, Proposal,
+    Request as _, Settled, Ticket,
 };
 use quipu_record::{BrokerEpoch, BrokerId, Tick};
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// A fence or an unfencing that is not decided by then is proposed again, if it is still called for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Leadership goes back to a preferred leader that has been here for so many sessions.
+const SETTLE_SESSIONS: u32 = 5;
 /// What is not active has nothing to look at.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -47,6 +50,11 @@ impl Sessions {
         let keeper = Keeper {
             controller,
             liveness: Liveness::new(config),
+            balance: None,
+            balance_config: BalanceConfig {
+                settle: config.session * SETTLE_SESSIONS,
+                ..BalanceConfig::default()
+            },
             clock: Clock::start(),
             settle: mpsc::unbounded_channel(),
             term: 0,
@@ -126,13 +134,20 @@ impl Drop for Open {
     }
 }
 
-type Settle = (Ticket, Settled);
+/// Whose proposal came to an end, and how.
+enum Ended {
+    OfLiveness(Ticket, Settled),
+    OfBalance(Settled),
+}
 
 struct Keeper {
     controller: Controller,
     liveness: Liveness,
+    /// While this controller is the active one.
+    balance: Option<Balance>,
+    balance_config: BalanceConfig,
     clock: Clock,
-    settle: (mpsc::UnboundedSender<Settle>, mpsc::UnboundedReceiver<Settle>),
+    settle: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     /// In which this controller last became the active one.
     term: u64,
 }
@@ -145,7 +160,11 @@ impl Keeper {
     ) {
         self.turn(*activity.borrow_and_update());
         loop {
-            let due = self.liveness.deadline();
+            let due = [
+                self.liveness.deadline(),
+                self.balance.as_ref().map(Balance::deadline),
+            ];
+            let due = due.into_iter().flatten().min();
             let wait = due.map_or(IDLE, |due| self.clock.until(due));
             tokio::select! {
                 changed = activity.changed() => {
@@ -159,7 +178,7 @@ impl Keeper {
                     Some(event) => self.take(event),
                     None => return,
                 },
-                Some((ticket, how)) = self.settle.1.recv() => self.liveness.settled(ticket, how),
+                Some(ended) = self.settle.1.recv() => self.ended(ended),
                 () = tokio::time::sleep(wait) => self.tick(),
             }
         }
@@ -176,10 +195,24 @@ impl Keeper {
                 tracing::info!("the active controller is elsewhere now");
             }
             self.liveness.no_longer_active();
+            self.balance = None;
         } else if !self.liveness.is_active() || self.term != activity.term {
             tracing::info!(term = activity.term, "this controller is the active one");
             self.term = activity.term;
-            self.liveness.became_active(&self.controller.image(), self.now());
+            let now = self.now();
+            self.liveness.became_active(&self.controller.image(), now);
+            self.balance = Some(Balance::new(self.balance_config, now));
+        }
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        match ended {
+            Ended::OfLiveness(ticket, how) => self.liveness.settled(ticket, how),
+            Ended::OfBalance(how) => {
+                if let Some(balance) = &mut self.balance {
+                    balance.settled(how);
+                }
+            }
         }
     }
 
@@ -198,22 +231,37 @@ impl Keeper {
     }
 
     fn tick(&mut self) {
-        for proposal in self.liveness.tick(&self.controller.image(), self.now()) {
-            let Proposal { ticket, command } = proposal;
-            tell(&command);
-            let (controller, settle) = (self.controller.clone(), self.settle.0.clone());
-            tokio::spawn(async move {
-                let how = match tokio::time::timeout(PATIENCE, controller.propose_command(command)).await {
-                    Ok(Ok(committed)) => Settled::At(committed.version),
-                    Ok(Err(error)) => {
-                        tracing::debug!(%error, "what a broker's state calls for is not decided yet");
-                        Settled::Failed
-                    }
-                    Err(_) => Settled::Failed,
-                };
-                let _ = settle.send((ticket, how));
-            });
+        let (image, now) = (self.controller.image(), self.now());
+        if self.liveness.deadline().is_some_and(|due| due <= now) {
+            for Proposal { ticket, command } in self.liveness.tick(&image, now) {
+                self.propose(command, move |how| Ended::OfLiveness(ticket, how));
+            }
         }
+        let moved = self
+            .balance
+            .as_mut()
+            .and_then(|balance| balance.tick(&image, now));
+        if let Some(elections) = moved {
+            self.propose(elections.into_command(), Ended::OfBalance);
+        }
+    }
+
+    /// What is proposed must not hold up the clock.
+    fn propose(&self, command: Command, ended: impl FnOnce(Settled) -> Ended + Send + 'static) {
+        tell(&command);
+        let (controller, settle) = (self.controller.clone(), self.settle.0.clone());
+        tokio::spawn(async move {
+            let how = match tokio::time::timeout(PATIENCE, controller.propose_command(command)).await {
+                Ok(Ok(committed)) => Settled::At(committed.version),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "what a broker's state calls for is not decided yet");
+                    Settled::Failed
+                }
+                Err(_) => Settled::Failed,
+            };
+            // The task may have ended meanwhile.
+            let _ = settle.send(ended(how));
+        });
     }
 }
 
@@ -225,6 +273,9 @@ fn tell(command: &Command) {
             tracing::warn!(?brokers, "brokers are fenced: they were not heard of, or want it");
         }
         Command::UnfenceBroker(unfence) => tracing::info!(broker = %unfence.id, "a broker is unfenced"),
+        Command::ElectLeaders(elect) => {
+            tracing::info!(kind = ?elect.kind, partitions = elect.partitions.len(), "leaders are elected");
+        }
         Command::BeginShutdown(begin) => tracing::info!(broker = %begin.id, "a broker wants to go"),
         command => tracing::info!(command = command.name(), "proposed"),
     }

@@ -6,7 +6,9 @@ use super::local::LocalState;
 use super::machine::{FileBudget, INTERNAL_CONNECTIONS};
 use super::producer_ids::ControllerIds;
 use super::services::Services;
-use super::{ADDRESSES_FILE, Addresses, Running, RunningBroker, Serving, StartError, Tasks, join, machine};
+use super::{
+    ADDRESSES_FILE, Addresses, Internal, Running, RunningBroker, Serving, StartError, Tasks, join, machine,
+};
 use crate::admit::{Admission, Phase};
 use crate::applied::Applied;
 use crate::config::{Config, LimitsConfig, Role};
@@ -333,21 +335,22 @@ impl Shell {
         }))
     }
 
-    /// Serves other brokers and controllers until the very end: they go on while this one drains.
-    pub(super) fn serve_internal(&self, listener: Bound, served: Served) -> Serving {
+    /// Serves other brokers and controllers until it is ended.
+    pub(super) fn serve_internal(&self, listener: Bound, served: Served) -> Internal {
         let limits = LimitsConfig {
             connections: INTERNAL_CONNECTIONS,
             ..self.config.limits.clone()
         };
-        // It ends with its task.
-        let (_, never_cut) = watch::channel(false);
-        Serving(tokio::spawn(server::serve(
-            vec![listener],
-            served,
-            limits,
-            std::future::pending(),
-            never_cut,
-        )))
+        let cut = watch::Sender::new(false);
+        let (mut ending, ended) = (cut.subscribe(), cut.subscribe());
+        let serving = Serving(tokio::spawn(async move {
+            let drain = async move {
+                // Whoever could say so is gone: that is the end as well.
+                let _ = ending.wait_for(|end| *end).await;
+            };
+            server::serve(vec![listener], served, limits, drain, ended).await;
+        }));
+        Internal { serving, cut }
     }
 
     /// Says that the broker is there, where scripts and probes look.

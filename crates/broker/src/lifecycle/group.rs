@@ -2,7 +2,7 @@
 
 use super::boot::{Opened, Shell};
 use super::identity::{self, IdentityError};
-use super::{Serving, StartError};
+use super::{Internal, StartError};
 use crate::config::{HostPort, Role};
 use crate::controllers::{self as plane, Controllers, Feed, Sessions};
 use crate::server::{Bound, Served};
@@ -23,7 +23,7 @@ pub(super) struct Group {
     pub(super) controllers: Controllers,
     /// Of brokers, at this process's own controller.
     pub(super) sessions: Option<Sessions>,
-    pub(super) internal: Serving,
+    pub(super) internal: Internal,
     /// What the internal listener serves.
     pub(super) served: Served,
 }

@@ -90,8 +90,7 @@ pub(crate) struct Running {
     pub(crate) broker: Option<RunningBroker>,
     pub(crate) data_dir: PathBuf,
     pub(crate) drain_timeout: Duration,
-    /// For other brokers and controllers, until the very end.
-    pub(crate) internal: Serving,
+    pub(crate) internal: Internal,
     pub(crate) tasks: Tasks,
 }
 
@@ -112,18 +111,26 @@ pub(crate) struct RunningBroker {
 #[derive(Debug)]
 pub(crate) struct Serving(pub(crate) JoinHandle<()>);
 
-impl Serving {
-    /// Ends it at once; on return its address is free.
-    pub(crate) async fn end(mut self) {
-        self.0.abort();
-        // Cancelled, or ended by itself before.
-        let _ = (&mut self.0).await;
-    }
-}
-
 impl Drop for Serving {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// What serves other brokers and controllers: it goes on while this one drains, until it is ended.
+#[derive(Debug)]
+pub(crate) struct Internal {
+    pub(crate) serving: Serving,
+    /// True: it ends.
+    pub(crate) cut: watch::Sender<bool>,
+}
+
+impl Internal {
+    /// Ends it at once; on return its address is free.
+    pub(crate) async fn end(mut self) {
+        self.cut.send_replace(true);
+        // It ends by itself, or has panicked and said so.
+        let _ = (&mut self.serving.0).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole clusters in this process, on addresses of their own on loopback, with fast timers.
 
 use super::*;
+use crate::Controllers;
 use crate::config::{HostPort, Role};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -60,18 +61,26 @@ impl Place {
             .expect("it starts, or says why not")
     }
 
-    /// Starts it, once a node that crashed here is gone.
-    async fn start(self) -> Node {
-        let broker = loop {
+    /// Starts it, once a node that crashed or was refused here is gone.
+    async fn settle(&self) -> Result<Broker, StartError> {
+        loop {
             match self.try_start().await {
-                Ok(broker) => break broker,
                 Err(StartError::DataDir { .. } | StartError::Bind(_)) => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                Err(error) => panic!("{error}"),
+                settled => return settled,
             }
-        };
+        }
+    }
+
+    async fn start(self) -> Node {
+        let broker = self.settle().await.unwrap();
         Node { place: self, broker }
+    }
+
+    /// Why it does not start.
+    async fn refused(&self) -> String {
+        self.settle().await.unwrap_err().to_string()
     }
 }
 
@@ -333,7 +342,7 @@ async fn a_second_broker_of_one_id_and_another_clusters_directory_are_refused() 
         .start()
         .await;
     let twin = Place::new(0, internal_address(), std::slice::from_ref(&voter)).with_roles(&[Role::Broker]);
-    let error = twin.try_start().await.unwrap_err().to_string();
+    let error = twin.refused().await;
     assert!(
         error.contains("broker id 0 is in use by a running broker with another data directory"),
         "{error}"
@@ -342,17 +351,12 @@ async fn a_second_broker_of_one_id_and_another_clusters_directory_are_refused() 
     let other = internal_address();
     let mut stranger = Place::new(1, other.clone(), &[other]).start().await.stop().await;
     stranger.config.controllers.voters = vec![voter.clone()];
-    let error = stranger.try_start().await.unwrap_err().to_string();
+    let error = stranger.refused().await;
     assert!(
         error.contains("set controllers.voters to the controllers of"),
         "{error}"
     );
-    let error = stranger
-        .with_roles(&[Role::Broker])
-        .try_start()
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = stranger.with_roles(&[Role::Broker]).refused().await;
     assert!(
         error.contains("set controllers.voters to the controllers of"),
         "{error}"
@@ -361,7 +365,7 @@ async fn a_second_broker_of_one_id_and_another_clusters_directory_are_refused() 
     // The cluster that is asked for is not the one that is there.
     let mut asks = Place::new(2, internal_address(), &[voter]).with_roles(&[Role::Broker]);
     asks.config.cluster_id = Some(quipu_metadata::ClusterId::from_u128(7));
-    let error = asks.try_start().await.unwrap_err().to_string();
+    let error = asks.refused().await;
     assert!(error.contains("belongs to cluster"), "{error}");
     first.stop().await;
 }
@@ -372,7 +376,44 @@ async fn voters_that_disagree_are_refused() {
     let first = Place::new(0, one.clone(), &[one.clone(), two.clone()]);
     let second = Place::new(1, two.clone(), &[one, two, three]);
     let waiting = tokio::spawn(async move { first.try_start().await });
-    let error = second.try_start().await.unwrap_err().to_string();
+    let error = second.refused().await;
     assert!(error.contains("controllers.voters differ"), "{error}");
     waiting.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_whose_place_another_process_took_ends() {
+    let voter = internal_address();
+    let node = Place::new(0, voter.clone(), std::slice::from_ref(&voter))
+        .start()
+        .await;
+    // Another process over the same directory, as its lock does not tell on a disk that is mounted twice.
+    let elsewhere = Controllers::new(None, String::new(), &[voter.to_string()]);
+    let image = elsewhere.feed(|_| {}).await.unwrap().image().clone();
+    let mine = image.broker(BrokerId::new(0)).unwrap();
+    let twin = quipu_metadata::RegisterBroker {
+        id: mine.id,
+        incarnation: quipu_metadata::Incarnation::from_u128(1),
+        cluster_id: image.cluster_id(),
+        directory: mine.directory,
+        listeners: mine.listeners.clone(),
+        rack: None,
+        version: String::new(),
+        feature_level: mine.feature_level,
+        clean_epoch: None,
+        page_cache_kept: true,
+        cut: Vec::new(),
+        damaged: Vec::new(),
+    };
+    let registered = elsewhere.propose(twin).await.unwrap();
+    assert!(registered.outcome.epoch > mine.epoch);
+    let failed = tokio::time::timeout(PATIENCE, node.broker.failed())
+        .await
+        .unwrap();
+    assert!(
+        failed.contains("another process has registered as broker 0"),
+        "{failed}"
+    );
+    let stopped = node.broker.shutdown().await.unwrap_err().to_string();
+    assert!(stopped.contains("another process has registered"), "{stopped}");
 }
