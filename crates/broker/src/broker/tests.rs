@@ -469,7 +469,7 @@ async fn the_cluster_is_described_and_watched() {
             .unwrap()
             .into_inner()
             .previous,
-        "info,openraft=warn"
+        "info,openraft=off"
     );
     assert_eq!(
         code(&cluster.set_log_level(set("loud")).await.unwrap_err()),
