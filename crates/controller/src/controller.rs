@@ -98,8 +98,8 @@ impl ControllerStatus {
 pub struct Activity {
     /// Raft's term. There is at most one active controller in each.
     pub term: u64,
-    /// The version of the first entry of its own that is in its image: from there on it holds all that was ever committed.
-    /// `None`: it is not active.
+    /// Its image holds this version, and with it all that was ever committed before it became the leader. `None`: it is not
+    /// active.
     pub since: Option<MetadataVersion>,
 }
 

@@ -1,7 +1,6 @@
 //! What the state machine tells the rest of the broker: images, deltas, and that it failed.
 
 use crate::Failure;
-use crate::wal::LogPlace;
 use quipu_metadata::{Delta, Image};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{broadcast, watch};
@@ -56,8 +55,6 @@ impl Failing {
 pub(crate) struct Published {
     image: watch::Sender<Arc<Image>>,
     deltas: broadcast::Sender<Change>,
-    /// The first entry of the newest term that is in the image.
-    term: watch::Sender<LogPlace>,
     /// Held while both change, so that a subscriber gets the deltas that follow its image, and no others.
     together: Arc<Mutex<()>>,
 }
@@ -75,7 +72,6 @@ impl Published {
         Self {
             image: watch::Sender::new(Arc::new(image)),
             deltas: broadcast::Sender::new(DELTAS_KEPT),
-            term: watch::Sender::new(LogPlace::default()),
             together: Arc::default(),
         }
     }
@@ -100,15 +96,6 @@ impl Published {
         let _together = self.together.lock().unwrap_or_else(PoisonError::into_inner);
         self.image.send_replace(Arc::new(image.clone()));
         let _ = self.deltas.send(Change::Jump);
-    }
-
-    /// The first entry of a term is applied, and in the image that was published.
-    pub(crate) fn term_began(&self, first: LogPlace) {
-        self.term.send_replace(first);
-    }
-
-    pub(crate) fn terms(&self) -> watch::Receiver<LogPlace> {
-        self.term.subscribe()
     }
 
     pub(crate) fn image(&self) -> Arc<Image> {

@@ -25,7 +25,9 @@ pub(super) async fn begin<R: Runtime, T: Transport>(
     let failed = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
     let begun = raft.is_initialized().await.map_err(|error| failed(&error))?;
     let alone = if begun {
-        group.status().voters.iter().all(|voter| voter.id == group.id)
+        // None at all: it gave a vote, and never heard of the group that it was for.
+        let voters = group.status().voters;
+        voters.len() == 1 && voters[0].id == group.id
     } else {
         config.voters.iter().all(|address| *address == config.address)
     };

@@ -4,7 +4,6 @@ use super::Metrics;
 use crate::controller::Activity;
 use crate::publish::{Failing, Published};
 use crate::raft::{Proposal, Runtime, Types};
-use crate::wal::LogPlace;
 use openraft::error::Fatal;
 use openraft::{ChangeMembers, Raft};
 use quipu_metadata::{ClusterId, Command, FeatureLevel, InitCluster};
@@ -21,51 +20,74 @@ pub(super) async fn observe<R: Runtime>(
     fresh: ClusterId,
 ) {
     let mut metrics = raft.metrics();
-    let mut terms = published.terms();
+    let mut reign: Option<Reign> = None;
     loop {
-        let began = *terms.borrow_and_update();
-        let (now, joint) = {
+        let (term, joint) = {
             let metrics = metrics.borrow_and_update();
+            reign = Reign::of(&metrics, reign);
             let joint = metrics.membership_config.membership().get_joint_config().len() > 1;
-            (activity(&metrics, began), joint)
+            (metrics.current_term, joint)
         };
-        let before = *active.borrow();
-        if before != now {
-            active.send_replace(now);
-            tracing::info!(
-                term = now.term,
-                active = now.is_active(),
-                "the metadata group's term or leader changed"
-            );
-        }
-        if now.is_active() && (before != now) {
-            if published.image().cluster_id().is_none() {
+        let image = published.image();
+        if let Some(reign) = reign.as_mut().filter(|reign| reign.complete && !reign.begun) {
+            reign.begun = true;
+            if image.cluster_id().is_none() {
                 drop(R::spawn(init_cluster(raft.clone(), fresh)));
             }
             if joint {
                 drop(R::spawn(finish_change(raft.clone())));
             }
         }
-        tokio::select! {
-            biased;
-            changed = metrics.changed() => if changed.is_err() {
-                // The core is gone.
-                active.send_modify(|activity| activity.since = None);
-                return;
-            },
-            // Its sender lives as long as this task's clone of it.
-            _ = terms.changed() => {}
+        let reigns = reign.filter(|reign| reign.complete && image.cluster_id().is_some());
+        let now = Activity {
+            term,
+            since: reigns.map(|reign| MetadataVersion::new(reign.from)),
+        };
+        if *active.borrow() != now {
+            tracing::info!(
+                term,
+                active = now.is_active(),
+                "the metadata group's term or leader changed"
+            );
+            active.send_replace(now);
+        }
+        if metrics.changed().await.is_err() {
+            // The core is gone.
+            active.send_modify(|activity| activity.since = None);
+            return;
         }
     }
 }
 
-/// A leader is active once the first entry of its own term is applied: its image then holds all that was ever committed.
-fn activity(metrics: &Metrics, began: LogPlace) -> Activity {
-    let leads = metrics.state.is_leader() && metrics.current_leader == Some(metrics.id);
-    let own = began.term == metrics.current_term && began.leader == metrics.id;
-    Activity {
-        term: metrics.current_term,
-        since: (leads && own).then(|| MetadataVersion::new(began.index)),
+/// One controller's time as the leader, in one term.
+#[derive(Clone, Copy, Debug)]
+struct Reign {
+    term: u64,
+    /// The last entry of its log as it became the leader, or as it came back as such: a leader's log holds all that was
+    /// ever committed.
+    from: u64,
+    /// That entry is in the image.
+    complete: bool,
+    /// What a new active controller must do is under way.
+    begun: bool,
+}
+
+impl Reign {
+    fn of(metrics: &Metrics, before: Option<Self>) -> Option<Self> {
+        if !metrics.state.is_leader() || metrics.current_leader != Some(metrics.id) {
+            return None;
+        }
+        let goes_on = before.filter(|reign| reign.term == metrics.current_term);
+        let mut reign = goes_on.unwrap_or(Self {
+            term: metrics.current_term,
+            from: metrics.last_log_index?,
+            complete: false,
+            begun: false,
+        });
+        reign.complete |= metrics
+            .last_applied
+            .is_some_and(|applied| applied.index >= reign.from);
+        Some(reign)
     }
 }
 

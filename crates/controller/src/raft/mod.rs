@@ -13,6 +13,8 @@ pub(crate) mod wire;
 pub(crate) use log_store::LogStore;
 pub(crate) use network::Network;
 #[cfg(any(test, feature = "test-util"))]
+pub(crate) use runtime::Process;
+#[cfg(any(test, feature = "test-util"))]
 pub use runtime::Seeded;
 pub(crate) use runtime::{Runtime, Tokio};
 pub(crate) use server::{Rpc, serve};

@@ -14,7 +14,7 @@ pub(crate) trait Runtime: AsyncRuntime {
 
 /// Both runtimes are tokio's, but for where random numbers come from.
 macro_rules! runtime {
-    ($(#[$doc:meta])* $vis:vis $name:ident, threads: $threads:literal, rng: $rng:ty, $make:expr) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident, threads: $threads:literal, spawn: $spawn:path, rng: $rng:ty, $make:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         $vis struct $name;
@@ -40,7 +40,7 @@ macro_rules! runtime {
                 T: Future + OptionalSend + 'static,
                 T::Output: OptionalSend + 'static,
             {
-                Inner::spawn(future)
+                $spawn(future)
             }
 
             fn sleep(duration: Duration) -> Self::Sleep {
@@ -79,9 +79,11 @@ macro_rules! runtime {
 
 runtime! {
     /// Production.
-    pub(crate) Tokio, threads: true, rng: <Inner as AsyncRuntime>::ThreadLocalRng, Inner::thread_rng()
+    pub(crate) Tokio, threads: true, spawn: Inner::spawn, rng: <Inner as AsyncRuntime>::ThreadLocalRng, Inner::thread_rng()
 }
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use seeded::Process;
 #[cfg(any(test, feature = "test-util"))]
 pub use seeded::Seeded;
 
@@ -91,12 +93,14 @@ mod seeded {
     use rand_08::rngs::SmallRng;
     use rand_08::{Error, RngCore, SeedableRng};
     use std::cell::RefCell;
+    use std::sync::{Arc, Mutex, PoisonError};
+    use tokio::task::AbortHandle;
 
     thread_local!(static RNG: RefCell<SmallRng> = RefCell::new(SmallRng::seed_from_u64(0)));
 
     runtime! {
         /// No threads, and random numbers from a seed.
-        pub Seeded, threads: false, rng: SeededRng, SeededRng
+        pub Seeded, threads: false, spawn: spawn, rng: SeededRng, SeededRng
     }
 
     impl Seeded {
@@ -104,6 +108,47 @@ mod seeded {
         pub fn seed(seed: u64) {
             RNG.with_borrow_mut(|rng| *rng = SmallRng::seed_from_u64(seed));
         }
+    }
+
+    tokio::task_local!(static PROCESS: Process);
+
+    /// The tasks of one controller, so that it can end as a process does: at once, whatever they were about. Cheap to
+    /// clone; the clones are one process.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Process(Arc<Mutex<Vec<AbortHandle>>>);
+
+    impl Process {
+        /// Runs this in the process, and with it all tasks that come of it.
+        pub(crate) async fn run<T>(&self, future: impl Future<Output = T>) -> T {
+            PROCESS.scope(self.clone(), future).await
+        }
+
+        /// The end: no task does anything from here on.
+        pub(crate) fn end(&self) {
+            let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.drain(..).for_each(|task| task.abort());
+        }
+
+        fn add(&self, task: AbortHandle) {
+            let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if tasks.len() == tasks.capacity() {
+                tasks.retain(|task| !task.is_finished());
+            }
+            tasks.push(task);
+        }
+    }
+
+    fn spawn<T>(future: T) -> <Inner as AsyncRuntime>::JoinHandle<T::Output>
+    where
+        T: Future + OptionalSend + 'static,
+        T::Output: OptionalSend + 'static,
+    {
+        let Ok(process) = PROCESS.try_with(Process::clone) else {
+            return Inner::spawn(future);
+        };
+        let task = Inner::spawn(PROCESS.scope(process.clone(), future));
+        process.add(task.abort_handle());
+        task
     }
 
     /// This thread's seeded numbers.

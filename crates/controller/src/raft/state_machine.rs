@@ -100,17 +100,9 @@ impl<R: Runtime, D: Disk> RaftStateMachine<Types<R>> for StateMachine<D> {
     {
         let mut replies = Vec::new();
         let mut deltas = Vec::new();
-        let mut began = None;
         let followed = self.published.is_followed();
         for entry in entries {
             let id = entry.log_id;
-            if self
-                .contents
-                .last
-                .is_none_or(|last| last.term != id.leader_id.term)
-            {
-                began = Some(place(&id));
-            }
             let applied = self.apply_entry(&entry_out(entry)).map_err(|error| {
                 self.failing
                     .fail(&format!("applying entry {}: {error}", id.index));
@@ -126,9 +118,6 @@ impl<R: Runtime, D: Disk> RaftStateMachine<Types<R>> for StateMachine<D> {
             self.published.publish(&self.contents.image, deltas);
         } else {
             self.published.jump(&self.contents.image);
-        }
-        if let Some(first) = began {
-            self.published.term_began(first);
         }
         Ok(replies)
     }

@@ -1,8 +1,12 @@
 //! For tests and simulations: a controller without threads and without chance, and a disk that stops at a given call.
 
+mod bus;
+mod cluster;
 mod stopping_disk;
 
 pub use crate::raft::Seeded;
+pub use bus::{Envelope, Event, Fate, Kind};
+pub use cluster::{Crash, Settings, SimCluster, Ticket};
 pub use stopping_disk::{StoppingDisk, StoppingFile};
 
 use crate::controller::Identity;
