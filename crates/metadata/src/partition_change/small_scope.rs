@@ -102,6 +102,7 @@ struct Change {
     isr: Option<ReplicaSet>,
     min_insync: u8,
     lost: Option<BrokerId>,
+    cut: Option<CutReplica>,
     preferred: Option<BrokerId>,
     election: Election,
 }
@@ -117,6 +118,9 @@ impl Change {
         if let Some(lost) = self.lost {
             change = change.lost(lost);
         }
+        if let Some(cut) = self.cut {
+            change = change.cut(cut);
+        }
         if let Some(preferred) = self.preferred {
             change = change.prefer(preferred);
         }
@@ -130,6 +134,7 @@ fn changes(before: &Partition, cluster: &Cluster) -> Vec<Change> {
         isr: None,
         min_insync: before.min_insync,
         lost: None,
+        cut: None,
         preferred: None,
         election: Election::default(),
     };
@@ -154,12 +159,34 @@ fn changes(before: &Partition, cluster: &Cluster) -> Vec<Change> {
             preferred: Some(broker),
             ..plain.clone()
         });
-        // Who lost something is fenced, or as good as.
-        if !cluster.is_unfenced(broker) {
-            all.push(Change {
-                lost: Some(broker),
-                ..plain.clone()
-            });
+        match cluster.state(broker) {
+            // It registers, or bad bytes were found: it is fenced, or as good as.
+            State::Fenced => {
+                let cut = Some(cut_at(broker, 99));
+                let lost = Some(broker);
+                all.push(Change { cut, ..plain.clone() });
+                all.push(Change {
+                    lost,
+                    cut,
+                    ..plain.clone()
+                });
+                all.push(Change {
+                    lost,
+                    ..plain.clone()
+                });
+            }
+            // It begins to leave.
+            State::Leaving if before.isr.contains(broker) => {
+                let rest = before.isr.without(|b| b == broker);
+                let enough = rest.len() >= usize::from(before.min_insync);
+                if enough && rest.iter().any(|b| cluster.is_active(b)) {
+                    all.push(Change {
+                        isr: Some(rest),
+                        ..plain.clone()
+                    });
+                }
+            }
+            _ => {}
         }
     }
     if let Some(leader) = before.leader.filter(|leader| cluster.is_unfenced(*leader)) {
@@ -207,6 +234,7 @@ fn whatever_happens_to_a_partition_the_invariants_hold() {
                 let still = Change {
                     isr: None,
                     lost: None,
+                    cut: None,
                     ..change.clone()
                 };
                 let again = still.build(&after, &cluster).unwrap_or_else(|| after.clone());
