@@ -130,6 +130,8 @@ pub struct Liveness {
 #[derive(Debug)]
 struct Active {
     sessions: BTreeMap<BrokerId, Session>,
+    /// Half of the brokers have had a stream at once: this controller is where it is looked for.
+    gathered: bool,
     cut_wait: CutWait,
     last_tick: Tick,
     /// A heartbeat called for something: it is not waited for the next tick.
@@ -166,17 +168,21 @@ impl Liveness {
         }
     }
 
-    /// This controller is the active one, and `image` holds everything that was decided before. Brokers with a stream
-    /// have a full session from now; the others are suspected at once.
+    /// This controller is the active one, and `image` holds everything that was decided before. Every broker has a full
+    /// session from now; but as soon as half of them have a stream, those without one are suspected. Not before: where
+    /// the last active controller fell silent, the brokers have yet to notice.
     pub fn became_active(&mut self, image: &Image, now: Tick) {
         let sessions = image.brokers().map(|b| (b.id, self.streams.session(b, now)));
-        self.active = Some(Active {
+        let mut active = Active {
             sessions: sessions.collect(),
+            gathered: false,
             cut_wait: CutWait::default(),
             last_tick: now,
             urgent: false,
             under_way: BTreeMap::new(),
-        });
+        };
+        active.gather(image, now);
+        self.active = Some(active);
     }
 
     /// Another controller is the active one, or nobody knows who.
@@ -195,6 +201,9 @@ impl Liveness {
         self.streams.opened(id, epoch);
         if let Some(session) = self.session_of(id, epoch) {
             session.stream_opened(now);
+        }
+        if let Some(active) = &mut self.active {
+            active.urgent |= !active.gathered;
         }
     }
 
@@ -263,6 +272,7 @@ impl Liveness {
         active.urgent = false;
         active.forget_what_shows(image);
         active.follow(image, &self.streams, now);
+        active.gather(image, now);
         if late {
             active.sessions.values_mut().for_each(|s| s.begin_anew(now));
         }
@@ -306,6 +316,21 @@ impl Active {
             if known != Some(broker.epoch) {
                 self.sessions.insert(broker.id, streams.session(broker, now));
             }
+        }
+    }
+
+    /// Once half of the unfenced brokers have a stream, the others should have one too.
+    fn gather(&mut self, image: &Image, now: Tick) {
+        if !self.gathered {
+            let unfenced = image.brokers().filter(|b| !b.fenced);
+            let (all, here) = unfenced.fold((0, 0), |(all, here), broker| {
+                let stands = self.sessions.get(&broker.id).is_some_and(Session::has_stream);
+                (all + 1, here + usize::from(stands))
+            });
+            self.gathered = here > 0 && here * 2 >= all;
+        }
+        if self.gathered {
+            self.sessions.values_mut().for_each(|session| session.missed(now));
         }
     }
 

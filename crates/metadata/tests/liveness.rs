@@ -98,6 +98,9 @@ struct Process {
 struct Account {
     epoch: BrokerEpoch,
     heard: Tick,
+    /// It has a stream.
+    open: bool,
+    /// Since when it should have one and has none.
     alone: Option<Tick>,
     ready: bool,
     may_go: bool,
@@ -123,6 +126,8 @@ struct History {
     now: Tick,
     image: Image,
     liveness: Liveness,
+    /// Half of the brokers have found the active controller.
+    gathered: bool,
     /// Counts the times that a controller became the active one.
     reign: u64,
     /// No controller is active before.
@@ -144,6 +149,7 @@ impl History {
             now: Tick::from_nanos(1),
             image: Image::default(),
             liveness: Liveness::new(LivenessConfig::of_session(SESSION)),
+            gathered: false,
             reign: 0,
             vacant_until: Some(Tick::from_nanos(1)),
             asleep_until: Tick::from_nanos(0),
@@ -322,6 +328,25 @@ impl History {
             let open = found.contains(&id) && self.brokers[&id].epoch == broker.epoch;
             self.accounts.insert(id, new_account(broker.epoch, open, now));
         }
+        self.gathered = false;
+        self.gather();
+    }
+
+    /// Once half of the unfenced brokers have a stream, the others are missed.
+    fn gather(&mut self) {
+        let unfenced: Vec<u32> = self
+            .image
+            .brokers()
+            .filter(|b| !b.fenced)
+            .map(|b| b.id.get())
+            .collect();
+        let here = unfenced.iter().filter(|id| self.accounts[id].open).count();
+        self.gathered |= here > 0 && here * 2 >= unfenced.len();
+        if self.gathered {
+            for account in self.accounts.values_mut().filter(|a| !a.open) {
+                account.alone.get_or_insert(self.now);
+            }
+        }
     }
 
     fn lose_stream(&mut self, broker: u32) {
@@ -338,7 +363,7 @@ impl History {
             .get_mut(&broker)
             .filter(|a| a.epoch == process.epoch)
         {
-            account.alone = Some(self.now);
+            (account.open, account.alone) = (false, Some(self.now));
         }
     }
 
@@ -360,7 +385,7 @@ impl History {
                 process.next_heartbeat = now;
                 self.liveness.stream_opened(BrokerId::new(id), process.epoch, now);
                 if let Some(account) = self.accounts.get_mut(&id).filter(|a| a.epoch == process.epoch) {
-                    (account.heard, account.alone, account.may_go) = (now, None, false);
+                    (account.heard, account.open, account.alone, account.may_go) = (now, true, None, false);
                 }
             }
             if process.next_heartbeat <= now {
@@ -449,6 +474,7 @@ impl History {
                 self.accounts.insert(id, new_account(broker.epoch, open, now));
             }
         }
+        self.gather();
         if late {
             for account in self.accounts.values_mut() {
                 account.heard = now;
@@ -533,7 +559,8 @@ fn new_account(epoch: BrokerEpoch, open: bool, now: Tick) -> Account {
     Account {
         epoch,
         heard: now,
-        alone: (!open).then_some(now),
+        open,
+        alone: None,
         ready: false,
         may_go: false,
     }

@@ -201,6 +201,41 @@ fn a_new_active_controller_suspects_those_without_a_stream() {
 }
 
 #[test]
+fn where_the_last_active_controller_fell_silent_brokers_have_time_to_notice() {
+    let mut world = World::of(Cluster::of(4));
+    (1..=4).for_each(|broker| world.lose(broker));
+    world.liveness.no_longer_active();
+    world.liveness.became_active(&world.cluster.image, world.now);
+    // Nobody has come yet: they still wait for the other one's answers.
+    assert_eq!(world.pass(Duration::from_secs(3), &[]), []);
+    world.open(1);
+    assert_eq!(world.pass(Duration::from_secs(2), &[1]), []);
+    // Half of them have: who does not follow within a second is missed.
+    world.open(2);
+    assert_eq!(
+        world.liveness.deadline().map(|at| at <= world.now),
+        Some(true),
+        "at once"
+    );
+    world.carry_out();
+    assert_eq!(world.pass(Duration::from_millis(400), &[1, 2]), []);
+    world.open(3);
+    let four = world.cluster.lifetime(4);
+    assert_eq!(
+        world.pass(Duration::from_millis(600), &[1, 2, 3]),
+        [fence(vec![four])]
+    );
+
+    // And if nobody ever comes, a session is a session.
+    let mut world = World::of(Cluster::of(2));
+    (1..=2).for_each(|broker| world.lose(broker));
+    world.liveness.became_active(&world.cluster.image, world.now);
+    assert_eq!(world.pass(SESSION - Duration::from_millis(200), &[]), []);
+    let all = vec![world.cluster.lifetime(1), world.cluster.lifetime(2)];
+    assert_eq!(world.pass(Duration::from_millis(200), &[]), [fence(all)]);
+}
+
+#[test]
 fn nothing_is_proposed_twice_and_what_failed_is_proposed_again() {
     let mut world = World::of(Cluster::of(3));
     world.lose(2);

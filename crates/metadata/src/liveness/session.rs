@@ -37,7 +37,11 @@ impl Streams {
         Session {
             epoch: broker.epoch,
             heard: now,
-            alone_since: (!has_stream).then_some(now),
+            stream: if has_stream {
+                Stream::Stands
+            } else {
+                Stream::NotYet
+            },
             metadata_version: MetadataVersion::new(0),
             ready: false,
             want_fence: false,
@@ -48,14 +52,23 @@ impl Streams {
     }
 }
 
+/// A broker's stream of heartbeats to this controller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stream {
+    /// There was none yet: it may not know that this controller is the active one.
+    NotYet,
+    Stands,
+    /// There is none, since then.
+    Gone(Tick),
+}
+
 /// What is known of one lifetime of a broker.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) epoch: BrokerEpoch,
     /// When it was last heard of, or the session began.
     heard: Tick,
-    /// Since when it has no stream.
-    alone_since: Option<Tick>,
+    stream: Stream,
     /// What it said last.
     pub(super) metadata_version: MetadataVersion,
     /// It would serve.
@@ -71,12 +84,23 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn stream_opened(&mut self, now: Tick) {
         self.heard = now;
-        self.alone_since = None;
+        self.stream = Stream::Stands;
         self.may_go = false;
     }
 
     pub(super) fn stream_lost(&mut self, now: Tick) {
-        self.alone_since = Some(now);
+        self.stream = Stream::Gone(now);
+    }
+
+    pub(super) fn has_stream(&self) -> bool {
+        self.stream == Stream::Stands
+    }
+
+    /// It should have found this controller by now, as others have.
+    pub(super) fn missed(&mut self, now: Tick) {
+        if self.stream == Stream::NotYet {
+            self.stream = Stream::Gone(now);
+        }
     }
 
     pub(super) fn heard(&mut self, heartbeat: &Heartbeat, now: Tick) {
@@ -96,19 +120,19 @@ impl Session {
     /// The controller itself slept: nobody can be blamed for its silence.
     pub(super) fn begin_anew(&mut self, now: Tick) {
         self.heard = now;
-        self.alone_since = self.alone_since.map(|_| now);
+        if let Stream::Gone(since) = &mut self.stream {
+            *since = now;
+        }
     }
 
     /// Whether it counts as lost; who was told that it may go does from then on, so that nobody waits for its end.
     pub(super) fn is_over(&self, now: Tick, config: &LivenessConfig) -> bool {
-        let alone = self
-            .alone_since
-            .is_some_and(|since| now.since(since) >= config.suspicion);
+        let alone = matches!(self.stream, Stream::Gone(since) if now.since(since) >= config.suspicion);
         self.may_go || alone || now.since(self.heard) >= config.session
     }
 
     pub(super) fn wants_unfencing(&self, broker: &Broker) -> bool {
-        broker.fenced && self.ready && self.alone_since.is_none()
+        broker.fenced && self.ready && self.has_stream()
     }
 
     pub(super) fn wants_to_begin_shutdown(&self, broker: &Broker) -> bool {
