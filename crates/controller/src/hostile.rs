@@ -1,9 +1,10 @@
 //! What must hold of the readers in this crate for any bytes at all. Each body takes bytes as an enemy chose them and
 //! panics if something does not hold: `fuzz/` runs them under a fuzzer, `tests/hostile.rs` as property tests.
 //!
-//! Checksums guard both files, so each body also mends them: it takes the bytes for pieces and frames those.
+//! Checksums guard the files, so each body also mends them: it takes the bytes for pieces and frames those.
 
 use crate::entry::{LogEntry, Payload};
+use crate::raft::wire::hostile as wire;
 use crate::snapshot::hostile as snapshot;
 use crate::wal::frame::{self, Kind};
 use crate::wal::{LogPlace, Op, Wal, segment_path};
@@ -17,6 +18,7 @@ pub type Body = fn(&[u8]);
 
 /// The bodies by the names of their fuzz targets.
 pub const BODIES: &[(&str, Body)] = &[
+    ("controller_messages", controller_messages),
     ("metadata_log", metadata_log),
     ("metadata_snapshot", metadata_snapshot),
 ];
@@ -92,6 +94,13 @@ fn open(bytes: &[u8]) {
     assert_eq!(again.state.last, Some(place));
     assert_eq!(again.state.vote, found.state.vote);
     assert_eq!(again.entries.len(), found.entries.len() + 1);
+}
+
+/// A message of another controller, whichever it may be: it is refused, or can be sent on as it came. What openraft is
+/// given of it makes sense: it does not check.
+pub fn controller_messages(data: &[u8]) {
+    wire::any(data);
+    wire::append(&mut pieces(data).map(|piece| (piece.kind, piece.flag, piece.payload)));
 }
 
 /// A snapshot: it is refused, or what is read of it can be written and read again.

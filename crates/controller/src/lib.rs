@@ -5,6 +5,9 @@
 //! - Nothing is answered before it is durable: entries and votes go into one write-ahead log, in order, by one writer.
 //! - What is read back after a crash is what was synced, or more; never less, never with a hole.
 //! - An image is published, with its deltas in order, before the proposal that made it is answered.
+//! - A group is made only if every configured voter answers that it is empty, and by the first of them. Whoever lost its disk
+//!   is another controller, and joins by command.
+//! - What comes from another controller names the cluster and both ends, and is checked before openraft sees it.
 //! - A failed sync is final: [`Controller::failed`] says so, and the broker exits.
 //!
 //! Elsewhere: what a command does is decided in `quipu-metadata`. `docs/format.md` has the bytes.

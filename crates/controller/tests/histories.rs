@@ -2,8 +2,8 @@
 //! acknowledged is never lost, images of one version are one image, and no term has two leaders. Bugs that are planted
 //! are caught.
 
-use quipu_controller::ControllerId;
 use quipu_controller::test_util::{Crash, Envelope, Fate, Kind, Settings, SimCluster, Ticket};
+use quipu_controller::{Bootstrap, ControllerId};
 use quipu_metadata::{
     Command, DirectoryId, FeatureLevel, Image, Incarnation, Listener, RegisterBroker, RegisterBrokerError,
     Reply,
@@ -370,11 +370,45 @@ fn no_term_has_two_leaders_in_a_storm() {
     );
 }
 
-/// Whether this bug shows in one of so many histories.
-fn is_caught(bug: PlantedBug, count: u64, weather: &Weather) -> bool {
-    let caught = (0..count).find(|seed| bug.plant(|| catch_unwind(|| live(*seed, weather)).is_err()));
-    println!("{bug:?} caught with seed {caught:?}");
-    caught.is_some()
+/// The seed of so many with which this bug shows.
+fn caught(bug: PlantedBug, count: u64, weather: &Weather) -> Option<u64> {
+    (0..count).find(|seed| bug.plant(|| catch_unwind(|| live(*seed, weather)).is_err()))
+}
+
+#[test]
+fn a_controller_whose_disk_was_lost_comes_back_as_another() {
+    let mut history = History::new(3);
+    for place in 0..PLACES {
+        history.cluster.start(place).expect("starts");
+    }
+    history.calm();
+    for _ in 0..60 {
+        history.ask_active();
+        history.run(40);
+    }
+    let dead = history.cluster.controller(2).expect("it runs").id();
+    history.cluster.crash(2, Crash::DiskLost);
+    history.run(1_500);
+    history.cluster.start(2).expect("starts");
+    history.run(500);
+    let fresh = history.cluster.controller(2).expect("it runs");
+    assert_ne!(fresh.id(), dead, "a lost disk never comes back under the same id");
+    assert!(matches!(*fresh.bootstrap().borrow(), Bootstrap::Unjoined { .. }));
+    assert_eq!(fresh.image().cluster_id(), None);
+    let voters = history.cluster.join(2, Some(dead)).expect("joins");
+    let voters: Vec<_> = voters.into_iter().map(|member| member.id).collect();
+    assert!(voters.contains(&fresh.id()) && !voters.contains(&dead) && voters.len() == 3);
+    history.calm();
+    // It is one of them: with another down there is still a majority.
+    let other = (history.cluster.active().expect("one leads") + 1) % PLACES;
+    history
+        .cluster
+        .crash(if other == 2 { 0 } else { other }, Crash::PowerCut(1));
+    history.run(2_000);
+    let acked = history.ghost.acked.len();
+    history.ask_active();
+    history.run(500);
+    assert_eq!(history.ghost.acked.len(), acked + 1);
 }
 
 #[test]
@@ -400,5 +434,12 @@ fn one_seed_is_one_history() {
 
 #[test]
 fn a_vote_that_was_not_flushed_is_caught() {
-    assert!(is_caught(PlantedBug::VoteNotFlushed, 60, &STORM));
+    let seed = caught(PlantedBug::VoteNotFlushed, 60, &STORM);
+    assert!(seed.is_some());
+}
+
+#[test]
+fn a_snapshot_without_the_membership_is_caught() {
+    let seed = caught(PlantedBug::SnapshotWithoutMembership, 20, &CHANGEABLE);
+    assert!(seed.is_some());
 }

@@ -40,6 +40,8 @@ pub enum PlantedBug {
     NoProducerDedup,
     /// The Raft vote is answered before it is durable.
     VoteNotFlushed,
+    /// A snapshot of the metadata forgets who is in the group.
+    SnapshotWithoutMembership,
 }
 
 impl PlantedBug {
@@ -62,6 +64,7 @@ impl PlantedBug {
         Self::DirtyDescriptorClosed,
         Self::NoProducerDedup,
         Self::VoteNotFlushed,
+        Self::SnapshotWithoutMembership,
     ];
 
     /// Whether this bug is planted on this thread or, failing that, in this process. Constant without `test-util`.

@@ -343,6 +343,47 @@ async fn snapshots_without_a_log_are_not_taken_for_a_new_directory() {
     assert!(error.contains("there are snapshots and no log"), "{error}");
 }
 
+#[tokio::test]
+async fn what_is_for_another_controller_or_cluster_is_refused() {
+    let disk = FakeDisk::new(1);
+    let controller = Controller::start(ControllerConfig::new("/metadata".into()), disk, Nowhere)
+        .await
+        .expect("starts");
+    let meant = Header {
+        cluster: controller.image().cluster_id(),
+        from: ControllerId::new(7),
+        to: controller.id(),
+    };
+    let nothing = || Bytes::from_static(b"nothing");
+    let other = Header {
+        to: ControllerId::new(8),
+        ..meant
+    };
+    let refused = controller.handle_append(other, nothing()).await;
+    assert!(
+        matches!(refused, Err(RpcError::OtherController { .. })),
+        "{refused:?}"
+    );
+    let other = Header {
+        cluster: Some(ClusterId::from_u128(9)),
+        ..meant
+    };
+    let refused = controller.handle_vote(other, nothing()).await;
+    assert!(
+        matches!(refused, Err(RpcError::OtherCluster { .. })),
+        "{refused:?}"
+    );
+    for cluster in [meant.cluster, None] {
+        let refused = controller
+            .handle_snapshot(Header { cluster, ..meant }, nothing(), Vec::new())
+            .await;
+        assert!(matches!(refused, Err(RpcError::Malformed(_))), "{refused:?}");
+    }
+    assert!(controller.status().is_active(), "nothing came of it");
+    assert_eq!(ControllerId::parse(&meant.to.to_string()), Some(meant.to));
+    assert_eq!(ControllerId::parse("0123"), None);
+}
+
 /// A controller's life with power cuts at any call to the disk, under the runtime that has no threads: whatever was
 /// acknowledged is there afterwards, in the state it was acknowledged in, and the id never changes.
 async fn power_cuts(seed: u64) -> (u64, u64) {

@@ -294,3 +294,73 @@ pub(crate) fn snapshot_in(bytes: &[u8]) -> Result<Vote<u64>> {
 pub(crate) fn snapshot_answer_in(bytes: &[u8]) -> Result<SnapshotResponse<u64>> {
     Ok(SnapshotResponse::new(snapshot_in(bytes)?))
 }
+
+#[cfg(feature = "test-util")]
+pub(crate) mod hostile {
+    //! See `crate::hostile`.
+
+    use super::*;
+    use crate::raft::Tokio;
+
+    /// As every message there is.
+    pub(crate) fn any(bytes: &[u8]) {
+        if let Ok(request) = append_in::<Tokio>(bytes) {
+            let mut next = request.prev_log_id.map_or(0, |before| before.index + 1);
+            for entry in &request.entries {
+                assert_eq!(entry.log_id.index, next, "a hole");
+                assert!(entry.log_id.leader_id.term <= request.vote.leader_id.term);
+                next += 1;
+            }
+            let again = append_out(request);
+            let request = append_in::<Tokio>(&again).expect("just written");
+            assert_eq!(append_out(request), again);
+        }
+        if let Ok(request) = ask_in(bytes) {
+            assert_eq!(ask_in(&ask_out(&request)), Ok(request));
+        }
+        if let Ok(answer) = ask_answer_in(bytes) {
+            assert_eq!(ask_answer_in(&ask_answer_out(&answer)), Ok(answer));
+        }
+        if let Ok(vote) = snapshot_in(bytes) {
+            assert_eq!(snapshot_in(&snapshot_out(&vote)), Ok(vote));
+        }
+        for follows in [false, true] {
+            let sent = Sent {
+                vote: Vote::new_committed(2, 5),
+                follows,
+            };
+            if let Ok(answer) = append_answer_in(bytes, &sent) {
+                assert!(follows || !answer.is_conflict());
+                assert_eq!(append_answer_in(&append_answer_out(&answer), &sent), Ok(answer));
+            }
+        }
+    }
+
+    /// As entries for a follower, framed as they should be: by kind at their place or anywhere, and what they hold.
+    pub(crate) fn append<'a>(pieces: &mut dyn Iterator<Item = (u8, u8, &'a [u8])>) {
+        let mut entries = Vec::new();
+        for (index, (kind, flag, payload)) in pieces.enumerate() {
+            let place = LogPlace {
+                term: u64::from(kind / 128),
+                leader: 1,
+                index: index as u64 + u64::from(flag / 250),
+            };
+            let mut entry = LogEntry {
+                place,
+                payload: Payload::Blank,
+            }
+            .encode();
+            // Commands or a membership, behind the place.
+            entry.extend_from_slice(payload);
+            entries.extend_from_slice(&u32::try_from(entry.len()).expect("small").to_le_bytes());
+            entries.extend_from_slice(&entry);
+        }
+        let message = AppendMessage {
+            vote: Some(vote_out(&Vote::new_committed(1, 1))),
+            previous: None,
+            committed: None,
+            entries: entries.into(),
+        };
+        any(&message.encode_to_vec());
+    }
+}

@@ -14,7 +14,7 @@ use crate::wal::{LogPlace, MembershipMessage};
 use bytes::Bytes;
 use prost::Message;
 use quipu_metadata::{DecodeError, Image, RECORD_BYTES_MAX, Record, ReplayError};
-use quipu_record::MetadataVersion;
+use quipu_record::{MetadataVersion, PlantedBug};
 use std::io;
 use std::sync::Arc;
 
@@ -64,9 +64,10 @@ pub(crate) fn write(contents: &Contents, mut out: impl FnMut(&[u8]) -> io::Resul
     let mut begin = MAGIC.to_vec();
     begin.extend_from_slice(&FORMAT.to_le_bytes());
     out(&begin)?;
+    let forgets = PlantedBug::SnapshotWithoutMembership.planted();
     let head = HeadMessage {
         last: contents.last,
-        membership: Some(MembershipMessage::clone(&contents.membership)),
+        membership: (!forgets).then(|| MembershipMessage::clone(&contents.membership)),
         membership_at: contents.membership_at,
         version: contents.image.version().get(),
         records: contents.image.records().map(|_| 1).sum(),
