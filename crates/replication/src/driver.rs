@@ -162,6 +162,15 @@ impl<D: Disk> Driver<D> {
         }
     }
 
+    /// As a leader: the replicas that must hold a record before it is committed.
+    pub fn counted(&self) -> impl Iterator<Item = BrokerId> + '_ {
+        let leader = match &self.role {
+            Role::Leader(leader) => Some(leader),
+            _ => None,
+        };
+        leader.into_iter().flat_map(Leader::counted)
+    }
+
     /// What the next flush round is to sync for this log; `None`: nothing. Its end comes back as [`Input::Flushed`].
     pub fn take_flush(&mut self) -> Option<FlushJob<D>> {
         self.flush_due = None;
@@ -183,6 +192,7 @@ impl<D: Disk> Driver<D> {
             Input::Produce(appends) => self.produce(now, appends, effects),
             Input::Flushed(done) => self.flushed(&done),
             Input::DiskFailed { what } => self.fail(what, effects),
+            Input::Damaged(damage) => self.damaged(now, damage, effects),
             Input::DeleteRecords(request) => self.delete_records(now, request, effects),
             Input::Retain => self.retain(now, effects),
             Input::Config(settings) => {

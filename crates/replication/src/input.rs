@@ -6,7 +6,7 @@ use crate::config::PartitionConfig;
 use crate::fetch::{Fetched, FollowerFetch, FollowerHeard};
 use crate::isr_change::IsrAnswered;
 use quipu_record::{Batch, BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, RecordsSummary};
-use quipu_storage::{FlushDone, LogConfig};
+use quipu_storage::{Corruption, FlushDone, LogConfig};
 use std::sync::Arc;
 
 /// One event. Each is complete in itself: it names the epoch it belongs to wherever one matters, so that a late or
@@ -38,6 +38,8 @@ pub enum Input {
         /// What was being done, and what the disk said.
         what: String,
     },
+    /// A reader found bad bytes in the log, below what was flushed: the metadata must not count on this replica.
+    Damaged(Corruption),
     /// Delete the records below an offset.
     DeleteRecords(DeleteRecords),
     /// House-keeping: retention, expiry of producers, memory. Every few minutes, and whenever the disk is nearly full.

@@ -8,24 +8,20 @@
 //!   `quipu-checker` at the end.
 //! - A run that injected no fault of some kind proves nothing about it: counts are printed by kind.
 //!
-//! Where to look: `world.rs` is the loop, `plan.rs` what a seed decides beforehand, `broker/` the process around the
-//! drivers, `clients/` who uses it, `nemesis.rs` the faults, `ghost.rs` what is true whatever brokers believe.
+//! Where to look: `cluster/` is the cluster (`cluster.rs` is the loop, `plan.rs` what a seed decides beforehand,
+//! `broker/` the process around the drivers, `controller.rs` those who decide, `clients/` who uses it, `nemesis.rs` the
+//! faults, `story.rs` where they follow a plot, `ghost.rs` what is true whatever brokers believe); `alone/` is the same
+//! for one broker and its disk.
 
-mod broker;
+mod alone;
 mod chance;
-mod clients;
-mod ghost;
+mod cluster;
 mod invariants;
-mod message;
-mod nemesis;
-mod network;
+mod options;
 mod payload;
-mod plan;
 mod report;
 mod schedule;
-mod shared;
 mod trace;
-mod world;
 
-pub use report::{Counts, Fault, Outcome, Violation};
-pub use world::{Options, run};
+pub use options::{Options, World, run};
+pub use report::{Counts, Deed, Fault, Outcome, Violation};

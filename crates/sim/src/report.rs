@@ -5,48 +5,92 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 
-/// A kind of fault.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Fault {
-    /// The process dies; what it wrote stays.
-    Kill,
-    /// The power goes; what was not synced is kept, dropped or torn.
-    PowerCut,
-    /// The process is told to stop, and stops in order.
-    CleanStop,
-    /// A sync fails.
-    SyncFails,
-    /// A write fails.
-    WriteFails,
-    /// Pages cannot be written back, at random for a while: the next sync of a handle that was open says so, once.
-    WriteBackFails,
-    /// Reads fail for a while.
-    ReadsFail,
-    /// Writes are short, or find no room, at random for a while.
-    ShortWrites,
-    /// The disk is full for a while.
-    DiskFull,
-    /// Syncs are slow for a while.
-    SlowDisk,
-    /// Messages are lost for a while.
-    MessagesLost,
-    /// Messages are late, so that they overtake each other, for a while.
-    MessagesLate,
-    /// Messages arrive twice for a while.
-    MessagesTwice,
-    /// The wall clock jumps.
-    ClockJump,
-    /// Nobody leads for a moment; then the same broker does, in a new epoch.
-    Reelection,
-    /// `min.insync.replicas` is more than there are, for a while.
-    TooFewInSync,
-    /// A producer's process is replaced while batches are under way: its epoch rises.
-    ProducerReplaced,
+macro_rules! kinds {
+    ($(#[$doc:meta])* $name:ident { $( $(#[$what:meta])* $kind:ident, )* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum $name { $( $(#[$what])* $kind, )* }
+
+        impl $name {
+            /// All kinds.
+            pub const ALL: &'static [Self] = &[ $( Self::$kind, )* ];
+        }
+    };
+}
+
+kinds! {
+    /// A kind of fault.
+    Fault {
+        /// The process dies; what it wrote stays.
+        Kill,
+        /// The power of one machine goes; what was not synced is kept, dropped or torn.
+        PowerCut,
+        /// The power of all machines goes at once.
+        PowerCutOfAll,
+        /// The process is told to stop, and stops in order.
+        CleanStop,
+        /// Every broker in turn is stopped in order and started again.
+        RollingRestart,
+        /// A sync fails.
+        SyncFails,
+        /// A write fails.
+        WriteFails,
+        /// Pages cannot be written back, at random for a while: the next sync of a handle that was open says so, once.
+        WriteBackFails,
+        /// Reads fail for a while.
+        ReadsFail,
+        /// Writes are short, or find no room, at random for a while.
+        ShortWrites,
+        /// The disk is full for a while.
+        DiskFull,
+        /// Syncs are slow for a while.
+        SlowDisk,
+        /// A bit flips in a log below what was flushed, on a minority of its replicas.
+        BitFlip,
+        /// A broker comes back with an empty disk.
+        WipedDisk,
+        /// The process stands still for a while, its clock runs on.
+        Pause,
+        /// The wall clock jumps.
+        ClockJump,
+        /// Messages are lost for a while.
+        MessagesLost,
+        /// Messages are late, so that they overtake each other, for a while.
+        MessagesLate,
+        /// Messages arrive twice for a while.
+        MessagesTwice,
+        /// The network falls apart into two halves.
+        Halves,
+        /// One node is cut off from all the others.
+        Isolated,
+        /// One node is not heard by some others, and hears them.
+        OneWay,
+        /// Two halves that see each other only through one node.
+        Bridge,
+        /// Each node sees its neighbours in a ring only.
+        Ring,
+        /// The active controller dies; another one takes over in a while.
+        ControllerFailover,
+        /// What the controllers decide is answered to nobody for a while.
+        RepliesLost,
+        /// A broker hears of decisions late.
+        DeltasLate,
+        /// `min.insync.replicas` changes while leaders do not know.
+        MinInsyncChanged,
+        /// Somebody asks for the preferred leaders.
+        PreferredElection,
+        /// Nobody leads for a moment; then the same broker does, in a new epoch.
+        Reelection,
+        /// `min.insync.replicas` is more than there are, for a while.
+        TooFewInSync,
+        /// A producer's process is replaced while batches are under way: its epoch rises.
+        ProducerReplaced,
+    }
 }
 
 impl Fault {
-    /// All kinds.
-    pub const ALL: &'static [Self] = &[
+    /// Those of a broker by itself.
+    pub const ALONE: &'static [Self] = &[
         Self::Kill,
         Self::PowerCut,
         Self::CleanStop,
@@ -66,12 +110,71 @@ impl Fault {
         Self::ProducerReplaced,
     ];
 
+    /// Those of a cluster.
+    pub const CLUSTER: &'static [Self] = &[
+        Self::Kill,
+        Self::PowerCut,
+        Self::PowerCutOfAll,
+        Self::CleanStop,
+        Self::RollingRestart,
+        Self::SyncFails,
+        Self::WriteFails,
+        Self::ReadsFail,
+        Self::ShortWrites,
+        Self::DiskFull,
+        Self::SlowDisk,
+        Self::BitFlip,
+        Self::WipedDisk,
+        Self::Pause,
+        Self::ClockJump,
+        Self::MessagesLost,
+        Self::MessagesLate,
+        Self::MessagesTwice,
+        Self::Halves,
+        Self::Isolated,
+        Self::OneWay,
+        Self::Bridge,
+        Self::Ring,
+        Self::ControllerFailover,
+        Self::RepliesLost,
+        Self::DeltasLate,
+        Self::MinInsyncChanged,
+        Self::PreferredElection,
+        Self::ProducerReplaced,
+    ];
+
     /// Whether it may take back what was written and not synced.
     pub(crate) const fn loses_what_was_written(self) -> bool {
         matches!(
             self,
-            Self::PowerCut | Self::SyncFails | Self::WriteFails | Self::WriteBackFails
+            Self::PowerCut | Self::PowerCutOfAll | Self::SyncFails | Self::WriteFails | Self::WriteBackFails
         )
+    }
+}
+
+kinds! {
+    /// Something that replicas, leaders and controllers did in answer to faults.
+    Deed {
+        /// A leader was elected.
+        Election,
+        /// It was one that was eligible and not in sync.
+        EligibleElection,
+        /// It was neither: the operator gave up what was lost.
+        UncleanElection,
+        /// A leader had a replica taken out of the in-sync ones.
+        Shrink,
+        /// A leader had a replica taken into the in-sync ones.
+        Expand,
+        /// A broker was fenced.
+        Fence,
+        /// A follower cut its log where the leader's parts from it.
+        Truncation,
+        /// A follower threw its log away and began anew at the leader's log start.
+        FullReset,
+        /// A broker registered a replica whose torn tail recovery had cut.
+        CutRegistered,
+        /// A damaged or lost replica was copied again, up to being in sync.
+        Repair,
     }
 }
 
@@ -104,6 +207,10 @@ pub struct Counts {
     pub deleted: u64,
     /// Times that an invariant was looked at.
     pub checks: u64,
+    /// What the protocol did, by kind.
+    pub deeds: BTreeMap<Deed, u64>,
+    /// Partitions whose losses were within the rules, so that their histories were not judged.
+    pub forgiven: u64,
 }
 
 impl AddAssign<&Self> for Counts {
@@ -119,6 +226,10 @@ impl AddAssign<&Self> for Counts {
         self.cuts += other.cuts;
         self.deleted += other.deleted;
         self.checks += other.checks;
+        self.forgiven += other.forgiven;
+        for (deed, count) in &other.deeds {
+            *self.deeds.entry(*deed).or_default() += count;
+        }
         for (fault, count) in &other.faults {
             *self.faults.entry(*fault).or_default() += count;
         }
@@ -140,16 +251,20 @@ impl fmt::Display for Counts {
             "{} boots, {} torn tails cut, {} flush rounds, {} retries, {} duplicates recognised, {} outcomes unknown",
             self.boots, self.cuts, self.rounds, self.retries, self.duplicates, self.unknown
         )?;
-        let faults: Vec<String> = Fault::ALL
-            .iter()
-            .map(|fault| {
-                format!(
-                    "{fault:?} {}",
-                    self.faults.get(fault).copied().unwrap_or_default()
-                )
-            })
+        let faults: Vec<String> = (self.faults.iter())
+            .map(|(fault, count)| format!("{fault:?} {count}"))
             .collect();
         writeln!(f, "faults: {}", faults.join(", "))?;
+        if !self.deeds.is_empty() {
+            let deeds = self.deeds.iter().map(|(deed, count)| format!("{deed:?} {count}"));
+            let deeds: Vec<String> = deeds.collect();
+            writeln!(
+                f,
+                "protocol: {}; {} partitions forgiven",
+                deeds.join(", "),
+                self.forgiven
+            )?;
+        }
         let refusals: Vec<String> = self
             .refusals
             .iter()

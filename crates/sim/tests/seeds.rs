@@ -1,27 +1,53 @@
 //! A bounded number of seeds in every `cargo test`; CI runs more of them with the binary `sim`.
 
 use quipu_record::PlantedBug;
-use quipu_sim::{Counts, Fault, Options, run};
+use quipu_sim::{Counts, Deed, Fault, Options, World, run};
 use std::time::Duration;
 
 const REPLAY: &str = "replay: cargo run -p quipu-sim --bin sim -- --seeds 1 --tell --seed";
 
-#[test]
-fn every_invariant_holds_in_every_seed() {
+fn alone() -> Options {
+    Options {
+        world: World::Alone,
+        ..Options::default()
+    }
+}
+
+fn run_all(seeds: u64, options: Options) -> Counts {
     let mut all = Counts::default();
-    for seed in 0..60 {
-        let outcome = run(seed, Options::default());
+    for seed in 0..seeds {
+        let outcome = run(seed, options);
         if let Some(fault) = outcome.fault() {
             panic!("seed {seed}: {fault}\n{REPLAY} {seed}");
         }
         all += &outcome.counts;
     }
-    for fault in Fault::ALL {
+    all
+}
+
+fn struck_by_all(all: &Counts, kinds: &[Fault]) {
+    for fault in kinds {
         assert!(
             all.faults.contains_key(fault),
             "{fault:?} was never injected\n{all}"
         );
     }
+}
+
+#[test]
+fn every_invariant_holds_in_every_seed_of_a_cluster() {
+    let all = run_all(100, Options::default());
+    struck_by_all(&all, Fault::CLUSTER);
+    for deed in Deed::ALL.iter().filter(|deed| **deed != Deed::UncleanElection) {
+        assert!(all.deeds.contains_key(deed), "{deed:?} never happened\n{all}");
+    }
+    assert!(all.acked > 20_000 && all.read > 20_000, "{all}");
+}
+
+#[test]
+fn every_invariant_holds_in_every_seed_of_a_broker_alone() {
+    let all = run_all(60, alone());
+    struck_by_all(&all, Fault::ALONE);
     assert!(all.acked > 10_000 && all.read > 10_000, "{all}");
     assert!(
         all.duplicates > 0 && all.cuts > 0 && all.deleted > 0 && all.unknown > 0,
@@ -31,55 +57,66 @@ fn every_invariant_holds_in_every_seed() {
 
 #[test]
 fn a_seed_is_the_same_world_every_time() {
-    for seed in [1, 2, 3] {
-        let (first, second) = (run(seed, Options::default()), run(seed, Options::default()));
-        assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
+    for options in [Options::default(), alone()] {
+        for seed in [1, 2, 3] {
+            let (first, second) = (run(seed, options), run(seed, options));
+            assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
+        }
+        let other = run(4, options).trace_hash;
+        assert_ne!(run(5, options).trace_hash, other);
     }
-    let other = run(4, Options::default()).trace_hash;
-    assert_ne!(run(5, Options::default()).trace_hash, other);
 }
 
 /// A green run means little unless each of these makes it red.
-fn is_caught_within_100_seeds(bug: PlantedBug) {
-    let options = Options {
-        duration: Duration::from_secs(5),
-        ..Options::default()
-    };
+fn is_caught_within_100_seeds(bug: PlantedBug, options: Options) {
     let caught = (0..100).find_map(|seed| bug.plant(|| run(seed, options)).fault());
     assert!(caught.is_some(), "{bug:?} is not caught");
 }
 
+fn is_caught_alone(bug: PlantedBug) {
+    let options = Options {
+        duration: Duration::from_secs(5),
+        ..alone()
+    };
+    is_caught_within_100_seeds(bug, options);
+}
+
+fn is_caught_in_a_cluster(bug: PlantedBug) {
+    is_caught_within_100_seeds(bug, Options::default());
+}
+
 #[test]
 fn ack_before_flush_is_caught() {
-    is_caught_within_100_seeds(PlantedBug::AckBeforeFlush);
+    is_caught_alone(PlantedBug::AckBeforeFlush);
+    is_caught_in_a_cluster(PlantedBug::AckBeforeFlush);
 }
 
 #[test]
 fn no_producer_dedup_is_caught() {
-    is_caught_within_100_seeds(PlantedBug::NoProducerDedup);
+    is_caught_alone(PlantedBug::NoProducerDedup);
 }
 
 #[test]
 fn no_directory_sync_is_caught() {
-    is_caught_within_100_seeds(PlantedBug::NoDirectorySync);
+    is_caught_alone(PlantedBug::NoDirectorySync);
 }
 
 #[test]
 fn new_segment_synced_first_is_caught() {
-    is_caught_within_100_seeds(PlantedBug::NewSegmentSyncedFirst);
+    is_caught_alone(PlantedBug::NewSegmentSyncedFirst);
 }
 
 #[test]
 fn recovery_trusts_index_is_caught() {
-    is_caught_within_100_seeds(PlantedBug::RecoveryTrustsIndex);
+    is_caught_alone(PlantedBug::RecoveryTrustsIndex);
 }
 
 #[test]
 fn crc_unchecked_is_caught() {
-    is_caught_within_100_seeds(PlantedBug::CrcUnchecked);
+    is_caught_alone(PlantedBug::CrcUnchecked);
 }
 
 #[test]
 fn dirty_descriptor_closed_is_caught() {
-    is_caught_within_100_seeds(PlantedBug::DirtyDescriptorClosed);
+    is_caught_alone(PlantedBug::DirtyDescriptorClosed);
 }

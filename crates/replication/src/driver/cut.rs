@@ -72,6 +72,16 @@ impl<D: Disk> Driver<D> {
         self.tell_damage(effects);
     }
 
+    /// A reader found it. One that others need not count on begins to copy again at once.
+    pub(super) fn damaged(&mut self, now: Now, damage: Corruption, effects: &mut Effects) {
+        if self.damage.is_none() && !self.failed {
+            self.found_damaged(damage, effects);
+            if let Role::Follower(_) = &self.role {
+                self.begin_copying(now, effects);
+            }
+        }
+    }
+
     fn was_cut(&mut self, now: Now, effects: &mut Effects) {
         self.high_watermark.cut(self.log.log_start(), self.log.log_end());
         match rebuild_producers(&self.log, now.wall) {

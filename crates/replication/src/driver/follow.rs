@@ -43,7 +43,7 @@ impl<D: Disk> Driver<D> {
     }
 
     /// Makes the log one that can be compared with the leader's.
-    fn begin_copying(&mut self, now: Now, effects: &mut Effects) {
+    pub(super) fn begin_copying(&mut self, now: Now, effects: &mut Effects) {
         if self.failed {
             return;
         }

@@ -125,6 +125,11 @@ impl Leader {
         self.committing.len() + self.holding.len()
     }
 
+    /// The replicas that must hold a record before it is committed: those in sync, and those it proposed.
+    pub fn counted(&self) -> impl Iterator<Item = BrokerId> + '_ {
+        self.isr.members()
+    }
+
     /// Takes over the metadata's word. If too few are left in sync, what waits for a commit is told that none will come.
     pub fn adopt(&mut self, leadership: &Leadership, answers: &mut Vec<Answer>) {
         // Who is eligible may change without the partition's record.

@@ -1,10 +1,12 @@
 //! Runs seeds and says what they came to: for CI, for a night, and to look at one seed.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use quipu_record::PlantedBug;
-use quipu_sim::{Counts, Fault, Options, Outcome, run};
+use quipu_sim::{Counts, Deed, Fault, Options, Outcome, World, run};
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Runs simulated worlds from seeds and checks every invariant after every step.
@@ -17,22 +19,44 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Which world.
+    #[arg(long, value_enum, default_value_t = Which::Cluster)]
+    world: Which,
     /// Simulated seconds of work and faults in each.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// Stop after so many real seconds, with the seeds run so far.
     #[arg(long)]
     within: Option<u64>,
+    /// How many seeds at a time.
+    #[arg(long, default_value_t = 2)]
+    threads: u64,
     /// Plant a bug: the run then succeeds if it is caught.
     #[arg(long, value_name = "BUG")]
     plant: Option<String>,
     /// Run so many of the seeds twice and compare their traces.
     #[arg(long, default_value_t = 0)]
     twice: u64,
+    /// Go on after a seed that does not hold, and count them.
+    #[arg(long)]
+    all: bool,
     /// Tell everything that happens in the first seed.
     #[arg(long)]
     tell: bool,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Which {
+    Cluster,
+    Alone,
+}
+
+/// What the floor is for each seed of a cluster.
+const FAULTS_MIN: u64 = 30;
+const ACKED_MIN: u64 = 200;
+/// How often each deed of the protocol must have been seen in a run of so many seeds.
+const DEEDS_MIN: u64 = 100;
+const SEEDS_FOR_DEEDS: u64 = 1000;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -62,80 +86,171 @@ fn start(arguments: &Arguments, out: &mut impl Write) -> io::Result<bool> {
 
 fn options(arguments: &Arguments) -> Options {
     Options {
+        world: match arguments.world {
+            Which::Cluster => World::Cluster,
+            Which::Alone => World::Alone,
+        },
         duration: Duration::from_secs(arguments.seconds),
         tell: arguments.tell,
     }
 }
 
+/// One seed as a thread ran it.
+struct Ran {
+    outcome: Outcome,
+    /// The trace of a second run, if there was one.
+    again: Option<u64>,
+}
+
+/// Runs the seeds on some threads, and hands each over as it is done, until that says enough.
+fn run_all(
+    arguments: &Arguments,
+    one: impl Fn(u64) -> Ran + Sync,
+    mut done: impl FnMut(Ran) -> io::Result<bool>,
+) -> io::Result<()> {
+    let (next, enough) = (AtomicU64::new(0), AtomicBool::new(false));
+    let started = Instant::now();
+    let late = || {
+        let limit = arguments.within.map(Duration::from_secs);
+        limit.is_some_and(|limit| started.elapsed() >= limit)
+    };
+    std::thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        for _ in 0..arguments.threads.max(1) {
+            let tell = tell.clone();
+            let (next, enough, one, late) = (&next, &enough, &one, &late);
+            scope.spawn(move || {
+                while !enough.load(Ordering::Relaxed) && !late() {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= arguments.seeds || tell.send(one(arguments.seed + at)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(tell);
+        let mut result = Ok(());
+        for ran in told {
+            match done(ran) {
+                Ok(true) => {}
+                Ok(false) => enough.store(true, Ordering::Relaxed),
+                Err(error) => {
+                    result = Err(error);
+                    enough.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        result
+    })
+}
+
+/// What a run came to.
+#[derive(Default)]
+struct Sum {
+    counts: Counts,
+    seeds: u64,
+    twice: u64,
+    broken: u64,
+    /// Seeds in which less happened than should.
+    thin: u64,
+}
+
 /// Runs the seeds until one does not hold.
 fn all_hold(arguments: &Arguments, out: &mut impl Write) -> io::Result<bool> {
     let (started, options) = (Instant::now(), options(arguments));
-    let mut all = Counts::default();
-    let mut done = 0;
-    for seed in (arguments.seed..).take(usize::try_from(arguments.seeds).unwrap_or(usize::MAX)) {
-        if arguments
-            .within
-            .is_some_and(|limit| started.elapsed().as_secs() >= limit)
-        {
-            break;
-        }
+    let mut sum = Sum::default();
+    let one = |seed| {
         let outcome = run(seed, options);
-        tell(&outcome, out)?;
-        if !outcome.is_clean() {
-            return Ok(false);
+        let twice = seed < arguments.seed + arguments.twice;
+        let again = twice.then(|| run(seed, options).trace_hash);
+        Ran { outcome, again }
+    };
+    run_all(arguments, one, |ran| {
+        tell(&ran.outcome, out)?;
+        let faults: u64 = ran.outcome.counts.faults.values().sum();
+        sum.thin += u64::from(faults < FAULTS_MIN || ran.outcome.counts.acked < ACKED_MIN);
+        sum.counts += &ran.outcome.counts;
+        sum.seeds += 1;
+        sum.twice += u64::from(ran.again.is_some());
+        let (seed, first) = (ran.outcome.seed, ran.outcome.trace_hash);
+        let differs = ran.again.filter(|again| *again != first);
+        if let Some(second) = differs {
+            writeln!(
+                out,
+                "seed {seed}: the trace is {first:016x} and then {second:016x}"
+            )?;
         }
-        if done < arguments.twice {
-            let again = run(seed, options);
-            if again.trace_hash != outcome.trace_hash {
-                let (first, second) = (outcome.trace_hash, again.trace_hash);
-                writeln!(
-                    out,
-                    "seed {seed}: the trace is {first:016x} and then {second:016x}"
-                )?;
-                return Ok(false);
-            }
-        }
-        all += &outcome.counts;
-        done += 1;
-    }
+        let holds = ran.outcome.is_clean() && differs.is_none();
+        sum.broken += u64::from(!holds);
+        Ok(holds || arguments.all)
+    })?;
     let seconds = started.elapsed().as_secs_f64();
-    writeln!(
-        out,
-        "{done} seeds of {} simulated seconds in {seconds:.1} s",
-        arguments.seconds
-    )?;
-    writeln!(out, "{all}")?;
-    if arguments.twice > 0 {
-        writeln!(out, "{} seeds run twice, traces equal", arguments.twice.min(done))?;
+    let (seeds, each) = (sum.seeds, arguments.seconds);
+    writeln!(out, "{seeds} seeds of {each} simulated seconds in {seconds:.1} s")?;
+    writeln!(out, "{}", sum.counts)?;
+    writeln!(out, "{} seeds run twice", sum.twice)?;
+    let full = not_vacuous(arguments, &sum, out)?;
+    writeln!(out, "{} violations", sum.broken)?;
+    Ok(full && sum.broken == 0)
+}
+
+/// Says what a run proves nothing about.
+fn not_vacuous(arguments: &Arguments, sum: &Sum, out: &mut impl Write) -> io::Result<bool> {
+    if sum.seeds < 100 || sum.broken > 0 {
+        return Ok(true);
     }
-    let missing: Vec<String> = Fault::ALL
-        .iter()
-        .filter(|fault| !all.faults.contains_key(fault))
+    let (faults, deeds): (_, &[Deed]) = match arguments.world {
+        Which::Cluster => (Fault::CLUSTER, Deed::ALL),
+        Which::Alone => (Fault::ALONE, &[]),
+    };
+    let mut missing: Vec<String> = (faults.iter())
+        .filter(|fault| !sum.counts.faults.contains_key(fault))
         .map(|fault| format!("{fault:?}"))
         .collect();
-    if done >= 20 && !missing.is_empty() {
-        writeln!(out, "vacuous: never injected: {}", missing.join(", "))?;
-        return Ok(false);
+    if sum.seeds >= SEEDS_FOR_DEEDS {
+        let seen = |deed: &Deed| sum.counts.deeds.get(deed).copied().unwrap_or_default();
+        // An unclean election is an operator's: there need not be one.
+        let wanted = deeds.iter().filter(|deed| **deed != Deed::UncleanElection);
+        let rare = wanted.filter(|deed| seen(deed) < DEEDS_MIN);
+        missing.extend(rare.map(|deed| format!("{deed:?} ({})", seen(deed))));
     }
-    writeln!(out, "0 violations")?;
-    Ok(true)
+    if arguments.world == Which::Cluster && sum.thin > 0 {
+        let thin = sum.thin;
+        writeln!(
+            out,
+            "{thin} seeds with fewer than {FAULTS_MIN} faults or {ACKED_MIN} acknowledged records"
+        )?;
+    }
+    if !missing.is_empty() {
+        writeln!(out, "vacuous: too rarely or never: {}", missing.join(", "))?;
+    }
+    Ok(missing.is_empty())
 }
 
 /// Runs the seeds until the bug is caught.
 fn is_caught(arguments: &Arguments, bug: PlantedBug, out: &mut impl Write) -> io::Result<bool> {
-    for seed in (arguments.seed..).take(usize::try_from(arguments.seeds).unwrap_or(usize::MAX)) {
-        let outcome = bug.plant(|| run(seed, options(arguments)));
-        if let Some(fault) = outcome.fault() {
-            let tried = seed - arguments.seed + 1;
+    let options = options(arguments);
+    let (mut tried, mut caught) = (0, false);
+    let one = |seed| Ran {
+        outcome: bug.plant(|| run(seed, options)),
+        again: None,
+    };
+    run_all(arguments, one, |ran| {
+        tried += 1;
+        if let Some(fault) = ran.outcome.fault().filter(|_| !caught) {
+            caught = true;
+            let seed = ran.outcome.seed;
             writeln!(
                 out,
                 "{bug:?} is caught after {tried} seeds, by seed {seed}: {fault}"
             )?;
-            return Ok(true);
         }
+        Ok(!caught)
+    })?;
+    if !caught {
+        writeln!(out, "{bug:?} is not caught within {tried} seeds")?;
     }
-    writeln!(out, "{bug:?} is not caught within {} seeds", arguments.seeds)?;
-    Ok(false)
+    Ok(caught)
 }
 
 fn tell(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {

@@ -1,31 +1,28 @@
-//! I13: a batch of an idempotent producer is in the log once; an answer that says "duplicate" names its first place;
-//! what is known of producers is what a replay of the log would say.
+//! I13: a batch of an idempotent producer is committed once; an answer that says "duplicate" names its first place; what
+//! is known of producers is what a replay of the log would say.
 
-use super::{Opened, Step, violated};
-use crate::ghost::{Ghost, Identity};
+use super::{Opened, Place, Step};
+use crate::cluster::ghost::Ghost;
 use crate::report::Violation;
-use quipu_record::Offset;
-use std::collections::HashMap;
 
 const NAME: &str = "I13 idempotence";
 
-pub(super) fn after_step(ghost: &Ghost, step: &Step<'_>) -> Result<(), Violation> {
-    let mut added: HashMap<Identity, Offset> = HashMap::new();
-    for batch in &step.effects.appended {
-        let Some(stamp) = batch.header().producer() else {
-            continue;
-        };
-        let identity = (stamp.id, stamp.epoch, stamp.base_sequence);
-        let before = ghost.identities.get(&identity).or_else(|| added.get(&identity));
-        if let Some(before) = before {
-            let what = format_args!(
-                "{identity:?} was appended at {before} and again at {}",
-                batch.base_offset()
-            );
-            return Err(violated(NAME, step.plan, what));
+/// The high watermark rises: what it passes must not have been committed before.
+pub(super) fn on_commit(place: &Place<'_>, ghost: &mut Ghost, step: &Step<'_>) -> Result<(), Violation> {
+    let (from, to) = (ghost.true_high_watermark, step.after.high_watermark);
+    for (offset, batch) in ghost.replicas[step.broker].log.range(from..to) {
+        let Some(identity) = batch.identity else { continue };
+        if let Some(before) = ghost.identities.insert(identity, *offset)
+            && before != *offset
+        {
+            let what = format_args!("{identity:?} was committed at {before} and again at {offset}");
+            return Err(place.violated(NAME, what));
         }
-        added.insert(identity, batch.base_offset());
     }
+    Ok(())
+}
+
+pub(super) fn on_answers(place: &Place<'_>, ghost: &Ghost, step: &Step<'_>) -> Result<(), Violation> {
     for answer in &step.effects.answers {
         let (Ok(appended), Some(asked)) = (&answer.result, step.asked.get(&answer.token)) else {
             continue;
@@ -34,36 +31,26 @@ pub(super) fn after_step(ghost: &Ghost, step: &Step<'_>) -> Result<(), Violation
             continue;
         };
         let identity = (stamp.id, stamp.epoch, stamp.base_sequence);
-        let stands = ghost.identities.get(&identity).or_else(|| added.get(&identity));
-        // One that was deleted since is remembered by the producers' state alone.
-        if let Some(stands) = stands
+        if let Some(stands) = ghost.identities.get(&identity)
             && *stands != appended.base_offset
         {
             let what = format_args!(
                 "{identity:?} stands at {stands} and was answered with {}",
                 appended.base_offset
             );
-            return Err(violated(NAME, step.plan, what));
+            return Err(place.violated(NAME, what));
         }
     }
     Ok(())
 }
 
-pub(super) fn after_open(opened: &Opened<'_>) -> Result<(), Violation> {
-    let mut seen: HashMap<Identity, Offset> = HashMap::new();
-    for (offset, batch) in opened.found {
-        let Some(identity) = batch.identity else { continue };
-        if let Some(before) = seen.insert(identity, *offset) {
-            let what = format_args!("{identity:?} stands at {before} and at {offset}");
-            return Err(violated(NAME, opened.plan, what));
-        }
-    }
+pub(super) fn after_open(place: &Place<'_>, opened: &Opened<'_>) -> Result<(), Violation> {
     if !opened.producers.agree_with(opened.replayed) {
         let what = format_args!(
-            "after a restart the producers are {:?}, and the log alone says {:?}",
-            opened.producers, opened.replayed
+            "broker {} knows producers {:?}, and its log alone says {:?}",
+            place.plan.brokers[opened.broker], opened.producers, opened.replayed
         );
-        return Err(violated(NAME, opened.plan, what));
+        return Err(place.violated(NAME, what));
     }
     Ok(())
 }

@@ -1,15 +1,15 @@
-//! I14: "appended" is answered only once it is true: `acks=all` below the high watermark, which for `durability=fsync`
-//! means flushed; `acks=leader` flushed by the leader.
+//! I14: "appended" is answered only once it is true: `acks=all` below the high watermark, held by `min.insync.replicas`
+//! replicas as durably as the topic promises; `acks=leader` flushed by the leader, if the topic promises that.
 
-use super::{Step, violated};
-use crate::ghost::{Ghost, GhostBatch};
+use super::{Place, Step};
+use crate::cluster::ghost::Ghost;
 use crate::report::Violation;
-use quipu_replication::{Acks, Durability};
+use quipu_replication::Acks;
 
 const NAME: &str = "I14 acks";
 
-pub(super) fn after_step(ghost: &mut Ghost, step: &Step<'_>) -> Result<(), Violation> {
-    let (view, log) = (step.driver.view(), step.driver.log());
+pub(super) fn after_step(place: &Place<'_>, ghost: &mut Ghost, step: &Step<'_>) -> Result<(), Violation> {
+    let fsync = place.is_fsync();
     for answer in &step.effects.answers {
         let (Ok(appended), Some(asked)) = (&answer.result, step.asked.get(&answer.token)) else {
             continue;
@@ -19,29 +19,38 @@ pub(super) fn after_step(ghost: &mut Ghost, step: &Step<'_>) -> Result<(), Viola
         }
         let base = appended.base_offset;
         let end = base.plus(u64::from(asked.header.records_count()));
-        if asked.acks == Acks::All && end > view.high_watermark {
+        if asked.acks == Acks::All && end > step.after.high_watermark {
             let what = format_args!(
                 "{base} to {end} was acknowledged at high watermark {}",
-                view.high_watermark
+                step.after.high_watermark
             );
-            return Err(violated(NAME, step.plan, what));
+            return Err(place.violated(NAME, what));
         }
-        if step.plan.config.durability == Durability::Fsync && end > log.flushed() {
+        if fsync && end > step.after.flushed {
             let what = format_args!(
                 "{base} to {end} was acknowledged and is flushed to {}",
-                log.flushed()
+                step.after.flushed
             );
-            return Err(violated(NAME, step.plan, what));
+            return Err(place.violated(NAME, what));
         }
-        if asked.acks == Acks::All {
-            let stands = ghost.log.get(&base).copied();
-            if base >= view.log_start && stands.is_none_or(|batch| batch.next != end) {
-                let what = format_args!("{base} to {end} was acknowledged where {stands:?} stands");
-                return Err(violated(NAME, step.plan, what));
-            }
-            let batch: Option<GhostBatch> = stands;
-            ghost.acked.extend(batch.map(|batch| (base, batch)));
+        if asked.acks != Acks::All || base < step.after.log_start {
+            continue;
         }
+        let held = |mirror: &&crate::cluster::ghost::Mirror| mirror.lossy || mirror.held(fsync) >= end;
+        let copies = ghost.replicas.iter().filter(held).count();
+        if copies < usize::try_from(step.min_insync).unwrap_or(usize::MAX) {
+            let what = format_args!(
+                "{base} to {end} was acknowledged with {copies} copies, and min.insync.replicas is {}",
+                step.min_insync
+            );
+            return Err(place.violated(NAME, what));
+        }
+        let stands = ghost.committed.get(&base).copied();
+        let Some(batch) = stands.filter(|batch| batch.next == end) else {
+            let what = format_args!("{base} to {end} was acknowledged where {stands:?} was committed");
+            return Err(place.violated(NAME, what));
+        };
+        ghost.acked.insert(base, batch);
     }
     Ok(())
 }

@@ -1,37 +1,36 @@
-//! I6: a leader's high watermark only grows within its epoch, and log start ≤ high watermark ≤ log end. The greatest
-//! one that any leader had is kept: no leader's log may end below it.
+//! I6: log start ≤ high watermark ≤ log end; a leader's high watermark only grows within its epoch; no follower's passes
+//! the greatest that any leader had.
 
-use super::{Step, violated};
-use crate::ghost::Ghost;
+use super::{Place, Step};
+use crate::cluster::ghost::Ghost;
 use crate::report::Violation;
 
 const NAME: &str = "I6 high watermark monotonic";
 
-pub(super) fn after_step(ghost: &mut Ghost, step: &Step<'_>) -> Result<(), Violation> {
-    let view = step.driver.view();
+/// Says whether the greatest high watermark rose.
+pub(super) fn after_step(place: &Place<'_>, ghost: &mut Ghost, step: &Step<'_>) -> Result<bool, Violation> {
+    let view = step.after;
     let (start, high, end) = (view.log_start, view.high_watermark, view.log_end);
+    let me = place.plan.brokers[step.broker];
     if start > high || high > end {
-        let what = format_args!("log start {start}, high watermark {high}, log end {end}");
-        return Err(violated(NAME, step.plan, what));
+        let what = format_args!("broker {me}: log start {start}, high watermark {high}, log end {end}");
+        return Err(place.violated(NAME, what));
     }
     let Some(leading) = view.leading else {
-        return Ok(());
+        if high > ghost.true_high_watermark {
+            let what = format_args!(
+                "broker {me} follows and believes {high} committed, where no leader had more than {}",
+                ghost.true_high_watermark
+            );
+            return Err(place.violated(NAME, what));
+        }
+        return Ok(false);
     };
-    if let Some((epoch, before)) = ghost.of_epoch
-        && epoch == leading.epoch
-        && high < before
-    {
-        let what = format_args!("in epoch {epoch} it fell from {before} to {high}");
-        return Err(violated(NAME, step.plan, what));
+    let known = ghost.of_epoch.entry(leading.epoch).or_insert(high);
+    if high < *known {
+        let what = format_args!("in epoch {} it fell from {known} to {high}", leading.epoch);
+        return Err(place.violated(NAME, what));
     }
-    ghost.of_epoch = Some((leading.epoch, high));
-    ghost.true_high_watermark = ghost.true_high_watermark.max(high);
-    if end < ghost.true_high_watermark {
-        let what = format_args!(
-            "the leader's log ends at {end}, below the high watermark {} that once was",
-            ghost.true_high_watermark
-        );
-        return Err(violated(NAME, step.plan, what));
-    }
-    Ok(())
+    *known = high;
+    Ok(high > ghost.true_high_watermark)
 }

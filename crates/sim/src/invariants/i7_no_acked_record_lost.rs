@@ -1,54 +1,44 @@
 //! I7: what was acknowledged under `acks=all` is in the log, at its offset, with its bytes, unless it was deleted.
 
-use super::{Opened, Step, violated};
-use crate::ghost::Ghost;
+use super::Place;
+use crate::cluster::ghost::Ghost;
+use crate::cluster::message::BrokerIndex;
 use crate::report::Violation;
 
 const NAME: &str = "I7 no acknowledged record lost";
 
-/// Between restarts the log only grows at its end and shrinks at its start: its ends tell.
-pub(super) fn after_step(ghost: &mut Ghost, step: &Step<'_>) -> Result<(), Violation> {
-    let view = step.driver.view();
-    let last = ghost.acked.last_key_value().map(|(_, batch)| batch.next);
-    if let Some(last) = last
-        && view.log_end < last
-    {
-        let what = format_args!("acknowledged up to {last}, and the log ends at {}", view.log_end);
-        return Err(violated(NAME, step.plan, what));
-    }
-    started_too_late(ghost, step.plan, view)
-}
-
-pub(super) fn after_open(ghost: &Ghost, opened: &Opened<'_>) -> Result<(), Violation> {
+pub(super) fn in_log_of(place: &Place<'_>, ghost: &Ghost, broker: BrokerIndex) -> Result<(), Violation> {
+    let mirror = &ghost.replicas[broker];
+    let id = place.plan.brokers[broker];
     for (offset, acked) in &ghost.acked {
-        if acked.next <= opened.view.log_start || opened.found.get(offset) == Some(acked) {
+        if acked.next <= mirror.log_start || mirror.log.get(offset) == Some(acked) {
             continue;
         }
         let what = format_args!(
-            "the batch acknowledged at {offset} is {} after a restart (log {} to {})",
-            opened
-                .found
-                .get(offset)
-                .map_or("gone".to_owned(), |other| format!("now {other:?}, was {acked:?}")),
-            opened.view.log_start,
-            opened.view.log_end
+            "the batch acknowledged at {offset} is {:?} in the log of broker {id} ({} to {}), and was {acked:?}",
+            mirror.log.get(offset),
+            mirror.log_start,
+            mirror.log_end
         );
-        return Err(violated(NAME, opened.plan, what));
+        return Err(place.violated(NAME, what));
     }
-    started_too_late(ghost, opened.plan, opened.view)
-}
-
-fn started_too_late(
-    ghost: &Ghost,
-    plan: &crate::plan::PartitionPlan,
-    view: quipu_replication::View,
-) -> Result<(), Violation> {
-    if view.log_start > ghost.may_start {
+    if mirror.log_start > ghost.may_start {
         let what = format_args!(
-            "the log starts at {}, and nothing was deleted above {}",
-            view.log_start, ghost.may_start
+            "the log of broker {id} starts at {}, and nothing was deleted above {}",
+            mirror.log_start, ghost.may_start
         );
-        return Err(violated(NAME, plan, what));
+        return Err(place.violated(NAME, what));
     }
     Ok(())
+}
+
+pub(super) fn at_rest(place: &Place<'_>, ghost: &Ghost) -> Result<(), Violation> {
+    let Some(truth) = ghost.truth.as_ref().filter(|_| ghost.forgiven.is_none()) else {
+        return Ok(());
+    };
+    truth
+        .replicas
+        .iter()
+        .filter_map(|id| place.plan.broker(id))
+        .try_for_each(|broker| in_log_of(place, ghost, broker))
 }
