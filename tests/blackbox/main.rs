@@ -7,6 +7,8 @@ mod support;
 #[cfg(test)]
 mod basics;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod demo;
@@ -18,6 +20,8 @@ mod flood;
 mod hostile;
 #[cfg(test)]
 mod kills;
+#[cfg(test)]
+mod load;
 #[cfg(test)]
 mod offline;
 #[cfg(test)]

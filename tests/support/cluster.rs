@@ -7,6 +7,9 @@ use std::path::Path;
 /// Brokers 1, 2, 3 ... of one cluster, each with its controller. Dropped, they are killed and their directories removed.
 pub(crate) struct Cluster {
     members: Vec<Member>,
+    /// So many of the first are no brokers.
+    controllers: usize,
+    voters: String,
 }
 
 enum Member {
@@ -20,27 +23,89 @@ impl Cluster {
     /// `count` brokers over new directories in `parent`, with more of the configuration (`key=value`); all are ready.
     pub(crate) fn start(count: usize, parent: &Path, settings: &[String]) -> Result<Self> {
         let internal = free_addresses(count)?;
-        let voters = format!("controllers.voters={}", internal.join(","));
-        let mut members = Vec::new();
-        for (at, internal) in internal.into_iter().enumerate() {
-            let mut all = vec![format!("broker.id={}", at + 1), voters.clone()];
-            all.extend_from_slice(settings);
-            let directory = tempfile::Builder::new()
-                .prefix("quipu-test-")
-                .tempdir_in(parent)?;
-            members.push(Member::Down(Home {
-                directory,
-                args: all
-                    .into_iter()
-                    .flat_map(|set| ["--set".to_owned(), set])
-                    .collect(),
-                listen: ANY_PORT.to_owned(),
-                internal,
-            }));
-        }
-        let mut cluster = Self { members };
+        let voters = internal.join(",");
+        let members = internal.into_iter().enumerate().map(|(at, internal)| {
+            let own = [
+                format!("broker.id={}", at + 1),
+                format!("controllers.voters={voters}"),
+            ];
+            member(parent, internal, own.into_iter().chain(settings.iter().cloned()))
+        });
+        let mut cluster = Self {
+            members: members.collect::<Result<_>>()?,
+            controllers: 0,
+            voters: voters.clone(),
+        };
         cluster.start_all()?;
         Ok(cluster)
+    }
+
+    /// The same, with controllers that are no brokers: they come first, the brokers after them.
+    pub(crate) fn start_with_controllers(
+        controllers: usize,
+        brokers: usize,
+        parent: &Path,
+        settings: &[String],
+    ) -> Result<Self> {
+        let internal = free_addresses(controllers + brokers)?;
+        let voters = internal[..controllers].join(",");
+        let members = internal.into_iter().enumerate().map(|(at, internal)| {
+            let role = if at < controllers { "controller" } else { "broker" };
+            let own = [
+                format!("broker.id={}", at + 1),
+                format!("broker.roles={role}"),
+                format!("controllers.voters={voters}"),
+            ];
+            member(parent, internal, own.into_iter().chain(settings.iter().cloned()))
+        });
+        let mut cluster = Self {
+            members: members.collect::<Result<_>>()?,
+            controllers,
+            voters: voters.clone(),
+        };
+        cluster.start_all()?;
+        Ok(cluster)
+    }
+
+    /// Three that do not agree on who votes: what they say.
+    pub(crate) fn start_disagreeing(parent: &Path) -> Result<String> {
+        let internal = free_addresses(3)?;
+        let mut members = Vec::new();
+        for (at, own) in internal.iter().enumerate() {
+            let mut voters = internal.clone();
+            if at == 2 {
+                voters.swap(0, 1);
+            }
+            let settings = [
+                format!("broker.id={}", at + 1),
+                format!("controllers.voters={}", voters.join(",")),
+            ];
+            members.push(member(parent, own.clone(), settings.into_iter())?);
+        }
+        let mut cluster = Self {
+            members,
+            controllers: 0,
+            voters: String::new(),
+        };
+        match cluster.start_all() {
+            Ok(()) => Err("they began a cluster though they disagree".into()),
+            Err(error) => Ok(error.to_string()),
+        }
+    }
+
+    /// The internal addresses of the controllers that it began with, separated by commas.
+    pub(crate) fn voters(&self) -> String {
+        self.voters.clone()
+    }
+
+    /// Who has this internal address.
+    pub(crate) fn id_at(&self, internal: &str) -> Option<usize> {
+        let is = |member: &Member| match member {
+            Member::Up(broker) => broker.internal() == internal,
+            Member::Down(home) => home.internal == internal,
+            Member::Lost => false,
+        };
+        self.members.iter().position(is).map(|at| at + 1)
     }
 
     /// How many, up or down.
@@ -56,13 +121,14 @@ impl Cluster {
         }
     }
 
-    /// The brokers that run.
+    /// The brokers that run (and not the controllers that are no brokers).
     pub(crate) fn brokers(&self) -> impl Iterator<Item = (usize, &Broker)> {
         let up = |(at, member): (usize, &'_ Member)| match member {
             Member::Up(_) => Some(at + 1),
             Member::Down(_) | Member::Lost => None,
         };
-        let ids: Vec<usize> = self.members.iter().enumerate().filter_map(up).collect();
+        let brokers = self.members.iter().enumerate().skip(self.controllers);
+        let ids: Vec<usize> = brokers.filter_map(up).collect();
         ids.into_iter().filter_map(|id| Some((id, self.broker(id).ok()?)))
     }
 
@@ -79,13 +145,7 @@ impl Cluster {
 
     /// SIGTERM, and waits for a clean end.
     pub(crate) fn terminate(&mut self, id: usize) -> Result<()> {
-        self.stop(id, |broker| {
-            let (status, home) = broker.terminate()?;
-            if !status.success() {
-                return Err(format!("broker {id} ended with {status}").into());
-            }
-            Ok(home)
-        })
+        self.stop(id, terminated)
     }
 
     /// Starts one that is down, over its old directory and at its old addresses; it is ready on return.
@@ -100,23 +160,33 @@ impl Cluster {
 
     /// Starts all that are down, at once.
     pub(crate) fn start_all(&mut self) -> Result<()> {
+        self.all_at_once(|member| match member {
+            Member::Down(home) => Ok(Member::Up(home.start()?)),
+            other => Ok(other),
+        })
+    }
+
+    /// SIGTERM to all that are up, at once; all must end cleanly.
+    pub(crate) fn terminate_all(&mut self) -> Result<()> {
+        self.all_at_once(|member| match member {
+            Member::Up(broker) => terminated(broker).map(Member::Down),
+            other => Ok(other),
+        })
+    }
+
+    fn all_at_once(&mut self, how: impl Fn(Member) -> Result<Member> + Copy + Send) -> Result<()> {
         std::thread::scope(|scope| {
-            let starting: Vec<_> = self
-                .members
-                .iter_mut()
-                .filter(|member| matches!(member, Member::Down(_)))
-                .map(|member| {
-                    scope.spawn(move || {
-                        if let Member::Down(home) = std::mem::replace(member, Member::Lost) {
-                            *member = Member::Up(home.start().map_err(|error| error.to_string())?);
-                        }
-                        Ok::<_, String>(())
-                    })
+            let each = self.members.iter_mut().map(|member| {
+                scope.spawn(move || {
+                    let was = std::mem::replace(member, Member::Lost);
+                    *member = how(was).map_err(|error| error.to_string())?;
+                    Ok::<_, String>(())
                 })
-                .collect();
-            starting.into_iter().try_for_each(|one| match one.join() {
-                Ok(started) => started.map_err(Into::into),
-                Err(_) => Err("a thread that starts a broker panicked".into()),
+            });
+            let each: Vec<_> = each.collect();
+            each.into_iter().try_for_each(|one| match one.join() {
+                Ok(done) => done.map_err(Into::into),
+                Err(_) => Err("a thread of the helper panicked".into()),
             })
         })
     }
@@ -137,6 +207,27 @@ impl Cluster {
         };
         Ok(())
     }
+}
+
+fn member(parent: &Path, internal: String, settings: impl Iterator<Item = String>) -> Result<Member> {
+    let directory = tempfile::Builder::new()
+        .prefix("quipu-test-")
+        .tempdir_in(parent)?;
+    Ok(Member::Down(Home {
+        directory,
+        args: settings.flat_map(|set| ["--set".to_owned(), set]).collect(),
+        listen: ANY_PORT.to_owned(),
+        internal,
+    }))
+}
+
+fn terminated(broker: Broker) -> Result<Home> {
+    let (pid, log) = (broker.pid(), broker.log());
+    let (status, home) = broker.terminate()?;
+    if !status.success() {
+        return Err(format!("broker process {pid} ended with {status}\n{log}").into());
+    }
+    Ok(home)
 }
 
 /// Addresses on loopback that nobody listens on: all held at once, so that they differ.

@@ -81,6 +81,11 @@ impl Broker {
         self.ready["http"].as_str().unwrap_or_default()
     }
 
+    /// host:port of its internal listener.
+    pub(crate) fn internal(&self) -> &str {
+        &self.home.internal
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

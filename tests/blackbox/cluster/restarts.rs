@@ -1,0 +1,66 @@
+//! Planned restarts cost no error, and the end of everybody at once costs nothing acknowledged.
+
+use super::{ACKED_BETWEEN, Bed, SHAPE, longest_gap};
+use crate::support::{Result, signal};
+use quipu_client::PartitionId;
+use std::time::Instant;
+
+#[test]
+fn a_rolling_restart_lets_no_error_through() -> Result<()> {
+    let mut bed = Bed::combined()?;
+    bed.load()?.until_in_flight(ACKED_BETWEEN)?;
+    let begun = Instant::now();
+    for id in 1..=bed.cluster.len() {
+        let stopped = Instant::now();
+        bed.recorder()?.fault(format!("SIGTERM to broker {id}"))?;
+        bed.cluster.terminate(id)?;
+        let down = stopped.elapsed();
+        bed.cluster.restart(id)?;
+        bed.until_in_sync()?;
+        println!(
+            "broker {id}: ended after {:.3} s, in sync again after {:.3} s",
+            down.as_secs_f64(),
+            stopped.elapsed().as_secs_f64()
+        );
+        bed.load()?.until_in_flight(ACKED_BETWEEN)?;
+    }
+    let (ended, recorder) = (Instant::now(), bed.recorder()?);
+    let verdict = bed.verdict()?;
+    let unresolved = verdict.counts.info - verdict.counts.faults;
+    assert_eq!((verdict.counts.fail, unresolved), (0, 0), "{verdict}");
+    let gaps = (0..SHAPE.partitions).map(|partition| {
+        let acks = recorder.acks_of(PartitionId::new(partition));
+        longest_gap(&acks, begun, ended)
+    });
+    let longest = gaps.max().unwrap_or_default();
+    println!(
+        "rolling restart: the longest pause of any partition was {:.3} s",
+        longest.as_secs_f64()
+    );
+    Ok(())
+}
+
+#[test]
+fn all_killed_at_once_keep_every_acknowledgement() -> Result<()> {
+    let mut bed = Bed::combined()?;
+    bed.load()?.until_in_flight(10 * ACKED_BETWEEN)?;
+    bed.recorder()?.fault("kill of all brokers".to_owned())?;
+    let pids: Vec<u32> = bed.cluster.brokers().map(|(_, broker)| broker.pid()).collect();
+    for pid in pids {
+        signal(pid, rustix::process::Signal::KILL)?;
+    }
+    let killed = Instant::now();
+    for id in 1..=bed.cluster.len() {
+        bed.cluster.kill(id)?;
+    }
+    bed.cluster.start_all()?;
+    bed.until_in_sync()?;
+    bed.load()?.until_in_flight(ACKED_BETWEEN)?;
+    println!(
+        "all killed: acknowledging again after {:.3} s",
+        killed.elapsed().as_secs_f64()
+    );
+    let verdict = bed.verdict()?;
+    assert_eq!(verdict.counts.faults, 1);
+    Ok(())
+}
