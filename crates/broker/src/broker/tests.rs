@@ -446,7 +446,7 @@ async fn the_cluster_is_described_and_watched() {
     );
 
     let check = cluster
-        .check_cluster(v1::CheckClusterRequest {})
+        .check_cluster(v1::CheckClusterRequest::default())
         .await
         .unwrap()
         .into_inner();

@@ -82,12 +82,18 @@ impl Cluster {
         }
     }
 
-    async fn check(&self) -> v1::CheckClusterResponse {
-        let survey = self.controllers.survey().await;
+    async fn check(&self, scope: v1::CheckScope) -> v1::CheckClusterResponse {
+        let mut findings = Vec::new();
+        if scope != v1::CheckScope::Broker {
+            findings = check::controllers(&self.controllers.survey().await, self.controllers.local());
+        }
         let image = self.applied.image();
-        let mut findings = check::controllers(&survey, self.controllers.local());
-        findings.extend(check::cluster(&image));
-        findings.extend(self.local.findings(&image));
+        if scope != v1::CheckScope::Broker {
+            findings.extend(check::cluster(&image));
+        }
+        if scope != v1::CheckScope::Metadata {
+            findings.extend(self.local.findings(&image));
+        }
         check::response(&image, findings)
     }
 
@@ -151,8 +157,10 @@ impl ClusterService for Cluster {
         &self,
         request: Request<v1::CheckClusterRequest>,
     ) -> Result<Response<v1::CheckClusterResponse>, Status> {
-        let (context, _) = self.calls.admit(Api::CheckCluster, request)?;
-        self.calls.run(&context, async { Ok(self.check().await) }).await
+        let (context, request) = self.calls.admit(Api::CheckCluster, request)?;
+        self.calls
+            .run(&context, async { Ok(self.check(request.scope()).await) })
+            .await
     }
 
     async fn set_log_level(

@@ -1,5 +1,6 @@
 //! Looks at the cluster and changes it.
 
+mod check;
 mod cluster;
 mod controllers;
 mod read;
@@ -302,21 +303,6 @@ impl Admin {
     pub async fn routing(&self, topics: Vec<String>) -> Result<RoutingDescription, CallError> {
         let answer = self.cluster.routing(topics).await?;
         read::routing(answer).map_err(|failure| bad_answer("look up routes", &failure))
-    }
-
-    /// Asks the cluster what is wrong with it.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn check(&self) -> Result<CheckReport, CallError> {
-        let answer = self.cluster.call(
-            self.repeatable("check the cluster"),
-            |connection, left| async move {
-                let request = timed(v1::CheckClusterRequest {}, left);
-                ClusterServiceClient::new(connection).check_cluster(request).await
-            },
-        );
-        answer.await.map(read::check_report)
     }
 
     /// Sets what the broker at this address (`host:port`) logs until it restarts; returns the filter before.

@@ -2,7 +2,7 @@
 
 use crate::fake::Cluster;
 use quipu_client::{
-    CallError, Client, ClientConfig, ConnectError, ErrorCode, NewTopic, Offset, PartitionId, Start,
+    CallError, Client, ClientConfig, ConnectError, ErrorCode, NewTopic, Offset, PartitionId, Severity, Start,
 };
 use quipu_proto::Failure;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ async fn what_may_be_repeated_is_repeated() {
         ],
     );
     client.admin().check().await.unwrap();
-    assert_eq!(cluster.calls("check_cluster"), 4);
+    assert_eq!(cluster.calls("check_cluster"), 5, "three failed; then the metadata, then the only broker");
     fail(&cluster, "list_offsets", [refused(ErrorCode::RequestTimedOut)]);
     let found = client
         .admin()
@@ -141,6 +141,22 @@ async fn time_is_up_when_it_is_up() {
     assert!(begun.elapsed() < Duration::from_secs(2));
     // Jittered pauses that double from 50 ms: no storm.
     assert!(cluster.calls("check_cluster") < 15);
+}
+
+#[tokio::test]
+async fn every_broker_is_asked_what_is_wrong_with_it() {
+    let mut cluster = Cluster::start(3, 1);
+    let admin = Client::connect(config(&cluster)).await.unwrap().admin();
+    assert_eq!(admin.check().await.unwrap().findings, []);
+    cluster.shared.state().disk_full.insert(1);
+    cluster.kill(2);
+    let found = admin.check().await.unwrap().findings;
+    let told: Vec<_> = found.iter().map(|finding| (finding.severity, &*finding.subject)).collect();
+    assert_eq!(
+        told,
+        [(Severity::Critical, "broker 2"), (Severity::Warning, "broker 1: disk")],
+        "{found:?}"
+    );
 }
 
 #[tokio::test]

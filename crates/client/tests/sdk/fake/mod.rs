@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) cut_off: BTreeMap<u32, v1::GetRoutingResponse>,
     /// Brokers that take everything in and say nothing.
     pub(crate) silent: BTreeSet<u32>,
+    /// Brokers whose disk is nearly full.
+    pub(crate) disk_full: BTreeSet<u32>,
 }
 
 pub(crate) struct Shared {
@@ -118,6 +120,7 @@ impl Cluster {
             credits: Vec::new(),
             cut_off: BTreeMap::new(),
             silent: BTreeSet::new(),
+            disk_full: BTreeSet::new(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),

@@ -205,9 +205,22 @@ impl ClusterService for Broker {
         unimplemented()
     }
 
-    async fn check_cluster(&self, _: Request<v1::CheckClusterRequest>) -> Answer<v1::CheckClusterResponse> {
+    async fn check_cluster(
+        &self,
+        request: Request<v1::CheckClusterRequest>,
+    ) -> Answer<v1::CheckClusterResponse> {
         self.shared.call("check_cluster")?;
-        Ok(Response::new(v1::CheckClusterResponse::default()))
+        let of_broker = request.into_inner().scope() == v1::CheckScope::Broker;
+        let full = of_broker && self.shared.state().disk_full.contains(&self.id);
+        let finding = v1::Finding {
+            severity: v1::Severity::Warning.into(),
+            subject: "disk".into(),
+            ..Default::default()
+        };
+        Ok(Response::new(v1::CheckClusterResponse {
+            findings: full.then_some(finding).into_iter().collect(),
+            ..Default::default()
+        }))
     }
 
     async fn set_log_level(&self, _: Request<v1::SetLogLevelRequest>) -> Answer<v1::SetLogLevelResponse> {
