@@ -44,10 +44,12 @@ impl Admin {
 
     async fn check_broker(&self, broker: BrokerId, endpoint: &str) -> Vec<Finding> {
         let operation = Operation::look("check a broker", ONE_BROKER);
-        let answer = self.cluster.call_at(operation, endpoint, |connection, left| async move {
-            let request = timed(of_scope(v1::CheckScope::Broker), left);
-            ClusterServiceClient::new(connection).check_cluster(request).await
-        });
+        let answer = self
+            .cluster
+            .call_at(operation, endpoint, |connection, left| async move {
+                let request = timed(of_scope(v1::CheckScope::Broker), left);
+                ClusterServiceClient::new(connection).check_cluster(request).await
+            });
         match answer.await.map(read::check_report) {
             Ok(report) => {
                 let findings = report.findings.into_iter().map(|finding| Finding {
@@ -60,14 +62,14 @@ impl Admin {
                 severity: Severity::Critical,
                 subject: format!("broker {broker}"),
                 problem: format!("the controllers hear of it, and it does not answer here: {error}"),
-                remedy: format!("see whether {endpoint} can be reached from here, and look at the broker's log"),
+                remedy: format!(
+                    "see whether {endpoint} can be reached from here, and look at the broker's log"
+                ),
             }],
         }
     }
 }
 
 fn of_scope(scope: v1::CheckScope) -> v1::CheckClusterRequest {
-    v1::CheckClusterRequest {
-        scope: scope.into(),
-    }
+    v1::CheckClusterRequest { scope: scope.into() }
 }

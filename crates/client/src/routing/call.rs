@@ -184,7 +184,7 @@ impl Cluster {
     }
 
     /// Addresses to ask, the best first: the known brokers', and the bootstrap list's.
-    fn candidates(&self) -> Vec<String> {
+    pub(super) fn candidates(&self) -> Vec<String> {
         let table = self.table();
         let bootstrap = self.config.bootstrap.iter().map(String::as_str);
         lock(&self.preference).order(table.addresses().chain(bootstrap))

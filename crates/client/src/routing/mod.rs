@@ -3,6 +3,7 @@
 mod call;
 mod preference;
 mod table;
+mod watch;
 
 pub(crate) use call::{Operation, timed};
 pub(crate) use table::{Route, Topic};
@@ -104,12 +105,12 @@ impl Cluster {
         if let Some(topic) = self.known_topic(name) {
             return Ok(Some(topic));
         }
-        self.refresh(&[name]).await?;
+        self.look_up(&[name]).await?;
         Ok(self.known_topic(name))
     }
 
     /// Asks the cluster where these topics are led.
-    pub(crate) async fn refresh(&self, topics: &[&str]) -> Result<(), CallError> {
+    async fn look_up(&self, topics: &[&str]) -> Result<(), CallError> {
         let topics = topics.iter().map(|&name| name.to_owned()).collect();
         self.routing(topics).await.map(drop)
     }

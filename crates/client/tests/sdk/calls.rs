@@ -72,7 +72,11 @@ async fn what_may_be_repeated_is_repeated() {
         ],
     );
     client.admin().check().await.unwrap();
-    assert_eq!(cluster.calls("check_cluster"), 5, "three failed; then the metadata, then the only broker");
+    assert_eq!(
+        cluster.calls("check_cluster"),
+        5,
+        "three failed; then the metadata, then the only broker"
+    );
     fail(&cluster, "list_offsets", [refused(ErrorCode::RequestTimedOut)]);
     let found = client
         .admin()
@@ -151,10 +155,16 @@ async fn every_broker_is_asked_what_is_wrong_with_it() {
     cluster.shared.state().disk_full.insert(1);
     cluster.kill(2);
     let found = admin.check().await.unwrap().findings;
-    let told: Vec<_> = found.iter().map(|finding| (finding.severity, &*finding.subject)).collect();
+    let told: Vec<_> = found
+        .iter()
+        .map(|finding| (finding.severity, &*finding.subject))
+        .collect();
     assert_eq!(
         told,
-        [(Severity::Critical, "broker 2"), (Severity::Warning, "broker 1: disk")],
+        [
+            (Severity::Critical, "broker 2"),
+            (Severity::Warning, "broker 1: disk")
+        ],
         "{found:?}"
     );
 }

@@ -69,7 +69,7 @@ async fn the_leader_dies_with_batches_unacknowledged_and_another_leads() {
     let stored = || cluster.shared.state().topics["t"].partitions[0].log.len();
     until("the old leader has stored a window of them", || stored() == 5).await;
     cluster.kill(0);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until("it waits for news", || cluster.calls("watch_routing") > 0).await;
     cluster.elect(0, Some(2));
     all_stored(deliveries).await;
     assert_eq!(cluster.values(0), texts(0..40));

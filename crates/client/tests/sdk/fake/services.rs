@@ -197,8 +197,31 @@ impl ClusterService for Broker {
 
     type WatchRoutingStream = Streamed<v1::WatchRoutingResponse>;
 
-    async fn watch_routing(&self, _: Request<v1::WatchRoutingRequest>) -> Answer<Self::WatchRoutingStream> {
-        unimplemented()
+    async fn watch_routing(
+        &self,
+        request: Request<v1::WatchRoutingRequest>,
+    ) -> Answer<Self::WatchRoutingStream> {
+        self.shared.call("watch_routing")?;
+        let (answers, stream) = mpsc::unbounded_channel();
+        let (broker, topics) = (self.clone(), request.into_inner().topics);
+        let mut changed = self.shared.changed.subscribe();
+        tokio::spawn(async move {
+            loop {
+                let routing = {
+                    let state = broker.shared.state();
+                    let stale = state.cut_off.get(&broker.id).cloned();
+                    stale.unwrap_or_else(|| state.routes(&topics))
+                };
+                let routing = Some(routing);
+                if answers.send(Ok(v1::WatchRoutingResponse { routing })).is_err() {
+                    return;
+                }
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(stream))))
     }
 
     async fn list_brokers(&self, _: Request<v1::ListBrokersRequest>) -> Answer<v1::ListBrokersResponse> {
