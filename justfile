@@ -34,6 +34,10 @@ protos-baseline:
 demo:
     cargo run --release -- demo
 
+# Real clusters under load, each kind of kill ten times, with the times it took.
+kills KILLS="10":
+    QUIPU_KILLS={{KILLS}} cargo test -p quipu --test blackbox -- --nocapture --test-threads 1 cluster::kills cluster::restarts
+
 # Replay one seed of the simulation.
 sim SEED:
     cargo run -p quipu-sim --bin sim -- --seeds 1 --tell --seed {{SEED}}

@@ -40,9 +40,34 @@ pub(crate) struct Args {
     /// Stop at the high watermark seen at the start: after all that was acknowledged until then
     #[arg(long, short = 'e')]
     exit_at_end: bool,
+    /// Where to go on if what was to be read is gone; none: fail
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
+    reset: Reset,
     /// How to print a record; without it, its value and a line feed
     #[arg(long, short, value_parser = RecordFormat::parse)]
     format: Option<RecordFormat>,
+}
+
+/// Where to go on in a partition when the offset is out of range.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Reset {
+    /// Nowhere: fail
+    #[default]
+    None,
+    /// At the oldest record there is
+    Earliest,
+    /// At the high watermark
+    Latest,
+}
+
+impl From<Reset> for quipu_client::Reset {
+    fn from(reset: Reset) -> Self {
+        match reset {
+            Reset::None => Self::None,
+            Reset::Earliest => Self::Earliest,
+            Reset::Latest => Self::Latest,
+        }
+    }
 }
 
 pub(crate) fn run(args: Args, session: &Session) -> Outcome {
@@ -55,7 +80,10 @@ pub(crate) fn run(args: Args, session: &Session) -> Outcome {
             return Ok(Ending::Done);
         }
         let client = session.client().await?;
-        let mut consumer = client.consumer(ConsumerConfig::default());
+        let mut consumer = client.consumer(ConsumerConfig {
+            reset: args.reset.into(),
+            ..ConsumerConfig::default()
+        });
         let mut ends = None;
         if args.exit_at_end {
             ends = Some(Ends::ask(&client.admin(), &args).await?);
