@@ -29,10 +29,17 @@ fn it_proves_what_it_claims() -> Result<()> {
         report["outage"]["unacknowledged_batches"].as_u64() > Some(0),
         "{report}"
     );
+    assert_eq!(report["brokers"], 3);
+    let (failover, led) = (
+        &report["outage"]["failover_seconds"],
+        &report["outage"]["partitions"],
+    );
+    assert!(failover.as_f64() > Some(0.0), "{report}");
+    assert!(led.as_array().is_some_and(|led| !led.is_empty()), "{report}");
     assert_eq!(report["totals"]["UA"], 4_637);
     let checks = report["checks"].as_array().map_or(&[][..], Vec::as_slice);
     assert!(
-        checks.len() >= 5 && checks.iter().all(|check| check["holds"] == true),
+        checks.len() >= 6 && checks.iter().all(|check| check["holds"] == true),
         "{report}"
     );
     assert_eq!(

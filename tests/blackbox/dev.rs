@@ -10,6 +10,8 @@ use std::time::Instant;
 struct Dev {
     child: Child,
     address: String,
+    /// Of all brokers.
+    bootstrap: String,
     broker_pid: u32,
 }
 
@@ -29,10 +31,12 @@ impl Dev {
             .as_str()
             .ok_or("no address")?
             .to_owned();
+        let bootstrap = ready["bootstrap"].as_str().ok_or("no bootstrap")?.to_owned();
         let broker_pid = u32::try_from(ready["pid"].as_u64().ok_or("no pid")?)?;
         Ok(Self {
             child,
             address,
+            bootstrap,
             broker_pid,
         })
     }
@@ -77,6 +81,32 @@ fn it_starts_again_with_everything_that_was_there() -> Result<()> {
     dev.stop()?;
     let dev = Dev::start(&["--data-dir", &data], directory.path())?;
     assert_eq!(quipu(&dev.address, &["consume", "t", "--exit-at-end"])?, "kept\n");
+    dev.stop()
+}
+
+/// Three brokers, one of which is killed by a person who wants to see it; the next start finds all of them again.
+#[test]
+fn a_cluster_starts_again_with_everything_that_was_there() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("data").display().to_string();
+    let dev = Dev::start(&["--brokers", "3", "--data-dir", &data], directory.path())?;
+    let described: Value =
+        serde_json::from_str(&quipu(&dev.address, &["cluster", "describe", "-o", "json"])?)?;
+    assert_eq!(described["brokers"].as_array().map(Vec::len), Some(3));
+    let bootstrap = dev.bootstrap.clone();
+    quipu(&bootstrap, &["topic", "create", "t", "--partitions", "3"])?;
+    let lines: String = (0..300).map(|n| format!("{n}:kept\n")).collect();
+    let produce = ["produce", "t", "--key-separator", ":"];
+    quipu_with_input(&bootstrap, &produce, lines.as_bytes())?;
+    signal(dev.broker_pid, rustix::process::Signal::KILL)?;
+    quipu_with_input(&bootstrap, &produce, b"x:after\n")?;
+    dev.stop()?;
+
+    // As many as there were, without being told.
+    let dev = Dev::start(&["--data-dir", &data], directory.path())?;
+    let read = quipu(&dev.bootstrap, &["consume", "t", "--exit-at-end"])?;
+    assert_eq!(read.lines().filter(|line| *line == "kept").count(), 300);
+    assert_eq!(read.lines().filter(|line| *line == "after").count(), 1);
     dev.stop()
 }
 

@@ -231,7 +231,7 @@ fn terminated(broker: Broker) -> Result<Home> {
 }
 
 /// Addresses on loopback that nobody listens on: all held at once, so that they differ.
-fn free_addresses(count: usize) -> Result<Vec<String>> {
+pub(crate) fn free_addresses(count: usize) -> Result<Vec<String>> {
     let held = (0..count)
         .map(|_| TcpListener::bind(ANY_PORT))
         .collect::<std::io::Result<Vec<_>>>()?;

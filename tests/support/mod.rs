@@ -150,8 +150,10 @@ impl Broker {
         };
         let listen = self.address().to_owned();
         let mut home = std::mem::replace(&mut self.home, nowhere);
-        // Clients know that address.
-        home.listen = listen;
+        // Clients know that address. (A controller that is no broker has none.)
+        if !listen.is_empty() {
+            home.listen = listen;
+        }
         Ok(home)
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "\
 First steps:
   quipu demo                                     see it work, and proven, in half a minute
-  quipu dev --data-dir /tmp/quipu                a broker that stays up; then, in another terminal:
+  quipu dev --data-dir /tmp/quipu                a broker that stays up (--brokers 3: a cluster); then, elsewhere:
   quipu topic create flights --partitions 6
   echo 'N14228:UA 1545' | quipu produce flights --key-separator :
   quipu consume flights --exit-at-end --format '%p %o %k %v\\n'

@@ -21,7 +21,9 @@ fn remedy(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::VersionMismatch => {
             "someone else changed it: look at it again with `quipu topic describe NAME`"
         }
-        ErrorCode::OffsetOutOfRange => "--from beginning, or --reset earliest, reads from the oldest record there is",
+        ErrorCode::OffsetOutOfRange => {
+            "--from beginning, or --reset earliest, reads from the oldest record there is"
+        }
         ErrorCode::CorruptLog => {
             "`quipu cluster check` names file and offset, `quipu log verify` reads it offline"
         }

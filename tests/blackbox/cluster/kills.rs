@@ -91,11 +91,7 @@ fn killed_brokers_cost_nothing_but_time() -> Result<()> {
     }
     let verdict = bed.verdict()?;
     assert_eq!(verdict.counts.faults, 3 * kills());
-    assert_eq!(
-        (verdict.counts.fail, verdict.counts.info),
-        (0, verdict.counts.faults),
-        "{verdict}"
-    );
+    assert_eq!((verdict.counts.fail, verdict.counts.info), (0, 0), "{verdict}");
     all.into_iter().for_each(Times::print);
     Ok(())
 }

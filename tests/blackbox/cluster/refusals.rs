@@ -1,6 +1,6 @@
 //! What cannot be one cluster is refused, and the error names what is wrong.
 
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Cluster, free_addresses};
 use crate::support::{Broker, Result, run};
 
 /// Starts one more broker with these settings, which must refuse: what it says.
@@ -19,33 +19,28 @@ fn settings(of: &[(&str, &str)]) -> Vec<String> {
 fn a_broker_that_does_not_fit_is_refused_by_name() -> Result<()> {
     let cluster = Cluster::start(3, &std::env::temp_dir(), &[])?;
     let voters = cluster.voters();
-    let member = [("broker.roles", "broker"), ("controllers.voters", &*voters)];
-
-    let twice = refused(&settings(&[member[0], member[1], ("broker.id", "2")]))?;
-    assert!(
-        twice.contains("broker 2") || twice.contains("broker.id"),
-        "{twice}"
-    );
+    let own = free_addresses(1)?.remove(0);
+    let broker = |id: &str, internal: &str| {
+        settings(&[
+            ("broker.roles", "broker"),
+            ("controllers.voters", &voters),
+            ("broker.id", id),
+            ("internal.bind", internal),
+        ])
+    };
+    let twice = refused(&broker("2", &own))?;
+    assert!(twice.contains("broker id 2 is in use"), "{twice}");
 
     let other = "6f1c8c2e-3f55-4d0b-9a43-0a5d1d2b9f10";
-    let foreign = refused(&settings(&[
-        member[0],
-        member[1],
-        ("broker.id", "9"),
-        ("cluster.id", other),
-    ]))?;
+    let foreign = [broker("9", &own), settings(&[("cluster.id", other)])].concat();
+    let foreign = refused(&foreign)?;
     assert!(
         foreign.contains("cluster") && foreign.contains(other),
         "{foreign}"
     );
 
     let port = voters.split(',').next().unwrap_or_default();
-    let taken = refused(&settings(&[
-        member[0],
-        member[1],
-        ("broker.id", "9"),
-        ("internal.bind", port),
-    ]))?;
+    let taken = refused(&broker("9", port))?;
     assert!(taken.contains(port), "{taken}");
     Ok(())
 }
