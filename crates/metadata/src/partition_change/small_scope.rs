@@ -189,19 +189,19 @@ fn changes(before: &Partition, cluster: &Cluster) -> Vec<Change> {
             _ => {}
         }
     }
-    if let Some(leader) = before.leader.filter(|leader| cluster.is_unfenced(*leader)) {
-        for n in 0..8 {
-            let isr = chosen(|i| n >> i & 1 == 1);
-            let may = |b| before.isr.contains(b) || cluster.is_active(b);
-            if isr.contains(leader) && isr.iter().all(may) {
-                all.push(Change {
-                    isr: Some(isr),
-                    ..plain.clone()
-                });
-            }
-        }
-    }
+    all.extend(asked_by_the_leader(before, cluster).map(|isr| Change {
+        isr: Some(isr),
+        ..plain.clone()
+    }));
     all
+}
+
+/// The in-sync replicas that a leader may ask for.
+fn asked_by_the_leader(before: &Partition, cluster: &Cluster) -> impl Iterator<Item = ReplicaSet> {
+    let leader = before.leader.filter(|leader| cluster.is_unfenced(*leader));
+    let may = |b: BrokerId| before.isr.contains(b) || cluster.is_active(b);
+    let sets = (0..8).map(|n| chosen(|i| n >> i & 1 == 1));
+    sets.filter(move |isr| leader.is_some_and(|leader| isr.contains(leader)) && isr.iter().all(may))
 }
 
 /// All but the memory of who was eligible, which lasts until enough are in sync.
