@@ -99,7 +99,7 @@ pub struct Activity {
     /// Raft's term. There is at most one active controller in each.
     pub term: u64,
     /// Its image holds this version, and with it all that was ever committed before it became the leader. `None`: it is not
-    /// active.
+    /// active, or no majority has answered it lately.
     pub since: Option<MetadataVersion>,
 }
 

@@ -170,6 +170,8 @@ async fn run<R: Runtime, T: Transport>(
         published.clone(),
         active,
         fresh.cluster,
+        // Before anybody else can be elected.
+        config.election_timeout_max,
     )));
     drop(R::spawn(propose::propose::<R>(
         raft.clone(),

@@ -9,6 +9,7 @@ use openraft::{ChangeMembers, Raft};
 use quipu_metadata::{ClusterId, Command, FeatureLevel, InitCluster};
 use quipu_record::MetadataVersion;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Tells whether this controller is the active one, and does what a new active one must. `fresh` is the cluster's id if it
@@ -18,13 +19,14 @@ pub(super) async fn observe<R: Runtime>(
     published: Published,
     active: watch::Sender<Activity>,
     fresh: ClusterId,
+    silence_max: Duration,
 ) {
     let mut metrics = raft.metrics();
     let mut reign: Option<Reign> = None;
     loop {
         let (term, joint) = {
             let metrics = metrics.borrow_and_update();
-            reign = Reign::of(&metrics, reign);
+            reign = Reign::of(&metrics, reign, silence_max);
             let joint = metrics.membership_config.membership().get_joint_config().len() > 1;
             (metrics.current_term, joint)
         };
@@ -38,7 +40,7 @@ pub(super) async fn observe<R: Runtime>(
                 drop(R::spawn(finish_change(raft.clone())));
             }
         }
-        let reigns = reign.filter(|reign| reign.complete && image.cluster_id().is_some());
+        let reigns = reign.filter(|reign| reign.complete && reign.heard && image.cluster_id().is_some());
         let now = Activity {
             term,
             since: reigns.map(|reign| MetadataVersion::new(reign.from)),
@@ -68,12 +70,15 @@ struct Reign {
     from: u64,
     /// That entry is in the image.
     complete: bool,
+    /// A majority has answered lately. One that is cut off is told by nobody that another leads now: until it hears
+    /// otherwise it must not speak for the group.
+    heard: bool,
     /// What a new active controller must do is under way.
     begun: bool,
 }
 
 impl Reign {
-    fn of(metrics: &Metrics, before: Option<Self>) -> Option<Self> {
+    fn of(metrics: &Metrics, before: Option<Self>, silence_max: Duration) -> Option<Self> {
         if !metrics.state.is_leader() || metrics.current_leader != Some(metrics.id) {
             return None;
         }
@@ -82,11 +87,14 @@ impl Reign {
             term: metrics.current_term,
             from: metrics.last_log_index?,
             complete: false,
+            heard: false,
             begun: false,
         });
         reign.complete |= metrics
             .last_applied
             .is_some_and(|applied| applied.index >= reign.from);
+        let silent = metrics.millis_since_quorum_ack.map(Duration::from_millis);
+        reign.heard = silent.is_some_and(|silent| silent <= silence_max);
         Some(reign)
     }
 }
