@@ -3,7 +3,7 @@
 //! are caught.
 
 use quipu_controller::test_util::{Crash, Envelope, Fate, Kind, Settings, SimCluster, Ticket};
-use quipu_controller::{Bootstrap, ControllerId};
+use quipu_controller::{Bootstrap, ControllerConfig, ControllerId};
 use quipu_metadata::{
     Command, DirectoryId, FeatureLevel, Image, Incarnation, Listener, RegisterBroker, RegisterBrokerError,
     Reply,
@@ -12,6 +12,7 @@ use quipu_record::{BrokerEpoch, BrokerId, PlantedBug};
 use quipu_storage::test_util::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -434,6 +435,36 @@ fn one_that_is_cut_off_no_longer_calls_itself_active() {
     assert_eq!(activity(&history).term, term, "nobody told it");
     history.calm();
     assert!(activity(&history).term > term);
+}
+
+#[test]
+fn with_the_usual_timeouts_a_lost_active_controller_is_replaced_in_seconds() {
+    let usual = ControllerConfig::new(PathBuf::new());
+    let mut took = Vec::new();
+    for seed in 0..30 {
+        let mut settings = Settings::new(seed);
+        settings.config.heartbeat_interval = usual.heartbeat_interval;
+        settings.config.election_timeout_min = usual.election_timeout_min;
+        settings.config.election_timeout_max = usual.election_timeout_max;
+        let mut cluster = SimCluster::new(settings, |_| Fate::Arrives(Duration::from_millis(1)));
+        for place in 0..PLACES {
+            cluster.start(place).expect("starts");
+        }
+        let limit = Duration::from_secs(20);
+        assert!(cluster.run_until(limit, |cluster| cluster.active().is_some()));
+        cluster.run_for(Duration::from_secs(3));
+        let active = cluster.active().expect("it stays");
+        cluster.crash(active, Crash::Kill);
+        let lost = cluster.now();
+        assert!(cluster.run_until(limit, |cluster| cluster.active().is_some()));
+        took.push(cluster.now() - lost);
+    }
+    took.sort();
+    println!("median {:?}, worst {:?}", took[15], took[29]);
+    assert!(
+        took[15] <= Duration::from_secs(4) && took[29] <= Duration::from_secs(8),
+        "{took:?}"
+    );
 }
 
 #[test]
