@@ -305,11 +305,10 @@ pub(crate) mod hostile {
     /// As every message there is.
     pub(crate) fn any(bytes: &[u8]) {
         if let Ok(request) = append_in::<Tokio>(bytes) {
-            let mut next = request.prev_log_id.map_or(0, |before| before.index + 1);
-            for entry in &request.entries {
-                assert_eq!(entry.log_id.index, next, "a hole");
+            let first = request.prev_log_id.map_or(0, |before| before.index + 1);
+            for (expected, entry) in (first..).zip(&request.entries) {
+                assert_eq!(entry.log_id.index, expected, "a hole");
                 assert!(entry.log_id.leader_id.term <= request.vote.leader_id.term);
-                next += 1;
             }
             let again = append_out(request);
             let request = append_in::<Tokio>(&again).expect("just written");
@@ -337,7 +336,7 @@ pub(crate) mod hostile {
     }
 
     /// As entries for a follower, framed as they should be: by kind at their place or anywhere, and what they hold.
-    pub(crate) fn append<'a>(pieces: &mut dyn Iterator<Item = (u8, u8, &'a [u8])>) {
+    pub(crate) fn append(pieces: &mut dyn Iterator<Item = (u8, u8, &[u8])>) {
         let mut entries = Vec::new();
         for (index, (kind, flag, payload)) in pieces.enumerate() {
             let place = LogPlace {
