@@ -5,6 +5,7 @@ use quipu_controller::Controller;
 use quipu_metadata::{Broker, Image, Partition, Topic};
 use quipu_proto::v1::{self, Severity};
 use quipu_record::{BrokerId, PartitionId};
+use std::time::Duration;
 
 /// One message must not hold thousands of partitions that all miss the same broker.
 const FINDINGS_MAX: usize = 1000;
@@ -31,6 +32,8 @@ pub fn finding(
     }
 }
 
+/// A majority that did not answer for so long is not there.
+const MAJORITY_SILENT_MAX: Duration = Duration::from_secs(5);
 /// A controller that is further behind is too slow, or cut off.
 const LAG_MAX: u64 = 1000;
 
@@ -47,7 +50,8 @@ pub(super) fn controllers(survey: &Survey, local: Option<&Controller>) -> Vec<v1
     }
     let mut findings = Vec::new();
     let newest = survey.active().map(|active| active.version.get());
-    if newest.is_none() {
+    let silent = local.and_then(|local| local.status().quorum_silent);
+    if newest.is_none() || silent.is_some_and(|silent| silent > MAJORITY_SILENT_MAX) {
         findings.push(finding(
             Severity::Critical,
             "controllers",
