@@ -1,6 +1,6 @@
 //! A partition thread between brokers: as the follower of some partitions, as the leader of others.
 
-use super::{Owned, Worker};
+use super::Worker;
 use crate::partition::exchange::{FollowedData, FollowerPositions, Link, Verdicts};
 use quipu_record::{ErrorCode, TopicPartition};
 use quipu_replication::{FetchResult, FollowerHeard, Followership, Input, Now, Resign, Verdict};
@@ -47,8 +47,8 @@ impl Worker {
 
     /// Who does not follow (it resigned, it leads, what it was told was old news) is in no session.
     pub(super) fn linked(&mut self, at: TopicPartition) {
-        let follows = |owned: &Box<Owned>| owned.driver.view().following.is_some();
-        if !self.owned.get(&at).is_some_and(follows) {
+        let owned = self.owned.get(&at);
+        if owned.is_none_or(|owned| owned.driver.view().following.is_none()) {
             self.unlink(at);
         }
     }

@@ -101,8 +101,11 @@ fn complete(
 /// The batches that other brokers append, by leader: each with its place in the call.
 #[derive(Default)]
 struct Elsewhere {
-    by_leader: BTreeMap<BrokerId, (Peer, Vec<(usize, Target)>, Vec<v1::Batch>)>,
+    by_leader: BTreeMap<BrokerId, (Peer, Vec<Placed>, Vec<v1::Batch>)>,
 }
+
+/// A batch's place in the call, and where it goes.
+type Placed = (usize, Target);
 
 type Answered = Vec<(usize, Target, v1::BatchResult)>;
 
