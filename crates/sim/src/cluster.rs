@@ -80,13 +80,18 @@ impl Cluster {
     }
 
     fn live(&mut self) {
-        let duration = self.shared.plan.duration;
-        let end = self.shared.schedule.now().after(duration).after(TO_REST);
+        let longest = 3 * self.shared.plan.duration + TO_REST;
+        let mut end = self.shared.schedule.now().after(longest);
+        let mut rested = false;
         while self.shared.violation.is_none() && self.shared.schedule.now() < end {
             let Some(event) = self.shared.schedule.next() else {
                 break;
             };
             self.shared.counts.steps += 1;
+            if self.shared.resting && !rested {
+                rested = true;
+                end = self.shared.schedule.now().after(TO_REST);
+            }
             if matches!(event, Event::Nemesis(NemesisEvent::Look)) {
                 if invariants::rests(&self.shared, &self.waiting()) {
                     break;

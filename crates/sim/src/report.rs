@@ -143,6 +143,32 @@ impl Fault {
         Self::ProducerReplaced,
     ];
 
+    /// Whether it cuts the network apart.
+    pub(crate) const fn is_a_cut(self) -> bool {
+        matches!(
+            self,
+            Self::Halves | Self::Isolated | Self::OneWay | Self::Bridge | Self::Ring
+        )
+    }
+
+    /// Whether a process, and what it led, goes with it.
+    pub(crate) const fn moves_leaders(self) -> bool {
+        matches!(
+            self,
+            Self::Kill
+                | Self::PowerCut
+                | Self::PowerCutOfAll
+                | Self::CleanStop
+                | Self::RollingRestart
+                | Self::SyncFails
+                | Self::WriteFails
+                | Self::BitFlip
+                | Self::WipedDisk
+                | Self::Pause
+                | Self::PreferredElection
+        )
+    }
+
     /// Whether it may take back what was written and not synced.
     pub(crate) const fn loses_what_was_written(self) -> bool {
         matches!(

@@ -94,6 +94,52 @@ fn ack_before_flush_is_caught() {
 #[test]
 fn no_producer_dedup_is_caught() {
     is_caught_alone(PlantedBug::NoProducerDedup);
+    is_caught_in_a_cluster(PlantedBug::NoProducerDedup);
+}
+
+#[test]
+fn ack_before_every_replica_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::AckBeforeEveryReplica);
+}
+
+#[test]
+fn no_epoch_check_on_fetch_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::NoEpochCheckOnFetch);
+}
+
+#[test]
+fn high_watermark_from_old_leader_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::HighWatermarkFromOldLeader);
+}
+
+#[test]
+fn truncate_to_high_watermark_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::TruncateToHighWatermark);
+}
+
+#[test]
+fn expand_without_catching_up_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::ExpandWithoutCatchingUp);
+}
+
+#[test]
+fn elr_ignored_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::ElrIgnored);
+}
+
+#[test]
+fn elr_emptied_by_config_change_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::ElrEmptiedByConfigChange);
+}
+
+#[test]
+fn broker_epoch_unchecked_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::BrokerEpochUnchecked);
+}
+
+#[test]
+fn min_insync_clamped_by_stale_leader_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::MinInsyncClampedByStaleLeader);
 }
 
 #[test]

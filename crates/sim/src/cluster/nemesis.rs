@@ -8,6 +8,7 @@ use super::story;
 use crate::invariants::is_given_up;
 use crate::report::Fault;
 use quipu_metadata::{Command, ConfigChange, ElectLeaders, LeaderElection, Request as _, UpdateTopicConfig};
+use quipu_replication::Tick;
 use quipu_storage::test_util::Faults;
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ pub(crate) fn event(world: &mut Cluster, what: NemesisEvent) {
         NemesisEvent::Lift(fault) => lift(world, fault),
         NemesisEvent::Act(act) => story::act(world, act),
         NemesisEvent::Roll(broker) => roll(world, broker),
+        NemesisEvent::Rest if !has_seen_enough(&world.shared) => {
+            let more = Event::Nemesis(NemesisEvent::Rest);
+            world.shared.schedule.after(Duration::from_millis(500), more);
+        }
         NemesisEvent::Rest => {
             world.shared.note(format_args!("the world comes to rest"));
             world.shared.resting = true;
@@ -28,6 +33,16 @@ pub(crate) fn event(world: &mut Cluster, what: NemesisEvent) {
         }
         NemesisEvent::Look => {}
     }
+}
+
+/// What each seed shall have seen before it ends, unless it takes all too long.
+const FAULTS_MIN: u64 = 30;
+const ACKED_MIN: u64 = 200;
+
+fn has_seen_enough(shared: &Shared) -> bool {
+    let counts = &shared.counts;
+    let enough = counts.faults.values().sum::<u64>() >= FAULTS_MIN && counts.acked >= ACKED_MIN;
+    enough || shared.schedule.now().since(Tick::default()) >= 3 * shared.plan.duration
 }
 
 /// A fault strikes, and the next one is planned.

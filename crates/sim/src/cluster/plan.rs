@@ -22,21 +22,33 @@ pub(crate) enum Story {
     LastReplicaStanding,
     /// A follower is proposed for the in-sync replicas, and restarts with less than it had before that is decided.
     RestartWhileProposed,
-    /// A leader dies as soon as it was elected, again and again, under load.
+    /// Leaders die while followers catch up and messages come late.
     LeadersInARow,
+    /// A follower hears nothing of its leader, and the controllers hear both.
+    LaggingFollower,
     /// A leader is cut off from the controllers and one follower; the others go on without it.
     StaleLeader,
 }
 
 impl Story {
     const ALL: [Self; 6] = [
-        Self::None,
+        Self::LaggingFollower,
         Self::MinRaisedUnseen,
         Self::LastReplicaStanding,
         Self::RestartWhileProposed,
         Self::LeadersInARow,
         Self::StaleLeader,
     ];
+}
+
+impl Story {
+    /// Whether it needs the network as it makes it.
+    const fn cuts_the_network(self) -> bool {
+        matches!(
+            self,
+            Self::MinRaisedUnseen | Self::LaggingFollower | Self::StaleLeader
+        )
+    }
 }
 
 /// One topic of the world.
@@ -93,28 +105,33 @@ impl Plan {
     pub(crate) fn of(seed: u64, duration: Duration, chance: &mut Chance) -> Self {
         // In one world of four the machines never lose what was written.
         let lossy = !chance.one_in(4);
-        let faults = Fault::CLUSTER
-            .iter()
-            .copied()
-            .filter(|fault| lossy || !fault.loses_what_was_written())
-            .collect();
         let brokers = if chance.one_in(6) { 5 } else { 3 };
         let topics: Vec<TopicPlan> = (0..2 + chance.below(2))
             .map(|index| TopicPlan::of(seed, index, brokers, duration, chance))
             .collect();
         let partitions = topics.iter().enumerate().flat_map(|(at, topic)| topic.plans(at));
-        let story = if chance.one_in(3) {
+        let story = if chance.one_in(2) {
             Story::ALL[chance.below(Story::ALL.len())]
         } else {
             Story::None
         };
+        let spoils = |fault: &Fault| {
+            (!lossy && fault.loses_what_was_written())
+                || (story.cuts_the_network() && fault.is_a_cut())
+                || (story == Story::LaggingFollower && fault.moves_leaders())
+        };
+        let faults = Fault::CLUSTER
+            .iter()
+            .copied()
+            .filter(|fault| !spoils(fault))
+            .collect();
         Self {
             seed,
             brokers: (1..).map(BrokerId::new).take(brokers).collect(),
             partitions: partitions.collect(),
             topics,
             faults,
-            fault_every: Duration::from_millis(250 + 50 * chance.below(3) as u64),
+            fault_every: Duration::from_millis(180 + 20 * chance.below(4) as u64),
             duration,
             flush_method: [FlushMethod::Auto, FlushMethod::Fdatasync, FlushMethod::Syncfs][chance.below(3)],
             idempotent_producers: 1 + chance.below(2),

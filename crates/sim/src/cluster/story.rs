@@ -17,7 +17,8 @@ pub(crate) fn act(world: &mut Cluster, act: u32) {
         Story::MinRaisedUnseen => min_raised_unseen(world, act),
         Story::LastReplicaStanding => last_replica_standing(world, act),
         Story::RestartWhileProposed => restart_while_proposed(world, act),
-        Story::LeadersInARow => leaders_in_a_row(world),
+        Story::LeadersInARow => leaders_in_a_row(world, act),
+        Story::LaggingFollower => lagging_follower(world, act),
         Story::StaleLeader => stale_leader(world, act),
     };
     let event = Event::Nemesis(NemesisEvent::Act(act + 1));
@@ -133,11 +134,34 @@ fn restart_while_proposed(world: &mut Cluster, act: u32) -> Duration {
     }
 }
 
-fn leaders_in_a_row(world: &mut Cluster) -> Duration {
-    if let Some((leader, _)) = cast(world) {
-        inflict(world, leader, Fault::Kill);
+fn leaders_in_a_row(world: &mut Cluster, act: u32) -> Duration {
+    let Some((leader, other)) = cast(world) else {
+        return SOON;
+    };
+    // A follower has much to catch up with, and messages come late, as its leader goes.
+    world.shared.network.late = !act.is_multiple_of(3);
+    match act % 3 {
+        0 => {
+            inflict(world, other, Fault::Kill);
+            Duration::from_millis(500)
+        }
+        1 => Duration::from_millis(60),
+        _ => {
+            inflict(world, leader, Fault::Kill);
+            Duration::from_millis(400)
+        }
     }
-    Duration::from_millis(700)
+}
+
+fn lagging_follower(world: &mut Cluster, act: u32) -> Duration {
+    if act % 2 == 1 {
+        world.shared.network.mend();
+        return Duration::from_millis(700);
+    }
+    if let Some((leader, other)) = cast(world) {
+        world.shared.network.cut(leader, other);
+    }
+    Duration::from_millis(4200)
 }
 
 fn stale_leader(world: &mut Cluster, act: u32) -> Duration {
