@@ -8,7 +8,7 @@ mod watch;
 pub(crate) use call::{Operation, timed};
 pub(crate) use table::{Route, Topic};
 
-use crate::backoff::{BackoffLimits, Jitter};
+use crate::backoff::{Backoff, BackoffLimits, Jitter};
 use crate::config::{ClientConfig, ConfigError};
 use crate::connection::Pool;
 use crate::error::CallError;
@@ -30,6 +30,8 @@ pub(crate) struct Cluster {
     table: Mutex<Table>,
     jitter: Mutex<Jitter>,
     preference: Mutex<Preference>,
+    /// How long the next look without news watches for some.
+    watching: Mutex<Backoff>,
     /// Held by whoever looks a topic up, so that many who miss the same one ask once.
     looking_up: tokio::sync::Mutex<()>,
 }
@@ -49,6 +51,7 @@ impl Cluster {
             table: Mutex::default(),
             jitter: Mutex::new(Jitter::new(rand::random())),
             preference: Mutex::new(Preference::new(favourite)),
+            watching: Mutex::default(),
             looking_up: tokio::sync::Mutex::default(),
         })
     }

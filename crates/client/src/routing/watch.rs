@@ -5,14 +5,19 @@
 
 use super::table::Route;
 use super::{Cluster, lock};
+use crate::backoff::BackoffLimits;
 use crate::error::CallError;
 use quipu_proto::v1;
 use quipu_proto::v1::cluster_service_client::ClusterServiceClient;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Then the next broker is asked: this one may be cut off from the controllers.
-const WATCH_MAX: Duration = Duration::from_secs(1);
+/// How long it is watched. Short at first: what is known may be right, and the new leader itself the one who does not know
+/// it yet. At most a second, and then the next broker is asked: this one may be cut off from the controllers.
+const WATCH: BackoffLimits = BackoffLimits {
+    min: Duration::from_millis(50),
+    max: Duration::from_secs(1),
+};
 
 impl Cluster {
     /// Asks the cluster where these topics, which are known, are led; if that is known too, waits a while for news.
@@ -20,8 +25,12 @@ impl Cluster {
         let before = self.routes_of(topics);
         self.look_up(topics).await?;
         if self.routes_of(topics) == before {
+            let patience = lock(&self.watching).next(WATCH, &mut lock(&self.jitter));
             // Whatever ends it, the caller looks at what is known then.
-            let _ = timeout(WATCH_MAX, self.watch(topics, &before)).await;
+            let _ = timeout(patience, self.watch(topics, &before)).await;
+        }
+        if self.routes_of(topics) != before {
+            lock(&self.watching).reset();
         }
         Ok(())
     }
