@@ -32,7 +32,7 @@ use quipu_metadata::Image;
 use quipu_proto::Failure;
 use quipu_record::{BrokerEpoch, BrokerId, ErrorCode, Offset, TopicPartition};
 use quipu_replication::{DeleteBefore, View};
-use quipu_storage::{DataDir, DataDirError, FlushError, FlushMethod, Flusher, RealDisk};
+use quipu_storage::{Corruption, DataDir, DataDirError, FlushError, FlushMethod, Flusher, RealDisk};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -187,6 +187,15 @@ impl DataPlane {
             running: Mutex::new(Some(Running { workers, flusher })),
             config,
         })
+    }
+
+    /// A reader came upon bad bytes. Returns whether another replica takes over, so that it is worth asking again.
+    pub(crate) async fn found_damage(&self, at: TopicPartition, damage: Corruption) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.threads
+            .owner(at)
+            .command(Command::Damaged(at, damage, answer));
+        answered.await.unwrap_or(false)
     }
 
     /// Deletes the records of a partition below an offset; answers with the log start once that is durable.

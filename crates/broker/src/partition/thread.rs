@@ -17,7 +17,7 @@ use quipu_replication::{
     Acks, DeleteBefore, DeleteRecordsError, Driver, Fetched, FollowerFetch, Followership, IsrAnswered,
     Leadership, Resign, Settings, Tick,
 };
-use quipu_storage::{FlushDone, Log, RealDisk};
+use quipu_storage::{Corruption, FlushDone, Log, RealDisk};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -69,6 +69,8 @@ pub(crate) enum Command {
     FollowerPositions(FollowerPositions),
     /// The controller's answer to a proposed change of in-sync replicas.
     IsrAnswered(TopicPartition, IsrAnswered),
+    /// A reader found bad bytes. Answers whether this replica leads no more because of it.
+    Damaged(TopicPartition, Corruption, oneshot::Sender<bool>),
     /// The topic's settings have changed.
     Config(TopicPartition, Settings),
     /// The topic was deleted: give back the log.

@@ -165,6 +165,12 @@ impl Worker {
             Command::IsrAnswered(at, answered) => {
                 self.step(now, at, Input::IsrAnswered(answered));
             }
+            Command::Damaged(at, damage, answer) => {
+                self.step(now, at, Input::Damaged(damage));
+                let owned = self.owned.get(&at);
+                // The reader may be gone.
+                let _ = answer.send(owned.is_some_and(|owned| owned.driver.view().leading.is_none()));
+            }
             Command::Config(at, settings) => {
                 self.step(now, at, Input::Config(settings));
             }

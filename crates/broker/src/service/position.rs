@@ -68,7 +68,7 @@ pub(crate) async fn find(
                     leader_epoch: found(limit, &view).leader_epoch,
                 }),
                 Ok(Ok(None)) => Ok(found(limit, &view)),
-                Ok(Err(error)) => Err(read_failed(replica, &error)),
+                Ok(Err(error)) => Err(read_failed(plane, replica, &error).await),
                 Err(PoolClosed) => Err(shutting_down()),
             }
         }

@@ -7,7 +7,7 @@ use crate::partition::replica::Replica;
 use bytes::{Bytes, BytesMut};
 use quipu_proto::{EncodedBatches, Failure};
 use quipu_record::{BatchHeader, ErrorCode, HEADER_LEN, Offset, StoredBatch};
-use quipu_storage::{BatchesRead, ReadError};
+use quipu_storage::{BatchesRead, Corruption, ReadError};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub(crate) fn read_stored(
         let read = plane.read_pool.run(move || reader.read(from, limit, bytes_max));
         match read.await {
             Ok(Ok(BatchesRead { bytes, .. })) => Ok(Batches::Stored(bytes)),
-            Ok(Err(error)) => Err(read_failed(&replica, &error)),
+            Ok(Err(error)) => Err(read_failed(&plane, &replica, &error).await),
             Err(PoolClosed) => Err(shutting_down()),
         }
     }
@@ -71,11 +71,17 @@ pub(crate) async fn read(
     }
 }
 
-/// What a client is told whose read failed.
-pub(crate) fn read_failed(replica: &Replica, error: &ReadError) -> Failure {
+/// What a client is told whose read failed. Bad bytes that another replica has whole are its business no more.
+pub(crate) async fn read_failed(plane: &DataPlane, replica: &Replica, error: &ReadError) -> Failure {
     let failure = Failure::new(error.code(), error.to_string());
     if failure.code != ErrorCode::OffsetOutOfRange {
         tracing::warn!(partition = %replica.at, topic = %replica.topic.name, %error, "a read failed");
+    }
+    if let ReadError::Corrupt(damage) = error
+        && plane.found_damage(replica.at, Corruption::clone(damage)).await
+    {
+        let told = "stored bytes of this replica are bad: another one is to lead, ask again in a moment";
+        return Failure::new(ErrorCode::LeaderNotAvailable, told);
     }
     failure
 }

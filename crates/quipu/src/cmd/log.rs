@@ -104,7 +104,8 @@ fn dump(args: &Dump, out: Output) -> Outcome {
     Ok(Ending::Done)
 }
 
-/// All `*.log` files at or below a path, in the order of their paths: that of partitions and offsets.
+/// All `*.log` files at or below a path, in the order of their paths: that of partitions and offsets. Bad bytes that were
+/// set aside are no part of a log any more; named themselves, they are shown.
 pub(crate) fn segments_below(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -112,8 +113,11 @@ pub(crate) fn segments_below(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
+        let set_aside = path.extension().is_some_and(|extension| extension == "corrupt");
         if path.is_dir() {
-            found.extend(segments_below(&path)?);
+            if !set_aside {
+                found.extend(segments_below(&path)?);
+            }
         } else if path.extension().is_some_and(|extension| extension == "log") {
             found.push(path);
         }

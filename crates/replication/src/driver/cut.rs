@@ -72,13 +72,25 @@ impl<D: Disk> Driver<D> {
         self.tell_damage(effects);
     }
 
-    /// A reader found it. One that others need not count on begins to copy again at once.
+    /// A reader found it.
     pub(super) fn damaged(&mut self, now: Now, damage: Corruption, effects: &mut Effects) {
-        if self.damage.is_none() && !self.failed {
-            self.found_damaged(damage, effects);
-            if let Role::Follower(_) = &self.role {
+        if self.damage.is_some() || self.failed {
+            return;
+        }
+        match &self.role {
+            // Nobody else is sure to hold what is good of it: it goes on to serve that.
+            Role::Leader(leader) if leader.is_alone() => {}
+            // Others hold what is bad here: one of them is to lead, and whoever asks here is to look for it.
+            Role::Leader(_) => {
+                self.found_damaged(damage, effects);
+                self.step_down(effects);
+            }
+            // It begins to copy again at once, if others need not count on it.
+            Role::Follower(_) => {
+                self.found_damaged(damage, effects);
                 self.begin_copying(now, effects);
             }
+            Role::Idle => self.found_damaged(damage, effects),
         }
     }
 

@@ -125,6 +125,11 @@ impl Leader {
         self.committing.len() + self.holding.len()
     }
 
+    /// Whether no other replica is in sync.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.isr.committed().len() < 2
+    }
+
     /// The replicas that must hold a record before it is committed: those in sync, and those it proposed.
     pub fn counted(&self) -> impl Iterator<Item = BrokerId> + '_ {
         self.isr.members()

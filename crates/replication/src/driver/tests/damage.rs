@@ -2,9 +2,9 @@
 
 use super::bench::stamped;
 use super::cluster::Cluster;
-use crate::{FetchResult, PartitionConfig};
+use crate::{FetchResult, Input, PartitionConfig};
 use quipu_record::Offset;
-use quipu_storage::LogConfig;
+use quipu_storage::{Corruption, LogConfig};
 
 /// Three with the same log, the second of which has restarted and found its own damaged.
 fn damaged() -> Cluster {
@@ -40,6 +40,35 @@ fn corrupt_files(cluster: &mut Cluster) -> usize {
     let files = cluster.on(2).disk.files();
     let set_aside = |path: &&std::path::PathBuf| path.to_string_lossy().contains(".corrupt/");
     files.iter().filter(set_aside).count()
+}
+
+/// What a reader comes upon.
+fn found() -> Input {
+    Input::Damaged(Corruption {
+        file: "00000000000000000000.log".into(),
+        position: 78,
+        offset: Some(Offset::new(1)),
+        what: "the batch's CRC-32C differs".into(),
+    })
+}
+
+#[test]
+fn a_leader_that_is_found_damaged_leads_no_more_if_another_is_in_sync() {
+    let mut cluster = Cluster::new(&PartitionConfig::default(), 1);
+    cluster.produce([stamped(7, 0, 0, 1)]);
+    cluster.on(1).step(found());
+    assert_eq!(cluster.on(1).driver.view().leading, None);
+    assert!(cluster.on(1).effects.damaged.is_some(), "somebody is to be told");
+}
+
+#[test]
+fn a_leader_that_alone_is_in_sync_serves_what_is_good_of_it() {
+    let mut cluster = Cluster::new(&PartitionConfig::default(), 1);
+    cluster.set_isr(&[1]);
+    cluster.tell(1);
+    cluster.on(1).step(found());
+    assert!(cluster.on(1).driver.view().leading.is_some());
+    assert!(cluster.on(1).effects.damaged.is_none());
 }
 
 #[test]
