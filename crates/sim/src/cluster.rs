@@ -9,12 +9,13 @@ pub(crate) mod message;
 mod nemesis;
 mod network;
 pub(crate) mod plan;
+mod real;
 pub(crate) mod shared;
 mod story;
 
 use crate::chance::Chance;
 use crate::invariants::{self, Waiting};
-use crate::options::Options;
+use crate::options::{Options, World};
 use crate::report::{Outcome, Violation};
 use crate::trace::Trace;
 use broker::Broker;
@@ -51,7 +52,12 @@ pub(crate) fn run(seed: u64, options: Options) -> Outcome {
 impl Cluster {
     fn new(seed: u64, options: Options) -> Self {
         let mut chance = Chance::new(seed);
-        let plan = Plan::of(seed, options.duration, &mut chance);
+        let plan = Plan::of(
+            seed,
+            options.world == World::Controllers,
+            options.duration,
+            &mut chance,
+        );
         let clients = make_clients(&plan);
         let mut shared = Shared::new(plan, chance.fork(), Trace::new(options.tell), clients.len());
         let controller = Controller::new(&mut shared);

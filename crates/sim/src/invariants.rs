@@ -22,7 +22,7 @@ mod l3_committed;
 mod l4_resolved;
 mod l5_identical;
 
-pub(crate) use i15_metadata::same_image;
+pub(crate) use i15_metadata::{NAME as METADATA, same_image};
 pub(crate) use l1_leaders::is_given_up;
 pub(crate) use l4_resolved::Waiting;
 
@@ -222,51 +222,72 @@ pub(crate) fn decided(shared: &mut Shared, decided: &Decided<'_>) {
     shared.look(found);
 }
 
-/// Looks at what a command changed.
-pub(crate) fn committed(shared: &mut Shared, decided: &Decided<'_>) {
-    for record in decided.records {
+/// Looks at what was changed, by this command if it is known.
+pub(crate) fn committed(shared: &mut Shared, command: Option<&Command>, records: &[Record]) {
+    let fences = command.is_none_or(|command| matches!(command, Command::FenceBrokers(_)));
+    let registers = records.iter().any(|record| matches!(record, Record::Broker(_)));
+    for record in records {
         match record {
             Record::Broker(broker) => {
                 if let Some(index) = shared.plan.broker(broker.id) {
                     shared.standings[index].registered = Some(broker.epoch);
                 }
             }
-            Record::BrokerState { fenced: true, .. } => {
-                if matches!(decided.command, Command::FenceBrokers(_)) {
-                    shared.deed(Deed::Fence);
-                }
-            }
+            Record::BrokerState { fenced: true, .. } if fences => shared.deed(Deed::Fence),
             _ => {}
         }
     }
-    for record in decided.records {
+    for (index, record) in records.iter().enumerate() {
         if let Record::Partition { at, state } = record
             && let Some(partition) = shared.plan.place(*at)
         {
-            partition_committed(shared, decided.command, partition, state);
+            let before = shared.ghosts[partition].truth.as_ref();
+            // Of an entry whose command is not known: only a leader takes somebody in, or out and nothing else.
+            let by_leader = command.map_or_else(
+                || !registers && before.is_some_and(|before| looks_altered(before, state)),
+                |command| matches!(command, Command::AlterPartitions(_)),
+            );
+            // Of several commands in one entry, what the first of them made was never in effect.
+            let again = |later: &Record| matches!(later, Record::Partition { at: other, .. } if other == at);
+            let in_effect = !records[index + 1..].iter().any(again);
+            partition_committed(shared, (by_leader, in_effect), partition, state);
         }
     }
-    let found = i11_controllers_lists::brokers(&shared.plan, &shared.truth, &shared.ghosts, decided);
+    let found = i11_controllers_lists::brokers(&shared.plan, &shared.truth, &shared.ghosts, records);
     shared.look(found);
 }
 
-fn partition_committed(shared: &mut Shared, command: &Command, partition: PartitionIndex, state: &Partition) {
+/// Whether this is what a leader's proposal does.
+fn looks_altered(before: &Partition, state: &Partition) -> bool {
+    let grown = state.isr.iter().any(|broker| !before.isr.contains(broker));
+    let same = before.leader == state.leader && before.min_insync == state.min_insync;
+    same || (grown && before.leader.is_some_and(|leader| state.isr.contains(leader)))
+}
+
+fn partition_committed(
+    shared: &mut Shared,
+    (by_leader, in_effect): (bool, bool),
+    partition: PartitionIndex,
+    state: &Partition,
+) {
     let before = shared.ghosts[partition].truth.replace(state.clone());
     let place = Place {
         plan: &shared.plan,
         partition,
     };
-    let mut found = i1_one_leader::committed(&place, before.as_ref(), state)
-        .and_then(|()| i11_controllers_lists::partition(&place, &shared.truth, state));
+    let mut found = i1_one_leader::committed(&place, before.as_ref(), state);
+    if in_effect {
+        found = found.and_then(|()| i11_controllers_lists::partition(&place, &shared.truth, state));
+    }
     if let Some(before) = &before {
-        count(shared, command, partition, before, state);
+        count(shared, by_leader, partition, before, state);
     }
     let place = Place {
         plan: &shared.plan,
         partition,
     };
     let ghost = &mut shared.ghosts[partition];
-    if ghost.forgiven.is_none() {
+    if ghost.forgiven.is_none() && in_effect {
         found = found
             .and_then(|()| i12_unclean_exclusion::committed(&place, ghost, &shared.standings))
             .and_then(|()| i3_candidate_completeness::look(&place, ghost))
@@ -278,7 +299,7 @@ fn partition_committed(shared: &mut Shared, command: &Command, partition: Partit
 /// Counts what the protocol did.
 fn count(
     shared: &mut Shared,
-    command: &Command,
+    by_leader: bool,
     partition: PartitionIndex,
     before: &Partition,
     state: &Partition,
@@ -288,7 +309,7 @@ fn count(
     {
         shared.deed(Deed::Election);
         // A leader on its way out may take somebody in who has caught up, and who leads from the same change on.
-        let safe = before.is_safe(leader) || matches!(command, Command::AlterPartitions(_));
+        let safe = before.is_safe(leader) || by_leader;
         if before.elr.contains(leader) {
             shared.deed(Deed::EligibleElection);
         }
@@ -300,7 +321,7 @@ fn count(
                 .give_up("an operator elected a replica that was neither in sync nor eligible");
         }
     }
-    if matches!(command, Command::AlterPartitions(_)) {
+    if by_leader {
         if state.isr.iter().any(|broker| !before.isr.contains(broker)) {
             shared.deed(Deed::Expand);
         }

@@ -6,9 +6,11 @@ use std::time::Duration;
 /// Which world a seed is run in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum World {
-    /// Brokers, controllers and a network between them.
+    /// Brokers, controllers and a network between them; the controllers as one, that decides in order.
     #[default]
     Cluster,
+    /// The same with three real controllers, and their Raft.
+    Controllers,
     /// One broker and its disk.
     Alone,
 }
@@ -38,7 +40,7 @@ impl Default for Options {
 #[must_use]
 pub fn run(seed: u64, options: Options) -> Outcome {
     match options.world {
-        World::Cluster => crate::cluster::run(seed, options),
+        World::Cluster | World::Controllers => crate::cluster::run(seed, options),
         World::Alone => crate::alone::run(seed, options),
     }
 }

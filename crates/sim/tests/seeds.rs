@@ -45,6 +45,19 @@ fn every_invariant_holds_in_every_seed_of_a_cluster() {
 }
 
 #[test]
+fn every_invariant_holds_in_every_seed_with_real_controllers() {
+    let options = Options {
+        world: World::Controllers,
+        ..Options::default()
+    };
+    let all = run_all(30, options);
+    assert!(
+        all.acked > 6_000 && all.deeds.contains_key(&Deed::Election),
+        "{all}"
+    );
+}
+
+#[test]
 fn every_invariant_holds_in_every_seed_of_a_broker_alone() {
     let all = run_all(60, alone());
     struck_by_all(&all, Fault::ALONE);

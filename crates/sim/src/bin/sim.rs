@@ -48,6 +48,7 @@ struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Which {
     Cluster,
+    Controllers,
     Alone,
 }
 
@@ -88,6 +89,7 @@ fn options(arguments: &Arguments) -> Options {
     Options {
         world: match arguments.world {
             Which::Cluster => World::Cluster,
+            Which::Controllers => World::Controllers,
             Which::Alone => World::Alone,
         },
         duration: Duration::from_secs(arguments.seconds),
@@ -200,7 +202,7 @@ fn not_vacuous(arguments: &Arguments, sum: &Sum, out: &mut impl Write) -> io::Re
         return Ok(true);
     }
     let (faults, deeds): (_, &[Deed]) = match arguments.world {
-        Which::Cluster => (Fault::CLUSTER, Deed::ALL),
+        Which::Cluster | Which::Controllers => (Fault::CLUSTER, Deed::ALL),
         Which::Alone => (Fault::ALONE, &[]),
     };
     let mut missing: Vec<String> = (faults.iter())

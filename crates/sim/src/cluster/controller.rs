@@ -5,17 +5,21 @@
 use super::clock::Clock;
 use super::message::{Address, BrokerIndex, ControllerEvent, Event, Message, RequestId};
 use super::plan::SESSION;
+use super::real::Real;
 use super::shared::Shared;
 use crate::invariants::{self, Decided};
 use quipu_metadata::{
-    ClusterId, Command, Delta, FeatureLevel, Heartbeat, InitCluster, Liveness, LivenessConfig, Request as _,
-    Settled, Ticket,
+    ClusterId, Command, Delta, FeatureLevel, Heartbeat, Image, InitCluster, Liveness, LivenessConfig, Reply,
+    Request as _, Settled, Ticket,
 };
 use quipu_record::{BrokerEpoch, BrokerId, MetadataVersion};
 use quipu_replication::Tick;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Real controllers are let live so long at a time.
+const STEP: Duration = Duration::from_millis(2);
 
 /// A command on its way into the log.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ struct Queued {
 /// All controllers.
 #[derive(Debug)]
 pub(crate) struct Controller {
+    /// Real ones, if this world has them.
+    real: Option<Real>,
     liveness: Liveness,
     clock: Clock,
     /// Everything decided, from version 1 on.
@@ -51,6 +57,7 @@ impl Controller {
     pub(crate) fn new(shared: &mut Shared) -> Self {
         let brokers = shared.plan.brokers.len();
         let mut controller = Self {
+            real: shared.plan.real.then(|| Real::new(shared.plan.seed)),
             liveness: Liveness::new(LivenessConfig::of_session(SESSION)),
             clock: Clock::default(),
             log: Vec::new(),
@@ -62,6 +69,10 @@ impl Controller {
             held_back: vec![false; brokers],
             silent: false,
         };
+        if controller.real.is_some() {
+            controller.plan_step(shared);
+            return controller;
+        }
         let begin = InitCluster {
             cluster_id: ClusterId::from_u128(u128::from(shared.plan.seed) + 1),
             feature_level: FeatureLevel::SUPPORTED,
@@ -78,6 +89,9 @@ impl Controller {
         from: Option<(Address, RequestId)>,
         ticket: Option<Ticket>,
     ) {
+        if let Some(real) = &mut self.real {
+            return real.propose(command, from, ticket);
+        }
         let queued = Queued {
             command,
             from,
@@ -121,6 +135,12 @@ impl Controller {
                 }
             }
             ControllerEvent::TakesOver => self.takes_over(shared),
+            ControllerEvent::Step => self.step(shared),
+            ControllerEvent::ComesBack(place) => {
+                if let Some(real) = &mut self.real {
+                    real.come_back(place);
+                }
+            }
         }
     }
 
@@ -168,7 +188,10 @@ impl Controller {
             shared.send(Address::Controller, Address::Broker(broker), Message::StreamReset);
             return;
         }
-        let answer = self.liveness.heartbeat(heartbeat, &shared.truth, now);
+        let answer = match self.image() {
+            Some(image) => self.liveness.heartbeat(heartbeat, &image, now),
+            None => self.liveness.heartbeat(heartbeat, &shared.truth, now),
+        };
         if let Some(answer) = answer {
             let answer = Message::HeartbeatAnswer(heartbeat.epoch, answer);
             shared.send(Address::Controller, Address::Broker(broker), answer);
@@ -179,7 +202,11 @@ impl Controller {
     fn tick(&mut self, shared: &mut Shared) {
         self.tick_planned = None;
         let now = self.clock.now(shared.schedule.now()).mono;
-        for proposal in self.liveness.tick(&shared.truth, now) {
+        let proposals = match self.image() {
+            Some(image) => self.liveness.tick(&image, now),
+            None => self.liveness.tick(&shared.truth, now),
+        };
+        for proposal in proposals {
             self.enqueue(shared, proposal.command, None, Some(proposal.ticket));
         }
         self.plan_tick(shared);
@@ -217,7 +244,7 @@ impl Controller {
                     });
                 }
             }
-            invariants::committed(shared, &what);
+            invariants::committed(shared, Some(what.command), what.records);
             records.extend(decided);
             if let Some(ticket) = queued.ticket {
                 self.liveness.settled(ticket, Settled::At(version));
@@ -225,20 +252,68 @@ impl Controller {
             replies.extend(queued.from.map(|(to, id)| (to, id, reply)));
         }
         let delta = Arc::new(Delta { version, records });
-        self.log.push(Arc::clone(&delta));
+        self.publish(shared, &delta);
+        self.answer(shared, replies);
+        self.plan_commit(shared);
+        self.plan_tick(shared);
+    }
+
+    /// Tells the brokers that listen.
+    fn publish(&mut self, shared: &mut Shared, delta: &Arc<Delta>) {
+        self.log.push(Arc::clone(delta));
         for broker in 0..self.watching.len() {
             if self.watching[broker] && !self.held_back[broker] {
-                let deltas = Message::Deltas(vec![Arc::clone(&delta)]);
+                let deltas = Message::Deltas(vec![Arc::clone(delta)]);
                 shared.send(Address::Controller, Address::Broker(broker), deltas);
             }
         }
+    }
+
+    fn answer(&self, shared: &mut Shared, replies: Vec<(Address, RequestId, Reply)>) {
         for (to, id, reply) in replies {
             if !self.silent || !shared.chance.one_in(2) {
                 shared.send(Address::Controller, to, Message::Decided { id, reply });
             }
         }
-        self.plan_commit(shared);
+    }
+
+    /// The image by which real controllers judge who is alive.
+    fn image(&self) -> Option<Arc<Image>> {
+        self.real.as_ref()?.image()
+    }
+
+    fn plan_step(&self, shared: &mut Shared) {
+        let event = Event::Controller(ControllerEvent::Step);
+        shared.schedule.after(STEP, event);
+    }
+
+    /// Real controllers live on for a moment.
+    fn step(&mut self, shared: &mut Shared) {
+        let Some(real) = &mut self.real else { return };
+        let news = real.step(shared, STEP);
+        for delta in &news.deltas {
+            if let Err(error) = shared.truth.apply(delta) {
+                shared.violated(crate::report::Violation {
+                    invariant: invariants::METADATA,
+                    what: error.to_string(),
+                });
+            }
+            invariants::committed(shared, None, &delta.records);
+            self.publish(shared, delta);
+        }
+        for (ticket, how) in news.settled {
+            self.liveness.settled(ticket, how);
+        }
+        self.answer(shared, news.replies);
+        if news.changed {
+            self.forget_brokers(shared);
+            self.liveness.no_longer_active();
+            if self.image().is_some() {
+                self.takes_over(shared);
+            }
+        }
         self.plan_tick(shared);
+        self.plan_step(shared);
     }
 
     /// Sends a broker what was decided after a version.
@@ -262,12 +337,32 @@ impl Controller {
         if !self.liveness.is_active() {
             return;
         }
+        if let Some(real) = &mut self.real {
+            if let Some(place) = real.fail(&mut shared.chance) {
+                let gap = shared
+                    .chance
+                    .between(Duration::from_millis(200), Duration::from_millis(1500));
+                let event = Event::Controller(ControllerEvent::ComesBack(place));
+                shared.schedule.after(gap, event);
+            }
+            return;
+        }
         self.liveness.no_longer_active();
         self.queue.retain(|_| shared.chance.one_in(2));
         for queued in &mut self.queue {
             queued.from = None;
             queued.ticket = None;
         }
+        self.forget_brokers(shared);
+        let gap = shared
+            .chance
+            .between(Duration::from_millis(50), Duration::from_millis(1500));
+        let event = Event::Controller(ControllerEvent::TakesOver);
+        shared.schedule.after(gap, event);
+    }
+
+    /// Connections go with the one that they were made to.
+    fn forget_brokers(&mut self, shared: &mut Shared) {
         self.watching.fill(false);
         for broker in 0..self.streams.len() {
             if self.streams[broker].take().is_some() {
@@ -275,11 +370,6 @@ impl Controller {
                 shared.send(Address::Controller, to, Message::StreamReset);
             }
         }
-        let gap = shared
-            .chance
-            .between(Duration::from_millis(50), Duration::from_millis(1500));
-        let event = Event::Controller(ControllerEvent::TakesOver);
-        shared.schedule.after(gap, event);
     }
 
     fn takes_over(&mut self, shared: &mut Shared) {
@@ -289,7 +379,10 @@ impl Controller {
         };
         self.liveness = Liveness::new(LivenessConfig::of_session(SESSION));
         let now = self.clock.now(shared.schedule.now()).mono;
-        self.liveness.became_active(&shared.truth, now);
+        match self.image() {
+            Some(image) => self.liveness.became_active(&image, now),
+            None => self.liveness.became_active(&shared.truth, now),
+        }
         self.tick_planned = None;
         self.plan_commit(shared);
         self.plan_tick(shared);
@@ -297,6 +390,6 @@ impl Controller {
 
     /// Nothing waits to be decided.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.liveness.is_active()
+        self.queue.is_empty() && self.liveness.is_active() && self.real.as_ref().is_none_or(Real::is_idle)
     }
 }

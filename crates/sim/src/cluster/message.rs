@@ -213,6 +213,10 @@ pub(crate) enum ControllerEvent {
     StreamLost(BrokerIndex),
     /// Somebody became the active controller.
     TakesOver,
+    /// Real controllers: time goes by for them too.
+    Step,
+    /// The one at this place comes back.
+    ComesBack(usize),
 }
 
 #[derive(Clone, Copy, Debug)]

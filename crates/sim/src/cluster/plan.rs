@@ -92,6 +92,8 @@ pub(crate) struct Plan {
     pub(crate) idempotent_producers: usize,
     pub(crate) consumers: usize,
     pub(crate) story: Story,
+    /// Controllers are real ones.
+    pub(crate) real: bool,
 }
 
 /// Heartbeats of brokers.
@@ -102,7 +104,7 @@ pub(crate) const SESSION: Duration = Duration::from_secs(2);
 pub(crate) const LAG_MAX: Duration = Duration::from_secs(3);
 
 impl Plan {
-    pub(crate) fn of(seed: u64, duration: Duration, chance: &mut Chance) -> Self {
+    pub(crate) fn of(seed: u64, real: bool, duration: Duration, chance: &mut Chance) -> Self {
         // In one world of four the machines never lose what was written.
         let lossy = !chance.one_in(4);
         let brokers = if chance.one_in(6) { 5 } else { 3 };
@@ -137,6 +139,7 @@ impl Plan {
             idempotent_producers: 1 + chance.below(2),
             consumers: 1 + chance.below(2),
             story,
+            real,
         }
     }
 

@@ -1,7 +1,7 @@
 //! I11: nobody fenced is in sync, nobody fenced leads, in-sync and eligible replicas are replicas and never both, and
 //! with enough in sync nobody is eligible. Who is shutting down is given no leadership.
 
-use super::{Decided, Place};
+use super::Place;
 use crate::cluster::ghost::Ghost;
 use crate::cluster::plan::Plan;
 use crate::report::Violation;
@@ -32,10 +32,9 @@ pub(super) fn brokers(
     plan: &Plan,
     image: &Image,
     ghosts: &[Ghost],
-    decided: &Decided<'_>,
+    records: &[Record],
 ) -> Result<(), Violation> {
-    let touched = decided
-        .records
+    let touched = records
         .iter()
         .any(|record| matches!(record, Record::Broker(_) | Record::BrokerState { .. }));
     if !touched {

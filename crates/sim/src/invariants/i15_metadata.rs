@@ -4,7 +4,7 @@ use crate::report::Violation;
 use quipu_metadata::Image;
 use quipu_record::BrokerId;
 
-const NAME: &str = "I15 metadata";
+pub(crate) const NAME: &str = "I15 metadata";
 
 /// Compares a broker's image with the truth, once they are of one version.
 pub(crate) fn same_image(broker: BrokerId, image: &Image, truth: &Image) -> Result<(), Violation> {
