@@ -10,7 +10,8 @@ fn demo(temporary: &Path, args: &[&str]) -> Result<Output> {
     let mut command = Command::new(QUIPU);
     without_configuration(&mut command);
     Ok(command
-        .args(["demo", "--seconds", "3"])
+        // Long enough for a second kill, should the first come too late.
+        .args(["demo", "--seconds", "8"])
         .args(args)
         .env("TMPDIR", temporary)
         .output()?)

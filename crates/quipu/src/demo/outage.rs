@@ -20,6 +20,8 @@ const UNDER_WAY: Duration = Duration::from_micros(300);
 const KILLS_MAX: u32 = 50;
 /// How long the first acknowledgement afterwards may take, and the wait for a batch to be in flight.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// So many records are looked at for one that is on its way: what is older was acknowledged long ago.
+const LAST: usize = 500;
 /// A partition that was sent nothing in this time is not watched.
 const NOTHING_SENT: Duration = Duration::from_secs(1);
 
@@ -37,6 +39,13 @@ impl Sent {
 
     pub(super) fn take(&self) -> Vec<Delivery> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether one of the last records, of one of these partitions, is on its way.
+    fn is_under_way(&self, partitions: &BTreeSet<PartitionId>) -> bool {
+        let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = sent.iter().rev().take(LAST);
+        last.any(|delivery| partitions.contains(&delivery.partition()) && delivery.try_get().is_none())
     }
 
     /// Of each of these partitions the first record whose fate is not known.
@@ -103,8 +112,12 @@ async fn kill_and_restart(
     kills: u32,
 ) -> Result<Outage, Failure> {
     let leader = brokers.leader(watched.client, watched.topic).await?;
-    let (pid, producer) = (leader.pid, watched.producer.clone());
-    let at_kill = tokio::task::spawn_blocking(move || kill_in_flight(pid, &producer));
+    let (target, producer, sent) = (leader.clone(), watched.producer.clone(), watched.sent.clone());
+    let at_kill = tokio::task::spawn_blocking(move || {
+        // Who came too late once comes earlier.
+        let under_way = if kills == 1 { UNDER_WAY } else { Duration::ZERO };
+        kill_in_flight(&target, &producer, &sent, under_way)
+    });
     let (killed, before) = at_kill.await.map_err(Failure::new)??;
     brokers.bury(leader.broker).await?;
     tokio::time::sleep(ON_THE_WAY).await;
@@ -141,15 +154,20 @@ fn still_unacknowledged(before: &ProducerStats, after: &ProducerStats) -> u64 {
         .min(before.unacknowledged_batches)
 }
 
-/// SIGKILL at a moment when batches are in flight: when that was, and how the producer stood then.
-fn kill_in_flight(pid: u32, producer: &Producer) -> Result<(Instant, ProducerStats), Failure> {
-    let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) else {
+/// SIGKILL at a moment when batches of this leader's are in flight: when that was, and how the producer stood then.
+fn kill_in_flight(
+    leader: &Leader,
+    producer: &Producer,
+    sent: &Sent,
+    under_way: Duration,
+) -> Result<(Instant, ProducerStats), Failure> {
+    let Some(pid) = rustix::process::Pid::from_raw(leader.pid.cast_signed()) else {
         return Err(Failure::new("the broker has no process id"));
     };
     let patience = Instant::now() + PATIENCE;
     loop {
-        if producer.stats().unacknowledged_batches > 0 {
-            std::thread::sleep(UNDER_WAY);
+        if producer.stats().unacknowledged_batches > 0 && sent.is_under_way(&leader.partitions) {
+            std::thread::sleep(under_way);
             let stats = producer.stats();
             let killed = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             killed.map_err(|error| Failure::new(format_args!("cannot kill the broker: {error}")))?;
