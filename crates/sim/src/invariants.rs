@@ -164,7 +164,10 @@ fn follow(ghost: &mut Ghost, step: &Step<'_>) -> bool {
     mirror.log_start = after.log_start;
     mirror.log_end = after.log_end;
     // What was flushed stays so, even if a restart does not know it any more.
-    mirror.flushed = mirror.flushed.max(after.flushed);
+    if after.flushed > mirror.flushed {
+        mirror.marked = mirror.flushed;
+        mirror.flushed = after.flushed;
+    }
     mirror.high_watermark = after.high_watermark;
     let leading = after.leading.map(|leading| leading.epoch);
     let fresh = leading.is_some() && leading != mirror.leading;

@@ -253,7 +253,7 @@ impl Broker {
     /// A bit of a log flips, below what was flushed. Says whether there was one.
     pub(crate) fn flip_bit(&mut self, shared: &mut Shared, partition: usize) -> bool {
         let plan = shared.plan.partitions[partition].partition;
-        let mark = shared.ghosts[partition].replicas[self.me].flushed;
+        let mark = shared.ghosts[partition].replicas[self.me].marked;
         boot::flip_bit(&self.disk, shared, plan, mark)
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Mirror {
     pub(crate) log_start: Offset,
     pub(crate) log_end: Offset,
     pub(crate) flushed: Offset,
+    /// What the disk itself says was flushed, at the least: recovery takes damage above it for a torn tail.
+    pub(crate) marked: Offset,
     pub(crate) high_watermark: Offset,
     /// Up to where the log was found equal to what is committed.
     pub(crate) matched: Offset,
@@ -74,6 +76,7 @@ impl Mirror {
         self.matched = self.matched.min(log_end);
         self.log_end = log_end;
         self.flushed = self.flushed.min(log_end);
+        self.marked = self.marked.min(log_end);
     }
 
     /// Nothing is left.

@@ -209,6 +209,7 @@ impl Broker {
         mirror.log_start = view.log_start;
         mirror.log_end = view.log_end;
         mirror.flushed = mirror.flushed.min(view.log_end).max(view.flushed);
+        mirror.marked = mirror.marked.min(view.flushed);
         mirror.high_watermark = view.high_watermark;
         let (found, replayed) = match found {
             Ok(found) => found,

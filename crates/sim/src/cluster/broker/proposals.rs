@@ -23,6 +23,8 @@ struct Pending {
     proposal: IsrProposal,
     sent: Tick,
     ids: Vec<RequestId>,
+    /// How many copies went; the network may make two of one.
+    copies: u32,
 }
 
 impl Broker {
@@ -37,6 +39,7 @@ impl Broker {
             proposal,
             sent: Tick::default(),
             ids: Vec::new(),
+            copies: 0,
         };
         process.proposals.0.insert(partition, pending);
         self.send_proposal(shared, partition);
@@ -69,11 +72,15 @@ impl Broker {
             }],
         };
         let command = command.into_command();
-        shared.send(
-            self.address(),
-            Address::Controller,
-            Message::Propose { id, command },
-        );
+        let propose = Message::Propose { id, command };
+        let copies = shared.send(self.address(), Address::Controller, propose);
+        let pending = self
+            .process
+            .as_mut()
+            .and_then(|process| process.proposals.0.get_mut(&partition));
+        if let Some(pending) = pending {
+            pending.copies += copies;
+        }
         self.plan(shared, PATIENCE, BrokerEvent::Propose);
     }
 
@@ -121,7 +128,10 @@ impl Broker {
         };
         let answered = IsrAnswered {
             proposal: pending.proposal,
-            repeated: pending.ids.len() > 1,
+            repeated: pending
+                .copies
+                .max(u32::try_from(pending.ids.len()).unwrap_or(u32::MAX))
+                > 1,
             result,
         };
         self.step(shared, partition, Input::IsrAnswered(answered));
