@@ -115,12 +115,9 @@ impl Real {
         }
     }
 
+    /// What died with a controller is never answered: whoever asked asks again.
     pub(super) fn is_idle(&self) -> bool {
         self.active.is_some()
-            && self
-                .under_way
-                .iter()
-                .all(|it| it.from.is_none() && it.ticket.is_none())
     }
 
     /// The active one dies, or is cut off. Says where, so that it comes back.
