@@ -1,7 +1,7 @@
 //! A broker as a handle: for the binary, and for tests in one process.
 
 use crate::config::{Config, ThreadsConfig};
-use crate::lifecycle::{self, Addresses, Running, StartError, StopError};
+use crate::lifecycle::{self, Addresses, PageCache, Running, StartError, StopError};
 use crate::logging::LogControl;
 use std::future::Future;
 use std::io;
@@ -44,7 +44,11 @@ impl Broker {
     /// Waits until it cannot go on; for ever, if all goes well.
     pub async fn failed(&self) -> Arc<str> {
         match &self.running {
-            Some(running) => running.fatal.announced().await,
+            Some(running) => {
+                let reason = running.fatal.announced().await;
+                PageCache::distrust(&running.data_dir);
+                reason
+            }
             None => std::future::pending().await,
         }
     }

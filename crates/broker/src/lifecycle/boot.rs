@@ -3,7 +3,7 @@
 use super::group::Group;
 use super::identity::{self, Identity, IdentityError};
 use super::local::LocalState;
-use super::machine::{FileBudget, INTERNAL_CONNECTIONS};
+use super::machine::{FileBudget, INTERNAL_CONNECTIONS, PageCache};
 use super::producer_ids::ControllerIds;
 use super::services::Services;
 use super::{
@@ -101,7 +101,7 @@ pub(super) struct Opened {
     pub(super) dir: DataDir<RealDisk>,
     pub(super) boot: Boot,
     pub(super) known: Option<Identity>,
-    pub(super) page_cache_kept: bool,
+    pub(super) page_cache: PageCache,
 }
 
 /// A process that is part of a cluster.
@@ -172,13 +172,12 @@ impl Shell {
         let (dir, boot) = self.open_data_dir().await?;
         let known = self.known_identity(&dir).await?;
         let asked = dir.clone();
-        let kept = blocking(move || machine::page_cache_kept(asked.disk(), asked.root())).await;
-        let page_cache_kept = kept.map_err(|source| self.data_dir_error(source))?;
+        let page_cache = blocking(move || PageCache::look(asked.disk(), asked.root())).await;
         Ok(Opened {
             dir,
             boot,
             known,
-            page_cache_kept,
+            page_cache,
         })
     }
 
@@ -203,7 +202,7 @@ impl Shell {
         Ok((dir, boot))
     }
 
-    fn data_dir_error(&self, source: DataDirError) -> StartError {
+    pub(super) fn data_dir_error(&self, source: DataDirError) -> StartError {
         StartError::DataDir {
             path: self.config.data_dir.clone(),
             source,

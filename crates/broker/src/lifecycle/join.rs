@@ -50,6 +50,9 @@ pub(super) async fn join(
         config: life_config(&shell.config),
     });
     let epoch = registered(shell, &life, refused).await?;
+    let (dir, page_cache) = (member.opened.dir.clone(), member.opened.page_cache.clone());
+    let remembered = blocking(move || page_cache.remember(dir.disk(), dir.root())).await;
+    remembered.map_err(|source| shell.data_dir_error(source))?;
     core.ids.registered(epoch);
     core.data.registered(epoch);
     core.data
@@ -153,7 +156,7 @@ fn registration(shell: &Shell, member: &Member, summary: &OpenSummary) -> Regist
         version: env!("CARGO_PKG_VERSION").to_owned(),
         feature_level: FeatureLevel::SUPPORTED,
         clean_epoch: opened.boot.clean_shutdown,
-        page_cache_kept: opened.page_cache_kept,
+        page_cache_kept: opened.page_cache.kept,
         cut: cut.collect(),
         damaged: summary.damaged.iter().map(|damaged| damaged.at).collect(),
     }

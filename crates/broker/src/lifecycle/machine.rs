@@ -14,20 +14,39 @@ const OTHER_FILES: usize = 128 + INTERNAL_CONNECTIONS;
 /// What is shared out however low the limit is: below, nothing works, and the errors say so.
 const LEAST_FILES: usize = 32;
 
-/// Whether the machine, and the file system under `root`, are the same as when this was last asked: if so, whatever the
-/// broker had written is in the page cache still, flushed or not. Remembers for the next time.
-pub(crate) fn page_cache_kept<D: Disk>(disk: &D, root: &Path) -> Result<bool, DataDirError> {
-    let Some(now) = boot(root) else {
-        return Ok(false);
-    };
-    let file = root.join(FILE);
-    // Damaged is as good as absent: then nothing is known to be kept.
-    let before = ReplaceFile::read(disk, &file).ok().flatten();
-    let kept = before.is_some_and(|before| *before == *now.as_bytes());
-    if !kept {
-        ReplaceFile::write(disk, &file, now.as_bytes())?;
+/// Whether what the broker had written is in the page cache still, flushed or not: so it is if neither the machine nor the
+/// file system has changed since a process of this broker registered last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PageCache {
+    /// It is.
+    pub(crate) kept: bool,
+    now: Option<String>,
+}
+
+impl PageCache {
+    /// Looks, and changes nothing: until this process has registered, what it found is not known to the controllers.
+    pub(crate) fn look<D: Disk>(disk: &D, root: &Path) -> Self {
+        let now = boot(root);
+        // Damaged is as good as absent: then nothing is known to be kept.
+        let before = ReplaceFile::read(disk, &root.join(FILE)).ok().flatten();
+        let kept = matches!((&before, &now), (Some(before), Some(now)) if *before == *now.as_bytes());
+        Self { kept, now }
     }
-    Ok(kept)
+
+    /// This process has registered: from now on what is written is in this machine's page cache.
+    pub(crate) fn remember<D: Disk>(&self, disk: &D, root: &Path) -> Result<(), DataDirError> {
+        match &self.now {
+            Some(now) if !self.kept => ReplaceFile::write(disk, &root.join(FILE), now.as_bytes()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A disk failed: what it did not take is in the page cache for now, and may be gone when it is asked for.
+    pub(crate) fn distrust(root: &Path) {
+        if let Err(error) = std::fs::remove_file(root.join(FILE)) {
+            tracing::debug!(%error, "the machine's start was not remembered");
+        }
+    }
 }
 
 /// This start of the machine and this file system; `None`: not to be known here.
@@ -104,6 +123,20 @@ pub(crate) fn disk_room(path: &Path) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_life_that_registered_counts_and_a_failed_disk_is_not_believed() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let disk = quipu_storage::RealDisk::new(root).unwrap();
+        let first = PageCache::look(&disk, root);
+        assert!(!first.kept);
+        assert!(!PageCache::look(&disk, root).kept, "the first never registered");
+        first.remember(&disk, root).unwrap();
+        assert!(PageCache::look(&disk, root).kept);
+        PageCache::distrust(root);
+        assert!(!PageCache::look(&disk, root).kept);
+    }
 
     #[test]
     fn segments_and_connections_never_ask_for_more_than_there_is() {

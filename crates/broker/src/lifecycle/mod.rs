@@ -25,7 +25,7 @@ pub use start_error::StartError;
 
 pub(crate) use boot::boot;
 pub(crate) use drain::drain;
-pub(crate) use machine::disk_room;
+pub(crate) use machine::{PageCache, disk_room};
 
 use crate::admit::Admission;
 use crate::controllers::Life;
