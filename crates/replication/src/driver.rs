@@ -86,6 +86,9 @@ pub struct Driver<D: Disk> {
     failed: bool,
     /// Bytes that were flushed are bad: what else was there is not known.
     damage: Option<Box<Corruption>>,
+    /// Bad bytes kept it from learning of all producers: nothing can be told from a repetition, so nothing is taken, and
+    /// nothing of it is stored.
+    producers_incomplete: bool,
 }
 
 impl<D: Disk> Driver<D> {

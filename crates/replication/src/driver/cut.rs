@@ -97,9 +97,10 @@ impl<D: Disk> Driver<D> {
     fn was_cut(&mut self, now: Now, effects: &mut Effects) {
         self.high_watermark.cut(self.log.log_start(), self.log.log_end());
         match rebuild_producers(&self.log, now.wall) {
-            Ok((producers, snapshots, _)) => {
+            Ok((producers, snapshots, replayed)) => {
                 self.producers = producers;
                 self.snapshots = snapshots;
+                self.producers_incomplete = replayed.ended_at.is_some();
             }
             Err(error) => return self.fail(error.to_string(), effects),
         }

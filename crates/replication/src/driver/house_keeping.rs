@@ -55,7 +55,7 @@ impl<D: Disk> Driver<D> {
     /// [`SnapshotError`]. Without it there is more to replay; only a failing disk is final.
     pub fn store_producers(&mut self) -> Result<(), SnapshotError> {
         let end = self.log.log_end();
-        if self.snapshots.bytes_since == 0 || self.snapshots.at == Some(end) {
+        if self.snapshots.bytes_since == 0 || self.snapshots.at == Some(end) || self.producers_incomplete {
             return Ok(());
         }
         let bytes = snapshot::encode(&self.producers, end);

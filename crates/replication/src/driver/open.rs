@@ -7,7 +7,7 @@ use crate::rules::producers::snapshot::SnapshotError;
 use crate::rules::producers::{Producers, snapshot};
 use crate::view::View;
 use quipu_record::{ErrorCode, Offset, Timestamp};
-use quipu_storage::{Disk, Log, ReadError};
+use quipu_storage::{Corruption, Disk, Log, ReadError};
 use thiserror::Error;
 
 /// Why a driver did not open.
@@ -31,7 +31,7 @@ impl DriverOpenError {
 }
 
 /// How the producers' state was rebuilt, for the log of the broker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Replayed {
     /// Batches were replayed from here on.
     pub from: Offset,
@@ -39,6 +39,8 @@ pub struct Replayed {
     pub batches: u64,
     /// The snapshot that storage had, if it was not one.
     pub bad_snapshot: Option<SnapshotError>,
+    /// Bad bytes ended it early: what follows them is not in the producers' state.
+    pub ended_at: Option<Box<Corruption>>,
 }
 
 impl<D: Disk> Driver<D> {
@@ -78,6 +80,7 @@ impl<D: Disk> Driver<D> {
             },
             failed: false,
             damage,
+            producers_incomplete: replayed.ended_at.is_some(),
         };
         Ok((driver, replayed))
     }
@@ -93,6 +96,7 @@ pub(super) fn rebuild_producers<D: Disk>(
         from: log.log_start(),
         batches: 0,
         bad_snapshot: None,
+        ended_at: None,
     };
     let mut producers = Producers::default();
     let mut snapshots = Snapshots::default();
@@ -117,7 +121,11 @@ pub(super) fn rebuild_producers<D: Disk>(
         replayed.batches += 1;
     });
     match walked {
-        Ok(()) | Err(ReadError::Corrupt(_)) => Ok((producers, snapshots, replayed)),
+        Ok(()) => Ok((producers, snapshots, replayed)),
+        Err(ReadError::Corrupt(damage)) => {
+            replayed.ended_at = Some(damage);
+            Ok((producers, snapshots, replayed))
+        }
         Err(error) => Err(DriverOpenError::Replay(error)),
     }
 }

@@ -34,6 +34,9 @@ impl<D: Disk> Driver<D> {
         if self.failed {
             return refuse_all(appends, &ProduceError::StorageFailed, effects);
         }
+        if self.producers_incomplete {
+            return refuse_all(appends, &ProduceError::LogDamaged, effects);
+        }
         let mut group = Group {
             judged: Vec::with_capacity(appends.len()),
             stored: Vec::with_capacity(appends.len()),
