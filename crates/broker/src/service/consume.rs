@@ -7,6 +7,7 @@
 mod cursor;
 mod frame;
 mod open;
+mod remote;
 mod session;
 
 use super::{fetch, list_offsets};

@@ -198,3 +198,75 @@ async fn a_leader_that_is_gone_is_said_to_be() {
     assert_eq!(reason(result.error.as_ref()), v1::ErrorReason::LeaderNotAvailable);
     assert!(result.error.is_some_and(|error| error.retryable));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_to_one_broker_brings_what_every_leader_has() {
+    use quipu_proto::v1::consume_request::Message as Ask;
+    use quipu_proto::v1::consume_response::Message as Say;
+
+    let (cluster, topic) = start().await;
+    let partitions = (0..PARTITIONS).map(|partition| v1::ConsumePartition {
+        topic: "t".to_owned(),
+        partition,
+        ..v1::ConsumePartition::default()
+    });
+    let open = v1::Open {
+        source: Some(v1::open::Source::Partitions(v1::OpenPartitions {
+            partitions: partitions.collect(),
+        })),
+        ..v1::Open::default()
+    };
+    let credit = v1::Credit {
+        bytes: 1 << 20,
+        records: None,
+    };
+    let (ask, asked) = tokio::sync::mpsc::channel(4);
+    for message in [Ask::Open(open), Ask::Credit(credit)] {
+        let message = v1::ConsumeRequest {
+            message: Some(message),
+        };
+        ask.send(message).await.expect("room");
+    }
+    let mut client = cluster.consuming(ASKED);
+    let stream = client.consume(ReceiverStream::new(asked));
+    let mut stream = stream.await.expect("a stream").into_inner();
+
+    let mut opened = false;
+    // Twice: what is there, and what comes while the stream waits at the end.
+    for value in ["x", "y"] {
+        let request = v1::ProduceRequest {
+            batches: to_all(value),
+            ..v1::ProduceRequest::default()
+        };
+        cluster
+            .producing(ASKED)
+            .produce(request)
+            .await
+            .expect("an answer");
+        let mut got = BTreeSet::new();
+        while got.len() < PARTITIONS as usize {
+            match stream
+                .message()
+                .await
+                .expect("a frame")
+                .and_then(|frame| frame.message)
+            {
+                Some(Say::Opened(all)) => {
+                    opened = true;
+                    assert!(all.partitions.iter().all(|one| one.error.is_none()), "{all:?}");
+                }
+                Some(Say::Data(data)) => {
+                    assert_eq!(data.error, None);
+                    assert_eq!(data.topic_id, topic.to_string());
+                    for stored in data.records {
+                        let text = stored.record.and_then(|record| record.value).expect("a value");
+                        assert_eq!(text, format!("{value} {}", data.partition));
+                        assert!(got.insert(data.partition), "each once");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(opened);
+}

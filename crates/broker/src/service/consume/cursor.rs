@@ -1,16 +1,59 @@
 //! Where a stream stands in each of its partitions, and whose turn it is.
 
 use crate::partition::replica::Replica;
+use crate::partition::topics::TopicInfo;
 use crate::service::decode::Decoder;
-use quipu_record::Offset;
+use quipu_record::{Offset, TopicPartition};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+
+/// Where a partition is read.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// This broker leads it.
+    Here(Arc<Replica>),
+    /// Another broker does: it is asked.
+    There(There),
+}
+
+/// A partition that another broker leads, and what that one last said of it.
+#[derive(Clone, Debug)]
+pub(super) struct There {
+    /// Its topic.
+    pub(super) topic: Arc<TopicInfo>,
+    /// Which partition.
+    pub(super) at: TopicPartition,
+    /// The leader's epoch.
+    pub(super) leader_epoch: u32,
+    /// Everything below is committed.
+    pub(super) high_watermark: u64,
+    /// Everything below was deleted.
+    pub(super) log_start: u64,
+}
+
+impl Place {
+    /// The topic.
+    pub(super) fn topic(&self) -> &TopicInfo {
+        match self {
+            Self::Here(replica) => &replica.topic,
+            Self::There(there) => &there.topic,
+        }
+    }
+
+    /// The partition.
+    pub(super) fn at(&self) -> TopicPartition {
+        match self {
+            Self::Here(replica) => replica.at,
+            Self::There(there) => there.at,
+        }
+    }
+}
 
 /// One partition of a stream.
 #[derive(Debug)]
 pub(super) struct Cursor {
     /// The partition.
-    pub(super) replica: Arc<Replica>,
+    pub(super) place: Place,
     /// The next offset to deliver.
     pub(super) next: Offset,
     /// Counts the times that the cursor was moved: what was read for an earlier place is not delivered.
@@ -35,13 +78,13 @@ pub(super) struct Cursors {
 
 impl Cursors {
     /// Adds a partition, which stands in line at once. False if it is there already.
-    pub(super) fn add(&mut self, topic: String, partition: u32, replica: Arc<Replica>, next: Offset) -> bool {
+    pub(super) fn add(&mut self, topic: String, partition: u32, place: Place, next: Offset) -> bool {
         let key = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         if self.keys.insert((topic, partition), key).is_some() {
             return false;
         }
         self.all.push(Cursor {
-            replica,
+            place,
             next,
             moves: 0,
             decoder: None,
@@ -61,6 +104,11 @@ impl Cursors {
     /// A cursor.
     pub(super) fn get(&mut self, key: u32) -> &mut Cursor {
         &mut self.all[key as usize]
+    }
+
+    /// Where a cursor reads.
+    pub(super) fn place(&self, key: u32) -> &Place {
+        &self.all[key as usize].place
     }
 
     /// Puts a cursor at the end of the line, unless it is there, or delivers nothing now.

@@ -1,14 +1,12 @@
 //! Frames of a consume stream.
 
-use super::cursor::Cursor;
-use crate::partition::replica::Replica;
+use super::cursor::{Cursor, Place};
 use crate::service::credit::Credits;
 use crate::service::decode::{Decoded, Decoder, Limits};
 use crate::service::read::Batches;
 use quipu_proto::v1::consume_response::Message;
 use quipu_proto::{Failure, v1};
 use quipu_record::Offset;
-use quipu_replication::View;
 
 /// How records go out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,11 +41,11 @@ impl Delivery {
         };
         let bytes = encoded.batches.len() as u64;
         credits.spend(bytes, encoded.records);
-        cursor.replica.topic.metrics.bytes_out.inc_by(bytes);
+        cursor.place.topic().metrics.bytes_out.inc_by(bytes);
         cursor.next = next;
         Ok(Some(v1::PartitionData {
             encoded: Some(encoded.batches),
-            ..data(&cursor.replica, next)
+            ..data(&cursor.place, next)
         }))
     }
 
@@ -76,33 +74,39 @@ impl Delivery {
         }
         credits.spend(decoded.payload_bytes, decoded.records.len() as u64);
         cursor
-            .replica
-            .topic
+            .place
+            .topic()
             .metrics
             .bytes_out
             .inc_by(decoded.payload_bytes);
         Ok(Some(v1::PartitionData {
             records: decoded.records,
-            ..data(&cursor.replica, cursor.next)
+            ..data(&cursor.place, cursor.next)
         }))
     }
 }
 
 /// What every frame of a partition tells.
-fn data(replica: &Replica, next: Offset) -> v1::PartitionData {
-    let View {
-        leading,
-        log_start,
-        high_watermark,
-        ..
-    } = replica.view();
+fn data(place: &Place, next: Offset) -> v1::PartitionData {
+    let (leader_epoch, high_watermark, log_start) = match place {
+        Place::Here(replica) => {
+            let view = replica.view();
+            let epoch = view.leading.map(|leading| leading.epoch.get());
+            (
+                epoch.unwrap_or_default(),
+                view.high_watermark.get(),
+                view.log_start.get(),
+            )
+        }
+        Place::There(there) => (there.leader_epoch, there.high_watermark, there.log_start),
+    };
     v1::PartitionData {
-        topic: replica.topic.name.to_string(),
-        topic_id: replica.topic.id_text.clone(),
-        partition: replica.at.partition.get(),
-        leader_epoch: leading.map(|leading| leading.epoch.get()).unwrap_or_default(),
-        high_watermark: high_watermark.get(),
-        log_start: log_start.get(),
+        topic: place.topic().name.to_string(),
+        topic_id: place.topic().id_text.clone(),
+        partition: place.at().partition.get(),
+        leader_epoch,
+        high_watermark,
+        log_start,
         next_offset: next.get(),
         ..v1::PartitionData::default()
     }
@@ -112,7 +116,7 @@ fn data(replica: &Replica, next: Offset) -> v1::PartitionData {
 pub(super) fn stopped(cursor: &Cursor, failure: Failure) -> v1::PartitionData {
     v1::PartitionData {
         error: Some(failure.into()),
-        ..data(&cursor.replica, cursor.next)
+        ..data(&cursor.place, cursor.next)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The first message of a stream: what to consume, and how.
 
-use super::cursor::Cursors;
+use super::cursor::{Cursors, Place};
 use super::frame::Delivery;
+use super::remote;
 use crate::admit::RequestContext;
 use crate::data_plane::DataPlane;
 use crate::service::fetch::DECODED_BYTES_MAX;
+use crate::service::forward::may_forward;
 use crate::service::position;
 use crate::service::route::{not_too_many, shown};
 use quipu_proto::v1::open::Source;
@@ -17,13 +19,14 @@ const ENCODED_FRAME_BYTES_MAX: usize = 32 << 20;
 /// How long a new leader may take to learn how far the log is committed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Opens what `open` asks. A partition that cannot be opened says so in the answer; the others go on.
+/// Opens what `open` asks; says whether it may be asked of other brokers. A partition that cannot be opened says so in the answer; the others go on.
 pub(super) async fn open(
     plane: &DataPlane,
     context: &RequestContext,
     open: v1::Open,
-) -> Result<(Delivery, Cursors, v1::Opened), Failure> {
+) -> Result<(Delivery, Cursors, bool, v1::Opened), Failure> {
     let delivery = delivery(&open)?;
+    let forward = may_forward(context, open.routing)?;
     let Some(Source::Partitions(v1::OpenPartitions { partitions })) = open.source else {
         return Err(invalid("open.source is missing: name the partitions to consume"));
     };
@@ -36,13 +39,12 @@ pub(super) async fn open(
     let mut cursors = Cursors::default();
     let mut opened = Vec::with_capacity(partitions.len());
     for asked in partitions {
-        opened.push(one(plane, context, asked, &mut cursors).await?);
+        opened.push(one(plane, context, forward, asked, &mut cursors).await?);
     }
-    Ok((delivery, cursors, v1::Opened { partitions: opened }))
+    Ok((delivery, cursors, forward, v1::Opened { partitions: opened }))
 }
 
 fn delivery(open: &v1::Open) -> Result<Delivery, Failure> {
-    v1::Routing::from_wire(open.routing)?;
     let decoded = v1::Format::from_wire(open.format)? == v1::Format::Records;
     let max = if decoded {
         DECODED_BYTES_MAX
@@ -64,6 +66,7 @@ fn delivery(open: &v1::Open) -> Result<Delivery, Failure> {
 async fn one(
     plane: &DataPlane,
     context: &RequestContext,
+    forward: bool,
     asked: v1::ConsumePartition,
     cursors: &mut Cursors,
 ) -> Result<v1::OpenedPartition, Failure> {
@@ -75,6 +78,14 @@ async fn one(
         ..v1::OpenedPartition::default()
     };
     let result = async {
+        let id = asked.topic_id.as_deref();
+        if forward && let Some(target) = plane.target(&asked.topic, id, asked.partition) {
+            let (there, offset) = remote::open(plane, context, &target, asked.start).await?;
+            opened.topic_id.clone_from(&there.topic.id_text);
+            opened.high_watermark = there.high_watermark;
+            opened.log_start = there.log_start;
+            return Ok((Place::There(there), offset));
+        }
         let replica = plane.find(&asked.topic, asked.topic_id.as_deref(), asked.partition, listener)?;
         opened.topic_id.clone_from(&replica.topic.id_text);
         let view = replica.view();
@@ -84,12 +95,12 @@ async fn one(
         }
         let patience = context.at_most(PATIENCE);
         let found = position::find(plane, &replica, asked.start.as_ref(), listener, patience).await?;
-        Ok::<_, Failure>((replica, found.offset))
+        Ok::<_, Failure>((Place::Here(replica), found.offset))
     };
     match result.await {
-        Ok((replica, offset)) => {
+        Ok((place, offset)) => {
             opened.offset = offset.get();
-            if !cursors.add(asked.topic, asked.partition, replica, offset) {
+            if !cursors.add(asked.topic, asked.partition, place, offset) {
                 let (topic, partition) = (&opened.topic, opened.partition);
                 return Err(invalid(&format!(
                     "partition {partition} of topic {topic:?} is named twice"

@@ -10,14 +10,16 @@
 //! At most one frame is made ahead of the channel, and one read of files is under way: what a stream holds is a few
 //! frames, whatever it consumes.
 
-use super::cursor::Cursors;
+use super::cursor::{Cursors, Place, There};
 use super::frame::{Delivery, response, stopped};
 use super::open::{PATIENCE, invalid, open};
+use super::remote::{self, News, Remote};
 use crate::admit::RequestContext;
 use crate::data_plane::DataPlane;
 use crate::partition::clock;
 use crate::partition::wait::Waiter;
 use crate::service::credit::Credits;
+use crate::service::forward::Target;
 use crate::service::position;
 use crate::service::read::{self, Batches};
 use crate::service::route::shown;
@@ -78,7 +80,7 @@ async fn run(
     else {
         return Err(invalid("the first message of a stream must be open").into_status());
     };
-    let (delivery, cursors, opened) = open(&plane, &context, asked).await.map_err(|failure| {
+    let (delivery, cursors, forward, opened) = open(&plane, &context, asked).await.map_err(|failure| {
         plane.metrics.error(context.api, failure.code);
         failure.into_status()
     })?;
@@ -94,6 +96,8 @@ async fn run(
         waiter: Waiter::default(),
         outbox: VecDeque::new(),
         reading: None,
+        forward,
+        remote: Remote::default(),
         heartbeat,
         listening: true,
     };
@@ -118,6 +122,8 @@ enum Event {
     Asked(Result<Option<v1::ConsumeRequest>, Status>),
     Read(Result<Batches, Failure>),
     Fired(Vec<u32>),
+    /// Of other brokers.
+    Remote(News),
     Beat,
     /// A frame went out.
     Sent,
@@ -140,6 +146,9 @@ struct Session {
     waiter: Waiter,
     outbox: VecDeque<v1::ConsumeResponse>,
     reading: Option<Reading>,
+    /// What others lead may be asked of them.
+    forward: bool,
+    remote: Remote,
     heartbeat: Interval,
     /// The client may still say something.
     listening: bool,
@@ -175,6 +184,7 @@ impl Session {
             asked = inbound.message(), if listen => Event::Asked(asked),
             batches = read => Event::Read(batches),
             keys = self.waiter.fired() => Event::Fired(keys),
+            news = self.remote.next(&mut self.cursors) => Event::Remote(news),
             _ = self.heartbeat.tick() => {
                 // Who has frames waiting sees that the broker lives.
                 let _ = out.try_send(Ok(heartbeat(self.context.throttle_ms())));
@@ -196,6 +206,12 @@ impl Session {
                 }
             }
             Event::Fired(keys) => keys.into_iter().for_each(|key| self.cursors.enqueue(key)),
+            Event::Remote(News::Again(keys)) => keys.into_iter().for_each(|key| self.cursors.enqueue(key)),
+            Event::Remote(News::Answered(answers)) => {
+                for (key, data) in answers {
+                    self.answered(key, data);
+                }
+            }
             Event::Beat | Event::Sent => {}
         }
         Ok(())
@@ -224,35 +240,106 @@ impl Session {
         };
         match self.cursors.key(&sought.topic, sought.partition) {
             None => sought.error = Some(not_open(&sought.topic, sought.partition).into()),
-            Some(key) => {
-                let replica = Arc::clone(&self.cursors.get(key).replica);
-                let (listener, to) = (&self.context.listener, seek.to.as_ref());
-                let patience = self.context.at_most(PATIENCE);
-                match position::find(&self.plane, &replica, to, listener, patience).await {
-                    Ok(found) => {
-                        sought.offset = found.offset.get();
-                        self.waiter.disarm(key);
-                        self.cursors.seek(key, found.offset);
-                    }
-                    Err(failure) => {
-                        sought.offset = self.cursors.get(key).next.get();
-                        sought.error = Some(failure.into());
-                    }
+            Some(key) => match self.find(key, seek.to.as_ref()).await {
+                Ok(offset) => {
+                    sought.offset = offset.get();
+                    self.waiter.disarm(key);
+                    self.cursors.seek(key, offset);
                 }
-            }
+                Err(failure) => {
+                    sought.offset = self.cursors.get(key).next.get();
+                    sought.error = Some(failure.into());
+                }
+            },
         }
         self.push(Message::Sought(sought));
+    }
+
+    /// Finds a place in one of the partitions.
+    async fn find(&mut self, key: u32, to: Option<&v1::StartPosition>) -> Result<Offset, Failure> {
+        match self.cursors.place(key) {
+            Place::Here(replica) => {
+                let patience = self.context.at_most(PATIENCE);
+                let listener = &self.context.listener;
+                let found = position::find(&self.plane, replica, to, listener, patience).await?;
+                Ok(found.offset)
+            }
+            Place::There(there) => {
+                let target = self.target(there)?;
+                let (_, offset) = remote::open(&self.plane, &self.context, &target, to.copied()).await?;
+                Ok(offset)
+            }
+        }
+    }
+
+    fn target(&self, there: &There) -> Result<Target, Failure> {
+        let unknown = || {
+            self.plane
+                .not_leader(there.at, &there.topic.name, &self.context.listener)
+        };
+        Ok(Target {
+            peer: self.plane.elsewhere(there.at).ok_or_else(unknown)?,
+            at: there.at,
+            topic: Arc::clone(&there.topic),
+        })
     }
 
     /// Makes the next frame, if there is credit and anything to deliver, or begins to read what is not in memory.
     fn advance(&mut self) {
         while self.outbox.is_empty() && self.reading.is_none() && self.credits.open() {
             let Some(key) = self.cursors.dequeue() else {
+                if self.ask_others() {
+                    continue;
+                }
                 return;
             };
             if let Err(failure) = self.deliver(key) {
                 self.stop(key, failure);
             }
+        }
+    }
+
+    /// Asks other brokers for what is wanted of them; true if this broker leads some of it by now.
+    fn ask_others(&mut self) -> bool {
+        let room = self.delivery.room(&self.credits);
+        let (plane, listener) = (&self.plane, &self.context.listener);
+        let here = self.remote.ask(plane, listener, &mut self.cursors, room);
+        for key in &here {
+            let cursor = self.cursors.get(*key);
+            if let Some(replica) = plane.topics.replica(cursor.place.at()) {
+                cursor.place = Place::Here(replica);
+            }
+            self.cursors.enqueue(*key);
+        }
+        !here.is_empty()
+    }
+
+    /// Delivers what another broker has of a partition.
+    fn answered(&mut self, key: u32, data: v1::PartitionData) {
+        if let Some(error) = data.error {
+            let failure = Failure::from(error);
+            if remote::passes(failure.code) {
+                return self.remote.later(key);
+            }
+            return self.stop(key, failure);
+        }
+        let cursor = self.cursors.get(key);
+        if let Place::There(there) = &mut cursor.place {
+            there.leader_epoch = data.leader_epoch;
+            there.high_watermark = data.high_watermark;
+            there.log_start = data.log_start;
+        }
+        let encoded = data.encoded.unwrap_or_default().into_bytes();
+        if encoded.is_empty() || !self.credits.open() {
+            // Without credit it is asked for again.
+            return self.cursors.enqueue(key);
+        }
+        match self
+            .delivery
+            .frame(cursor, Batches::Stored(encoded), &mut self.credits)
+        {
+            Ok(frame) => self.delivered(key, frame),
+            Err(failure) => self.stop(key, failure),
         }
     }
 
@@ -264,31 +351,48 @@ impl Session {
             self.delivered(key, frame);
             return Ok(());
         }
-        let view = cursor.replica.view();
+        let Place::Here(replica) = &cursor.place else {
+            self.remote.want(key);
+            return Ok(());
+        };
+        let replica = Arc::clone(replica);
+        let view = replica.view();
         let limit = match view.read_limit(cursor.next, None) {
             Ok(limit) if limit > cursor.next => limit,
             Ok(_) => {
-                cursor.replica.wait(&mut self.waiter, key, cursor.next, &view);
+                replica.wait(&mut self.waiter, key, cursor.next, &view);
                 return Ok(());
             }
             Err(ReadError::NotAvailable) => {
-                cursor
-                    .replica
-                    .wait(&mut self.waiter, key, view.high_watermark, &view);
+                replica.wait(&mut self.waiter, key, view.high_watermark, &view);
+                return Ok(());
+            }
+            // Another broker will lead it, if it does not yet.
+            Err(ReadError::NotLeader)
+                if self.forward && self.plane.image.load().partition(replica.at).is_some() =>
+            {
+                cursor.place = Place::There(There {
+                    topic: Arc::clone(&replica.topic),
+                    at: replica.at,
+                    leader_epoch: 0,
+                    high_watermark: view.high_watermark.get(),
+                    log_start: view.log_start.get(),
+                });
+                self.remote.want(key);
                 return Ok(());
             }
             Err(error) => {
                 let listener = &self.context.listener;
-                return Err(self.plane.read_refused(&error, &cursor.replica, listener));
+                return Err(self.plane.read_refused(&error, &replica, listener));
             }
         };
         let room = self.delivery.room(&self.credits);
-        if let Some(batches) = read::read_tail(&cursor.replica, cursor.next, limit, room) {
+        if let Some(batches) = read::read_tail(&replica, cursor.next, limit, room) {
             let before = cursor.next;
             let frame = self.delivery.frame(cursor, batches, &mut self.credits)?;
             if cursor.next == before {
                 // The batch there is not readable as a whole yet.
-                cursor.replica.wait(&mut self.waiter, key, limit, &view);
+                replica.wait(&mut self.waiter, key, limit, &view);
                 return Ok(());
             }
             self.delivered(key, frame);
@@ -298,13 +402,7 @@ impl Session {
             key,
             moves: cursor.moves,
             limit,
-            batches: Box::pin(read::read_stored(
-                &self.plane,
-                &cursor.replica,
-                cursor.next,
-                limit,
-                room,
-            )),
+            batches: Box::pin(read::read_stored(&self.plane, &replica, cursor.next, limit, room)),
         });
         Ok(())
     }
@@ -320,8 +418,10 @@ impl Session {
         let frame = batches.and_then(|batches| self.delivery.frame(cursor, batches, &mut self.credits));
         match frame {
             Ok(None) if cursor.next == before => {
-                let view = cursor.replica.view();
-                cursor.replica.wait(&mut self.waiter, key, reading.limit, &view);
+                if let Place::Here(replica) = &cursor.place {
+                    let view = replica.view();
+                    replica.wait(&mut self.waiter, key, reading.limit, &view);
+                }
             }
             Ok(frame) => self.delivered(key, frame),
             Err(failure) => self.stop(key, failure),

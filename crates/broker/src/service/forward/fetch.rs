@@ -30,12 +30,13 @@ pub(crate) fn fetch(
     for parts in elsewhere.into_values() {
         let (plane, listener) = (Arc::clone(plane), Arc::clone(listener));
         let like = like.clone();
-        asked.spawn(async move { one(&plane, &listener, parts, like).await });
+        asked.spawn(async move { fetch_from(&plane, &listener, parts, like).await });
     }
     asked
 }
 
-async fn one(
+/// Fetches partitions from the one broker that leads them.
+pub(crate) async fn fetch_from(
     plane: &DataPlane,
     listener: &str,
     parts: Vec<(usize, Target, v1::FetchPartition)>,

@@ -11,7 +11,7 @@ mod list_offsets;
 mod produce;
 
 pub(crate) use delete_records::delete_records;
-pub(crate) use fetch::{Elsewhere, GRACE, Placed, fetch, nothing};
+pub(crate) use fetch::{Elsewhere, GRACE, Placed, fetch, fetch_from, nothing};
 pub(crate) use lane::{Lane, Passed};
 pub(crate) use list_offsets::list_offsets;
 pub(crate) use produce::produce;
