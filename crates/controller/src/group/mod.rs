@@ -12,7 +12,7 @@ use crate::bootstrap::Bootstrap;
 use crate::controller::{Activity, Committed, ControllerId, ControllerStatus, Identity};
 use crate::log::Log;
 use crate::publish::{Failing, Published};
-use crate::raft::{LogStore, Network, Node, Rpc, Runtime, StateMachine, Types, serve};
+use crate::raft::{LogStore, Network, Node, Rpc, Runtime, StateMachine, Types, blocking, serve};
 use crate::transport::{Member, Transport};
 use crate::{ControllerConfig, MembershipError, RpcError, StartError, Unavailable};
 use bytes::Bytes;
@@ -116,6 +116,7 @@ pub(crate) async fn start<R: Runtime, D: Disk, T: Transport>(
     let failing = Failing::new();
     let published = Published::new(opened.contents.image.as_ref().clone());
     let transport = Arc::new(transport);
+    let snapshots = opened.snapshots.clone();
     let io = |source| StartError::Io {
         path: config.dir.clone(),
         source,
@@ -141,7 +142,8 @@ pub(crate) async fn start<R: Runtime, D: Disk, T: Transport>(
         machine,
     );
     let raft = raft.await.map_err(|error| StartError::Raft(error.to_string()))?;
-    run::<R, T>(config, raft, transport, fresh, published, failing).await
+    let close = move || snapshots.close();
+    run::<R, T>(config, raft, transport, fresh, published, failing, close).await
 }
 
 /// Sets the tasks of a group going.
@@ -152,6 +154,7 @@ async fn run<R: Runtime, T: Transport>(
     fresh: Identity,
     published: Published,
     failing: Failing,
+    close: impl FnOnce() + Send + 'static,
 ) -> Result<Group, StartError> {
     let id = ControllerId::new(raft.metrics().borrow().id);
     let (asks, asked) = mpsc::channel(QUEUE);
@@ -178,7 +181,13 @@ async fn run<R: Runtime, T: Transport>(
         asked,
         config.election_timeout_max * 2,
     )));
-    drop(R::spawn(answer::<R, T>(raft.clone(), other, members, stop)));
+    drop(R::spawn(answer::<R, T>(
+        raft.clone(),
+        other,
+        members,
+        stop,
+        close,
+    )));
     let group = Group {
         id,
         asks,
@@ -210,6 +219,7 @@ async fn answer<R: Runtime, T: Transport>(
     mut others: mpsc::Receiver<Other>,
     members: Members<R, T>,
     stop: watch::Sender<bool>,
+    close: impl FnOnce() + Send + 'static,
 ) {
     // Whoever asked may have gone: an answer that nobody takes is dropped.
     while let Some(other) = others.recv().await {
@@ -236,6 +246,7 @@ async fn answer<R: Runtime, T: Transport>(
                 if let Err(error) = raft.shutdown().await {
                     tracing::warn!(%error, "the metadata group did not end as it should");
                 }
+                blocking::<R, _>(close).await;
                 stop.send_replace(true);
                 let _ = done.send(());
                 return;
@@ -244,5 +255,6 @@ async fn answer<R: Runtime, T: Transport>(
     }
     // The last handle of the controller is gone: nobody can ask for anything any more.
     let _ = raft.shutdown().await;
+    blocking::<R, _>(close).await;
     stop.send_replace(true);
 }

@@ -13,6 +13,7 @@ use openraft::{
 use quipu_metadata::{Command, Delta, Image, ReplayError, Reply};
 use quipu_record::MetadataVersion;
 use quipu_storage::Disk;
+use std::io;
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, StorageError<u64>>;
@@ -183,7 +184,9 @@ async fn write<R: Runtime, D: Disk>(
     let (store, contents) = (snapshots.clone(), contents.clone());
     let written = blocking::<R, _>(move || store.write(&contents)).await;
     written.map_err(|error| {
-        failing.fail(&format!("writing a snapshot of the metadata: {error}"));
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            failing.fail(&format!("writing a snapshot of the metadata: {error}"));
+        }
         storage_error(ErrorSubject::Snapshot(None), ErrorVerb::Write, error)
     })
 }

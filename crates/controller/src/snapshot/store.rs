@@ -6,6 +6,7 @@ use crate::StartError;
 use quipu_storage::{Access, Disk, DiskFile};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Snapshots that stay: the newest, and the one before.
 const KEPT: usize = 2;
@@ -17,6 +18,8 @@ const UNFINISHED: &str = ".snap.tmp";
 pub(crate) struct SnapshotStore<D: Disk> {
     disk: D,
     dir: PathBuf,
+    /// Held while one is written; true once nothing more is.
+    closed: Arc<Mutex<bool>>,
 }
 
 impl<D: Disk> SnapshotStore<D> {
@@ -25,6 +28,7 @@ impl<D: Disk> SnapshotStore<D> {
         let store = Self {
             disk,
             dir: dir.to_owned(),
+            closed: Arc::default(),
         };
         for entry in store.disk.list(dir)? {
             if entry.name.ends_with(UNFINISHED) {
@@ -48,7 +52,15 @@ impl<D: Disk> SnapshotStore<D> {
     }
 
     /// Writes a snapshot; durable under its name on return. Older ones than the last two go.
+    ///
+    /// # Errors
+    ///
+    /// The disk's; `BrokenPipe` once it is closed.
     pub(crate) fn write(&self, contents: &Contents) -> io::Result<()> {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let index = contents.last.map_or(0, |last| last.index);
         let path = self.path(index);
         let beside = self.dir.join(format!("{index:020}{UNFINISHED}"));
@@ -76,6 +88,11 @@ impl<D: Disk> SnapshotStore<D> {
             self.disk.remove(&self.path(old))?;
         }
         Ok(())
+    }
+
+    /// Waits for the one that is being written; none is written after it, so that the directory is the next owner's.
+    pub(crate) fn close(&self) {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
     fn read(&self, index: u64) -> Result<Contents, SnapshotError> {
