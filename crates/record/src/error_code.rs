@@ -143,6 +143,34 @@ error_codes! {
     InternalTopic = 35, "INTERNAL_TOPIC", FailedPrecondition, false;
     /// This controller is not the active one; the active one is named where it is known.
     NotController = 36, "NOT_CONTROLLER", FailedPrecondition, true;
+    /// This broker does not coordinate the group; the coordinator is named where it is known.
+    NotCoordinator = 37, "NOT_COORDINATOR", FailedPrecondition, true;
+    /// The group's coordinator is not there, or cannot vouch for what it says.
+    CoordinatorNotAvailable = 38, "COORDINATOR_NOT_AVAILABLE", Unavailable, true;
+    /// The coordinator is still reading what the group has stored.
+    CoordinatorLoading = 39, "COORDINATOR_LOADING", Unavailable, true;
+    /// There is no such group.
+    UnknownGroup = 40, "UNKNOWN_GROUP", NotFound, false;
+    /// The name of a group is empty, too long or has a character that it must not have.
+    InvalidGroup = 41, "INVALID_GROUP", InvalidArgument, false;
+    /// The group does not know this member: it joins anew, and has lost everything it had.
+    UnknownMember = 42, "UNKNOWN_MEMBER", Aborted, false;
+    /// The member is behind or ahead of what the group knows: it joins anew, and has lost everything it had.
+    FencedMemberEpoch = 43, "FENCED_MEMBER_EPOCH", Aborted, false;
+    /// The partition is not this member's, or not since the epoch that it says (KIP-1251).
+    StaleAssignment = 44, "STALE_ASSIGNMENT", Aborted, false;
+    /// Another member is there with this instance id, and has not left.
+    UnreleasedInstance = 45, "UNRELEASED_INSTANCE", FailedPrecondition, true;
+    /// Another member has taken this instance id.
+    FencedInstance = 46, "FENCED_INSTANCE", Aborted, false;
+    /// No such way of sharing out partitions.
+    UnsupportedAssignor = 47, "UNSUPPORTED_ASSIGNOR", InvalidArgument, false;
+    /// The group has as many members as it may.
+    GroupFull = 48, "GROUP_FULL", ResourceExhausted, false;
+    /// The group has members, and what was asked is for one without.
+    GroupNotEmpty = 49, "GROUP_NOT_EMPTY", FailedPrecondition, false;
+    /// The metadata of a commit is too long.
+    MetadataTooLarge = 50, "METADATA_TOO_LARGE", InvalidArgument, false;
 }
 
 impl fmt::Display for ErrorCode {

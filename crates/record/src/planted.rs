@@ -42,6 +42,16 @@ pub enum PlantedBug {
     VoteNotFlushed,
     /// A snapshot of the metadata forgets who is in the group.
     SnapshotWithoutMembership,
+    /// A commit is taken whoever makes it, in whatever epoch.
+    CommitUnfenced,
+    /// A partition goes to its next owner before the one before it has given it up.
+    TwoOwners,
+    /// A coordinator serves before it has read everything that its group stored.
+    ServeBeforeLoaded,
+    /// Compaction drops a tombstone that some replica has not flushed yet.
+    TombstonePurgedEarly,
+    /// Compaction goes past the high watermark.
+    CompactPastHighWatermark,
 }
 
 impl PlantedBug {
@@ -65,6 +75,11 @@ impl PlantedBug {
         Self::NoProducerDedup,
         Self::VoteNotFlushed,
         Self::SnapshotWithoutMembership,
+        Self::CommitUnfenced,
+        Self::TwoOwners,
+        Self::ServeBeforeLoaded,
+        Self::TombstonePurgedEarly,
+        Self::CompactPastHighWatermark,
     ];
 
     /// Whether this bug is planted on this thread or, failing that, in this process. Constant without `test-util`.

@@ -279,7 +279,8 @@ impl Consumer {
                 }
             }
             Event::Came(stream, Message::Sought(sought)) => self.on_sought(now, stream, sought),
-            Event::Came(_, Message::Heartbeat(_)) => {}
+            // The other two are for groups' streams; this one was opened on partitions.
+            Event::Came(_, Message::Heartbeat(_) | Message::Assignment(_) | Message::Commit(_)) => {}
             Event::Ended(stream, why) => {
                 tracing::debug!(why, "reads on from where it was");
                 self.streams.remove(&stream);

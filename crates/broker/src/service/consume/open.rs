@@ -41,7 +41,15 @@ pub(super) async fn open(
     for asked in partitions {
         opened.push(one(plane, context, forward, asked, &mut cursors).await?);
     }
-    Ok((delivery, cursors, forward, v1::Opened { partitions: opened }))
+    Ok((
+        delivery,
+        cursors,
+        forward,
+        v1::Opened {
+            partitions: opened,
+            membership: None,
+        },
+    ))
 }
 
 fn delivery(open: &v1::Open) -> Result<Delivery, Failure> {

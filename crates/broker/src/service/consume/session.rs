@@ -228,6 +228,11 @@ impl Session {
                 };
                 self.cursors.pause(key, pause.paused);
             }
+            Asked::Ack(_) | Asked::Commit(_) | Asked::AssignmentAck(_) => {
+                return Err(
+                    invalid("only a group's stream remembers offsets: open with a group").into_status(),
+                );
+            }
         }
         Ok(())
     }
