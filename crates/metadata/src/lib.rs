@@ -57,5 +57,5 @@ pub use replica_set::ReplicaSet;
 pub use topic::{Partitions, Topic};
 pub use topic_config::{
     CONFIGS, CONFIGS_NOT_HERE, CleanupPolicy, ConfigChange, ConfigEntry, ConfigKey, ConfigKind,
-    ConfigMistake, ConfigSpec, Durability, MAX_MESSAGE_BYTES_LIMIT, TopicConfig,
+    ConfigMistake, ConfigSpec, Durability, MAX_MESSAGE_BYTES_LIMIT, RATIO_ONE, TopicConfig,
 };

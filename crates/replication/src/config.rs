@@ -24,6 +24,8 @@ pub struct PartitionConfig {
     pub timestamp_before_max: Option<Duration>,
     /// `message.timestamp.after.max.ms`: how far it may lie ahead. `None`: any.
     pub timestamp_after_max: Option<Duration>,
+    /// `cleanup.policy` has `compact`: every record must have a key.
+    pub compacted: bool,
     /// `max.message.bytes`: the largest batch, in bytes as sent.
     pub max_message_bytes: usize,
     /// `flush.ms`: with [`Durability::Replicated`], how long appended bytes may wait for a flush.
@@ -43,6 +45,7 @@ impl Default for PartitionConfig {
             timestamp_type: TimestampType::Create,
             timestamp_before_max: None,
             timestamp_after_max: Some(Duration::from_secs(3600)),
+            compacted: false,
             max_message_bytes: MESSAGE_BYTES_DEFAULT,
             flush_interval: Duration::from_secs(1),
             flush_bytes: 64 << 20,

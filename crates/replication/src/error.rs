@@ -62,6 +62,16 @@ pub enum ProduceError {
         /// The latest allowed.
         latest: Timestamp,
     },
+    /// Compaction keeps the latest record of each key: one without could never go.
+    #[error(
+        "{keyless} of the batch's {count} records have no key, and the topic's cleanup.policy has compact: give every record a key"
+    )]
+    KeylessRecords {
+        /// How many have none.
+        keyless: u32,
+        /// How many there are.
+        count: u32,
+    },
     /// A newer life of this producer wrote here.
     #[error(
         "producer {producer} has epoch {current} here and the batch carries {got}: a newer instance took over"
@@ -134,6 +144,7 @@ impl ProduceError {
             Self::StorageFailed => ErrorCode::StorageFailed,
             Self::BatchTooLarge { .. } => ErrorCode::BatchTooLarge,
             Self::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+            Self::KeylessRecords { .. } => ErrorCode::InvalidRequest,
             Self::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequence,
             Self::UnknownProducer { .. } => ErrorCode::UnknownProducer,
@@ -183,6 +194,7 @@ impl ProduceError {
             | Self::StorageFull
             | Self::BatchTooLarge { .. }
             | Self::InvalidTimestamp { .. }
+            | Self::KeylessRecords { .. }
             | Self::InvalidProducerEpoch { .. }
             | Self::OutOfOrderSequence { .. }
             | Self::UnknownProducer { .. }

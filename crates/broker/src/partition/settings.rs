@@ -8,11 +8,13 @@ use std::time::Duration;
 
 /// What a topic's configs mean for each of its partitions.
 pub(crate) fn settings(config: &TopicConfig, replica_lag_max: Duration) -> Settings {
+    let policy = config.cleanup_policy();
     let partition = PartitionConfig {
         durability: match config.durability() {
             quipu_metadata::Durability::Fsync => Durability::Fsync,
             quipu_metadata::Durability::Replicated => Durability::Replicated,
         },
+        compacted: policy.compacts(),
         timestamp_type: config.timestamp_type(),
         timestamp_before_max: Some(Duration::from_millis(config.timestamp_before_max_ms())),
         timestamp_after_max: Some(Duration::from_millis(config.timestamp_after_max_ms())),
@@ -25,8 +27,8 @@ pub(crate) fn settings(config: &TopicConfig, replica_lag_max: Duration) -> Setti
     let log = LogConfig {
         segment_bytes: config.segment_bytes(),
         segment_ms: config.segment_ms(),
-        retention_ms: config.retention_ms(),
-        retention_bytes: config.retention_bytes(),
+        retention_ms: config.retention_ms().filter(|_| policy.deletes()),
+        retention_bytes: config.retention_bytes().filter(|_| policy.deletes()),
         ..LogConfig::default()
     };
     Settings {

@@ -116,6 +116,30 @@ async fn what_is_wrong_with_one_batch_is_said_of_that_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_compacted_topic_refuses_records_without_a_key() {
+    let mut broker = MiniBroker::start().await;
+    broker.create_with("t", 1, &[("cleanup.policy", "compact")]);
+    for batch in [
+        records("t", 0, &["x"]),
+        encoded("t", 0, encode(&["x"], Codec::Zstd, None)),
+    ] {
+        let result = broker.try_produce(batch).await;
+        assert_eq!(
+            reason(result.error.as_ref()),
+            v1::ErrorReason::InvalidRequest,
+            "{result:?}"
+        );
+        let message = result.error.expect("an error").message;
+        assert!(message.contains("give every record a key"), "{message}");
+    }
+    let mut batch = records("t", 0, &["x"]);
+    if let Some(v1::batch::Payload::Records(list)) = &mut batch.payload {
+        list.records[0].key = Some("k".into());
+    }
+    assert_eq!(broker.produce(batch).await.base_offset, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_batch_is_answered_with_its_first_offset() {
     let mut broker = MiniBroker::start().await;
     broker.create("t", 1);

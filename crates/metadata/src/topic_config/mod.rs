@@ -6,7 +6,9 @@ mod table;
 mod tests;
 
 pub use parse::{ConfigChange, ConfigMistake};
-pub use table::{CONFIGS, CONFIGS_NOT_HERE, ConfigKey, ConfigKind, ConfigSpec, MAX_MESSAGE_BYTES_LIMIT};
+pub use table::{
+    CONFIGS, CONFIGS_NOT_HERE, ConfigKey, ConfigKind, ConfigSpec, MAX_MESSAGE_BYTES_LIMIT, RATIO_ONE,
+};
 
 use quipu_record::TimestampType;
 use std::sync::Arc;
@@ -25,6 +27,24 @@ pub struct TopicConfig {
 pub enum CleanupPolicy {
     /// Old segments are deleted.
     Delete,
+    /// The latest record of each key is kept.
+    Compact,
+    /// Both.
+    CompactDelete,
+}
+
+impl CleanupPolicy {
+    /// Whether only the latest record of a key is kept.
+    #[must_use]
+    pub const fn compacts(self) -> bool {
+        matches!(self, Self::Compact | Self::CompactDelete)
+    }
+
+    /// Whether old segments are deleted.
+    #[must_use]
+    pub const fn deletes(self) -> bool {
+        matches!(self, Self::Delete | Self::CompactDelete)
+    }
 }
 
 /// `durability`.
@@ -87,7 +107,29 @@ impl TopicConfig {
     /// `cleanup.policy`.
     #[must_use]
     pub fn cleanup_policy(&self) -> CleanupPolicy {
-        CleanupPolicy::Delete
+        match self.value(ConfigKey::CleanupPolicy) {
+            1 => CleanupPolicy::Compact,
+            2 => CleanupPolicy::CompactDelete,
+            _ => CleanupPolicy::Delete,
+        }
+    }
+
+    /// `min.cleanable.dirty.ratio`, in [`RATIO_ONE`]ths.
+    #[must_use]
+    pub fn min_cleanable_dirty_ratio(&self) -> u64 {
+        self.unsigned(ConfigKey::MinCleanableDirtyRatio)
+    }
+
+    /// `min.compaction.lag.ms`.
+    #[must_use]
+    pub fn min_compaction_lag_ms(&self) -> u64 {
+        self.unsigned(ConfigKey::MinCompactionLagMs)
+    }
+
+    /// `delete.retention.ms`.
+    #[must_use]
+    pub fn delete_retention_ms(&self) -> u64 {
+        self.unsigned(ConfigKey::DeleteRetentionMs)
     }
 
     /// `retention.ms`; `None`: for ever.

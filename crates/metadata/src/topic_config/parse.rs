@@ -1,6 +1,6 @@
 //! From Kafka's names and notation to stored values and back; every mistake is named, not only the first.
 
-use super::{CONFIGS, CONFIGS_NOT_HERE, ConfigKey, ConfigKind, ConfigSpec, TopicConfig};
+use super::{CONFIGS, CONFIGS_NOT_HERE, ConfigKey, ConfigKind, ConfigSpec, RATIO_ONE, TopicConfig};
 use crate::FeatureLevel;
 
 /// What is wrong with one config of a request.
@@ -187,9 +187,12 @@ fn parse(spec: &'static ConfigSpec, text: &str) -> Result<i64, ConfigMistake> {
             "false" => Ok(0),
             _ => Err(bad("it must be true or false".to_owned())),
         },
+        ConfigKind::Ratio { .. } => {
+            parse_ratio(text.trim()).ok_or_else(|| bad("it must be a decimal number from 0 to 1".to_owned()))
+        }
         ConfigKind::Word { words, refused, .. } => {
             let text = text.trim();
-            if let Some(index) = words.iter().position(|word| *word == text) {
+            if let Some(index) = words.iter().position(|word| same_list(word, text)) {
                 return i64::try_from(index).map_err(|_| bad(String::new()));
             }
             match refused.iter().find(|(word, _)| *word == text) {
@@ -200,11 +203,43 @@ fn parse(spec: &'static ConfigSpec, text: &str) -> Result<i64, ConfigMistake> {
     }
 }
 
+/// Whether two words, or lists of words, have the same parts.
+fn same_list(word: &str, text: &str) -> bool {
+    let parts = |list: &str| {
+        let mut parts: Vec<String> = list.split(',').map(|part| part.trim().to_owned()).collect();
+        parts.sort_unstable();
+        parts
+    };
+    parts(word) == parts(text)
+}
+
+/// A decimal from 0 to 1, with at most six digits after the point.
+fn parse_ratio(text: &str) -> Option<i64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || whole.len() > 1 || part.len() > 6 {
+        return None;
+    }
+    let raw = whole.parse::<i64>().ok()? * RATIO_ONE + format!("{part:0<6}").parse::<i64>().ok()?;
+    (raw <= RATIO_ONE).then_some(raw)
+}
+
+fn show_ratio(raw: i64) -> String {
+    let text = format!("{}.{:06}", raw / RATIO_ONE, raw % RATIO_ONE);
+    let short = text.trim_end_matches('0');
+    if short.ends_with('.') {
+        format!("{short}0")
+    } else {
+        short.to_owned()
+    }
+}
+
 /// A stored value in Kafka's notation.
 pub(super) fn display(spec: &ConfigSpec, raw: i64) -> String {
     match spec.kind {
         ConfigKind::Integer { .. } => raw.to_string(),
         ConfigKind::Boolean { .. } => (raw != 0).to_string(),
+        ConfigKind::Ratio { .. } => show_ratio(raw),
         ConfigKind::Word { words, .. } => {
             let word = usize::try_from(raw).ok().and_then(|index| words.get(index));
             word.map_or_else(|| raw.to_string(), |word| (*word).to_owned())

@@ -38,6 +38,12 @@ pub enum ConfigKey {
     FlushMs = 13,
     /// `flush.bytes`
     FlushBytes = 14,
+    /// `min.cleanable.dirty.ratio`
+    MinCleanableDirtyRatio = 15,
+    /// `min.compaction.lag.ms`
+    MinCompactionLagMs = 16,
+    /// `delete.retention.ms`
+    DeleteRetentionMs = 17,
 }
 
 /// What kind of value a config takes.
@@ -57,7 +63,13 @@ pub enum ConfigKind {
         /// The value when not set.
         default: bool,
     },
-    /// One of some words; stored as the index into them, so words are only ever appended.
+    /// A decimal from 0 to 1; stored in [`RATIO_ONE`]ths.
+    Ratio {
+        /// The value when not set, as stored.
+        default: i64,
+    },
+    /// One of some words; stored as the index into them, so words are only ever appended. A word that is a list is taken
+    /// in whatever order.
     Word {
         /// The words that may be chosen.
         words: &'static [&'static str],
@@ -87,6 +99,9 @@ pub struct ConfigSpec {
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const MIB: i64 = 1024 * 1024;
+
+/// What a ratio of 1 is stored as.
+pub const RATIO_ONE: i64 = 1_000_000;
 
 /// The greatest `max.message.bytes`: one batch, encoded or decoded.
 pub const MAX_MESSAGE_BYTES_LIMIT: i64 = 8 * MIB;
@@ -120,24 +135,24 @@ pub const CONFIGS: &[ConfigSpec] = &[
         key: ConfigKey::CleanupPolicy,
         name: "cleanup.policy",
         kind: ConfigKind::Word {
-            words: &["delete"],
+            words: &["delete", "compact", "compact,delete"],
             default: 0,
-            refused: &[
-                ("compact", "compaction is not available in this version of Quipu"),
-                (
-                    "compact,delete",
-                    "compaction is not available in this version of Quipu",
-                ),
-                (
-                    "delete,compact",
-                    "compaction is not available in this version of Quipu",
-                ),
-            ],
+            refused: &[],
         },
         immutable: false,
         since: FeatureLevel::V1,
-        meaning: "How old records go: `delete` removes whole segments past `retention.ms` or `retention.bytes`.",
+        meaning: "How old records go: `delete` removes whole segments past `retention.ms` or `retention.bytes`; `compact` \
+                  keeps the latest record of each key and takes no records without one; `compact,delete` does both.",
     },
+    integer(
+        ConfigKey::DeleteRetentionMs,
+        "delete.retention.ms",
+        DAY_MS,
+        0,
+        i64::MAX,
+        "With compaction: how long a tombstone (a record without a value) is kept after it was first cleaned, in \
+         milliseconds. It stays beyond that until every assigned replica has flushed it.",
+    ),
     ConfigSpec {
         key: ConfigKey::Durability,
         name: "durability",
@@ -206,6 +221,25 @@ pub const CONFIGS: &[ConfigSpec] = &[
         meaning: "Whose clock stamps a record: the producer's (`CreateTime`) or the leader's (`LogAppendTime`).",
     },
     ConfigSpec {
+        key: ConfigKey::MinCleanableDirtyRatio,
+        name: "min.cleanable.dirty.ratio",
+        kind: ConfigKind::Ratio {
+            default: RATIO_ONE / 2,
+        },
+        immutable: false,
+        since: FeatureLevel::V1,
+        meaning: "With compaction: a partition is cleaned once this part of its bytes was not cleaned yet.",
+    },
+    integer(
+        ConfigKey::MinCompactionLagMs,
+        "min.compaction.lag.ms",
+        0,
+        0,
+        i64::MAX,
+        "With compaction: how long a record is certain to stay uncompacted, in milliseconds by its segment's newest \
+         timestamp.",
+    ),
+    ConfigSpec {
         key: ConfigKey::MinInsyncReplicas,
         name: "min.insync.replicas",
         kind: ConfigKind::Integer {
@@ -268,24 +302,12 @@ pub const CONFIGS_NOT_HERE: &[(&str, &str)] = &[
         "compression.type",
         "batches are stored as the producer compressed them; set it on the producer",
     ),
-    (
-        "delete.retention.ms",
-        "it belongs to compaction, which is not available in this version of Quipu",
-    ),
     ("file.delete.delay.ms", "files are deleted once nobody reads them"),
     ("flush.messages", "use flush.bytes, with durability=replicated"),
     ("index.interval.bytes", "the indexes have a fixed interval"),
     (
         "max.compaction.lag.ms",
-        "it belongs to compaction, which is not available in this version of Quipu",
-    ),
-    (
-        "min.cleanable.dirty.ratio",
-        "it belongs to compaction, which is not available in this version of Quipu",
-    ),
-    (
-        "min.compaction.lag.ms",
-        "it belongs to compaction, which is not available in this version of Quipu",
+        "how much is not cleaned yet decides: see min.cleanable.dirty.ratio, which may be 0",
     ),
     ("preallocate", "segments are not preallocated"),
     ("remote.storage.enable", "there is no tiered storage"),
@@ -339,6 +361,7 @@ impl ConfigSpec {
         match self.kind {
             ConfigKind::Integer { default, .. } => default,
             ConfigKind::Boolean { default } => Some(i64::from(default)),
+            ConfigKind::Ratio { default } => Some(default),
             ConfigKind::Word { default, .. } => i64::try_from(default).ok(),
         }
     }

@@ -56,7 +56,8 @@ fn every_mistake_is_named_at_once() {
         &[
             ("retention.mss", "1"),
             ("compression.type", "zstd"),
-            ("cleanup.policy", "compact"),
+            ("cleanup.policy", "squeeze"),
+            ("min.cleanable.dirty.ratio", "1.5"),
             ("segment.bytes", "12"),
             ("segment.ms", "soon"),
             ("unclean.leader.election.enable", "yes"),
@@ -74,7 +75,8 @@ fn every_mistake_is_named_at_once() {
             "unknown config \"retention.mss\"; the nearest known is \"retention.ms\"",
             "config \"compression.type\" is not supported: batches are stored as the producer compressed them; set it on \
              the producer",
-            "config cleanup.policy=\"compact\" is not allowed: compaction is not available in this version of Quipu",
+            "config cleanup.policy=\"squeeze\" is not allowed: it must be delete or compact or compact,delete",
+            "config min.cleanable.dirty.ratio=\"1.5\" is not allowed: it must be a decimal number from 0 to 1",
             "config segment.bytes=\"12\" is not allowed: it must lie between 65536 and 2147483647",
             "config segment.ms=\"soon\" is not allowed: it must be a whole number between 1000 and 9223372036854775807",
             "config unclean.leader.election.enable=\"yes\" is not allowed: it must be true or false",
@@ -165,6 +167,49 @@ fn what_is_displayed_parses_to_the_same_value() {
     }
 }
 
+#[test]
+fn a_policy_is_a_list_in_whatever_order_and_a_ratio_a_decimal() {
+    let policy = |text: &str| create(&[("cleanup.policy", text)], 1).map(|config| config.cleanup_policy());
+    assert_eq!(policy("delete"), Ok(CleanupPolicy::Delete));
+    assert_eq!(policy("compact"), Ok(CleanupPolicy::Compact));
+    for both in ["compact,delete", "delete,compact", "delete, compact"] {
+        let policy = policy(both).expect("both");
+        assert!(policy.compacts() && policy.deletes());
+    }
+    assert!(policy("compact,compact").is_err());
+    let ratio = |text: &str| {
+        let config = create(&[("min.cleanable.dirty.ratio", text)], 1).ok()?;
+        let shown = config
+            .entries()
+            .into_iter()
+            .find(|entry| entry.key == "min.cleanable.dirty.ratio")?;
+        Some((config.min_cleanable_dirty_ratio(), shown.value))
+    };
+    for (text, raw, shown) in [
+        ("0", 0, "0.0"),
+        ("1", 1_000_000, "1.0"),
+        ("0.5", 500_000, "0.5"),
+        ("0.000001", 1, "0.000001"),
+        ("1.000", 1_000_000, "1.0"),
+    ] {
+        assert_eq!(ratio(text), Some((raw, shown.to_owned())), "{text}");
+    }
+    for bad in [
+        "",
+        ".5",
+        "1.1",
+        "-0.5",
+        "0.5e1",
+        "00.5",
+        "0.1234567",
+        "half",
+        "1.",
+        "0.+5",
+    ] {
+        assert_eq!(ratio(bad), None, "{bad}");
+    }
+}
+
 /// A row of the first table of the page, as the code has it.
 fn row(spec: &ConfigSpec) -> String {
     let show = |raw: i64| {
@@ -185,6 +230,7 @@ fn row(spec: &ConfigSpec) -> String {
             ("integer", default, allowed)
         }
         ConfigKind::Boolean { default } => ("boolean", default.to_string(), "true, false".to_owned()),
+        ConfigKind::Ratio { default } => ("decimal", parse::display(spec, default), "0 to 1".to_owned()),
         ConfigKind::Word { words, default, .. } => ("word", words[default].to_owned(), words.join(", ")),
     };
     let changes = if spec.immutable { "no" } else { "yes" };

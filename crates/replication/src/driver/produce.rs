@@ -203,6 +203,10 @@ fn admit(
     if size > max {
         return Err(ProduceError::BatchTooLarge { size, max });
     }
+    let (keyless, count) = (append.summary.keyless, append.summary.count);
+    if config.compacted && keyless > 0 {
+        return Err(ProduceError::KeylessRecords { keyless, count });
+    }
     timestamps::check(config, &append.summary, now.wall)?;
     if append.deadline <= now.mono {
         return Err(ProduceError::RequestTimedOut);

@@ -269,6 +269,23 @@ fn times_out_of_bounds_and_batches_too_large_are_refused_by_name() {
 }
 
 #[test]
+fn a_compacted_topic_takes_no_record_without_a_key() {
+    let mut bench = Bench::leading(PartitionConfig {
+        compacted: true,
+        ..PartitionConfig::default()
+    });
+    bench.produce(Acks::All, [batch(1)]);
+    let refused = bench.answers().remove(0).1.expect_err("it has no key");
+    assert!(
+        matches!(refused, ProduceError::KeylessRecords { keyless: 1, count: 1 }),
+        "{refused:?}"
+    );
+    assert_eq!(refused.code(), quipu_record::ErrorCode::InvalidRequest);
+    assert!(!refused.outcome_unknown() && refused.to_string().contains("give every record a key"));
+    assert_eq!(bench.driver.log().log_end(), Offset::ZERO);
+}
+
+#[test]
 fn settings_change_from_the_next_step_on() {
     let mut bench = Bench::leading(PartitionConfig::default());
     bench.configure(PartitionConfig {
