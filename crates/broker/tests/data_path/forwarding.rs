@@ -97,6 +97,46 @@ async fn a_call_to_one_broker_reaches_every_leader() {
     }
 }
 
+/// Thin clients name keys, not partitions: many batches of one call may come to the same partition, here or elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_by_key_that_come_to_one_partition_are_appended_in_order() {
+    let (cluster, _) = start().await;
+    let batches = (0..60).map(|i| {
+        let record = v1::Record {
+            key: Some(format!("key {}", i % 10).into()),
+            value: Some(i.to_string().into()),
+            ..v1::Record::default()
+        };
+        let records = v1::RecordList {
+            records: vec![record],
+            ..v1::RecordList::default()
+        };
+        v1::Batch {
+            topic: "t".to_owned(),
+            payload: Some(v1::batch::Payload::Records(records)),
+            ..v1::Batch::default()
+        }
+    });
+    let request = v1::ProduceRequest {
+        batches: batches.collect(),
+        ..v1::ProduceRequest::default()
+    };
+    let answer = cluster
+        .producing(ASKED)
+        .produce(request)
+        .await
+        .expect("an answer");
+    let mut next = [0; PARTITIONS as usize];
+    for result in answer.into_inner().results {
+        assert_eq!(result.error, None);
+        let next = &mut next[result.partition as usize];
+        assert_eq!(result.base_offset, Some(*next), "partition {}", result.partition);
+        *next += 1;
+    }
+    assert_eq!(next.iter().sum::<u64>(), 60);
+    assert!(next.iter().any(|there| *there > 10), "{next:?}");
+}
+
 fn part(partition: u32) -> v1::FetchPartition {
     v1::FetchPartition {
         topic: "t".to_owned(),

@@ -8,10 +8,10 @@ use crate::data_plane::DataPlane;
 use crate::metrics::Stage;
 use crate::partition::reply::Tag;
 use crate::service::forward::{self, Peer, Target, may_forward};
-use crate::service::route::{not_too_many, shown};
+use crate::service::route::not_too_many;
 use quipu_proto::{Failure, v1};
-use quipu_record::{BrokerId, ErrorCode};
-use std::collections::{BTreeMap, HashSet};
+use quipu_record::BrokerId;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -25,7 +25,6 @@ pub(super) async fn produce(
     let acks = acks(request.acks)?;
     let forward = may_forward(context, request.routing)?;
     not_too_many("batches", request.batches.len())?;
-    once_each(&request.batches)?;
     let patience = patience(context, request.timeout_ms);
     let bytes = request.batches.iter().map(held_bytes).sum();
     // One charge for all: batches of one call that waited for each other's memory could wait for ever.
@@ -140,23 +139,4 @@ impl Elsewhere {
         }
         asked
     }
-}
-
-/// A partition may be named once.
-fn once_each(batches: &[v1::Batch]) -> Result<(), Failure> {
-    let mut seen = HashSet::new();
-    for batch in batches {
-        if let Some(partition) = batch.partition
-            && !seen.insert((batch.topic.as_str(), partition))
-        {
-            let topic = shown(&batch.topic);
-            return Err(Failure::new(
-                ErrorCode::InvalidRequest,
-                format!(
-                    "partition {partition} of topic {topic:?} is named twice: a call takes one batch for each"
-                ),
-            ));
-        }
-    }
-    Ok(())
 }

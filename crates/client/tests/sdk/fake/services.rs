@@ -380,7 +380,9 @@ impl Session {
         use v1::consume_request::Message;
         use v1::consume_response::Message as Said;
         match request.message.unwrap() {
-            Message::Ack(_) | Message::Commit(_) | Message::AssignmentAck(_) => panic!("not a group's stream"),
+            Message::Ack(_) | Message::Commit(_) | Message::AssignmentAck(_) => {
+                panic!("not a group's stream")
+            }
             Message::Open(open) => {
                 let Some(v1::open::Source::Partitions(wanted)) = open.source else {
                     panic!("no partitions")
