@@ -142,6 +142,12 @@ impl Image {
         self.topic(*self.names.get(name)?)
     }
 
+    /// The topic that groups keep their state in, once it is made.
+    #[must_use]
+    pub fn offsets_topic(&self) -> Option<&Arc<Topic>> {
+        self.topic_named(crate::OFFSETS_TOPIC)
+    }
+
     /// The topics, by id.
     pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
         self.topics.values()

@@ -41,11 +41,12 @@ pub use command::{
     AllocProducerIds, AlterPartitionError, AlterPartitions, BeginShutdown, BrokerError, BrokerFence,
     BrokerUnfenced, BrokersFenced, ClusterInitialized, Command, ConfigUpdated, CreatePartitions,
     CreatePartitionsError, CreateTopic, CreateTopicError, CutPartition, DeleteTopic, DeleteTopicError,
-    ElectLeaderError, ElectLeaders, FenceBrokers, Ineligible, InitCluster, InitClusterError, IsrChange,
-    IsrMember, LeaderElection, OfflineReplicas, PARTITIONS_PER_TOPIC_MAX, PRODUCER_ID_BLOCK, PartitionAnswer,
-    PartitionsCreated, ProducerIdBlock, Refusal, RegisterBroker, RegisterBrokerError, Registered,
-    ReplicasOffline, Reply, Request, ShutdownBegun, TopicCreated, TopicDeleted, TopicMistake, UnfenceBroker,
-    UpdateTopicConfig, UpdateTopicConfigError,
+    ElectLeaderError, ElectLeaders, EnsureOffsetsTopic, EnsureOffsetsTopicError, FenceBrokers, Ineligible,
+    InitCluster, InitClusterError, IsrChange, IsrMember, LeaderElection, OFFSETS_PARTITIONS, OFFSETS_TOPIC,
+    OfflineReplicas, PARTITIONS_PER_TOPIC_MAX, PRODUCER_ID_BLOCK, PartitionAnswer, PartitionsCreated,
+    ProducerIdBlock, Refusal, RegisterBroker, RegisterBrokerError, Registered, ReplicasOffline, Reply,
+    Request, ShutdownBegun, TopicCreated, TopicDeleted, TopicMistake, UnfenceBroker, UpdateTopicConfig,
+    UpdateTopicConfigError,
 };
 pub use ids::{ClusterId, DirectoryId, FeatureLevel, Incarnation};
 pub use image::{Image, ReplayError};

@@ -7,6 +7,7 @@ use quipu_metadata::*;
 use quipu_record::{
     BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartition,
 };
+use std::sync::Arc;
 
 #[test]
 fn a_topic_gets_the_defaults_resolved_and_a_leader_at_once() {
@@ -97,6 +98,49 @@ fn names_are_unique_and_the_clusters_own_are_reserved() {
         })
         .expect_err("needed");
     assert_eq!(kept.code(), ErrorCode::InternalTopic);
+}
+
+#[test]
+fn the_offsets_topic_is_made_once_and_is_the_clusters_own() {
+    let mut cluster = Cluster::of(2);
+    let mut ensure = |id| {
+        cluster.run(EnsureOffsetsTopic {
+            topic_id: TopicId::from_u128(id),
+        })
+    };
+    let made = ensure(8).expect("made");
+    assert_eq!(
+        (made.partitions, made.replication_factor),
+        (OFFSETS_PARTITIONS, 2)
+    );
+    assert_eq!(ensure(9), Ok(made), "there is only one");
+    let topic = Arc::clone(cluster.image.offsets_topic().expect("there"));
+    assert_eq!((topic.id, topic.internal), (made.topic_id, true));
+    assert_eq!(topic.config.durability(), Durability::Fsync);
+    assert_eq!(topic.config.segment_bytes(), 16 << 20);
+    assert_eq!(topic.config.min_insync_replicas(), 2);
+    for (_, p) in topic.partitions.iter() {
+        assert_eq!((p.replicas.len(), p.isr.len(), p.min_insync), (2, 2, 2));
+    }
+    let altered = cluster.run(UpdateTopicConfig {
+        topic_id: topic.id,
+        change: ConfigChange {
+            set: vec![("retention.ms".into(), "1".into())],
+            unset: vec![],
+        },
+        expected_version: None,
+    });
+    assert_eq!(altered.expect_err("fixed").code(), ErrorCode::InternalTopic);
+    let more = cluster.run(CreatePartitions {
+        topic_id: topic.id,
+        total: 32,
+    });
+    assert_eq!(more.expect_err("fixed").code(), ErrorCode::InternalTopic);
+
+    let mut nobody = Cluster::of(1);
+    nobody.fence(&[1]);
+    let refused = nobody.run(EnsureOffsetsTopic { topic_id: TOPIC });
+    assert_eq!(refused.expect_err("nobody is ready").code(), ErrorCode::NotReady);
 }
 
 #[test]

@@ -597,6 +597,83 @@ async fn records_are_deleted_below_an_offset() {
 }
 
 #[tokio::test]
+async fn the_offsets_topic_is_read_by_anybody_and_changed_by_nobody() {
+    let running = Running::start().await;
+    let reserved = running.topics().create_topic(new_topic("__mine", 1)).await;
+    assert_eq!(code(&reserved.unwrap_err()), ErrorCode::InvalidTopic);
+
+    let ensure = || quipu_metadata::EnsureOffsetsTopic {
+        topic_id: quipu_record::TopicId::from_u128(77),
+    };
+    let controller = running
+        .broker
+        .running
+        .as_ref()
+        .unwrap()
+        .controller
+        .clone()
+        .unwrap();
+    let made = controller.propose(ensure()).await.unwrap();
+    let again = controller.propose(ensure()).await.unwrap();
+    assert_eq!(made.outcome, again.outcome);
+    let name = quipu_metadata::OFFSETS_TOPIC.to_owned();
+    let described = running
+        .topics()
+        .get_topic(v1::GetTopicRequest {
+            name: name.clone(),
+            min_version: made.version.get(),
+            ..v1::GetTopicRequest::default()
+        })
+        .await
+        .unwrap()
+        .into_inner()
+        .topic
+        .unwrap();
+    assert!(described.internal);
+    assert_eq!(described.partitions.len(), 16);
+    let policy = described
+        .configs
+        .iter()
+        .find(|c| c.key == "cleanup.policy")
+        .unwrap();
+    assert_eq!(policy.value, "compact");
+
+    let record = v1::Record {
+        key: Some("k".into()),
+        value: Some("v".into()),
+        ..v1::Record::default()
+    };
+    let batch = v1::Batch {
+        topic: name.clone(),
+        partition: Some(0),
+        payload: Some(v1::batch::Payload::Records(v1::RecordList {
+            records: vec![record],
+            ..v1::RecordList::default()
+        })),
+        ..v1::Batch::default()
+    };
+    let produced = ProduceServiceClient::new(running.channel.clone())
+        .produce(v1::ProduceRequest {
+            batches: vec![batch],
+            ..v1::ProduceRequest::default()
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    let refused = produced.results[0].error.as_ref().unwrap();
+    assert_eq!(refused.reason(), v1::ErrorReason::InternalTopic);
+    let deleted = running
+        .topics()
+        .delete_topic(v1::DeleteTopicRequest {
+            name,
+            ..v1::DeleteTopicRequest::default()
+        })
+        .await;
+    assert_eq!(code(&deleted.unwrap_err()), ErrorCode::InternalTopic);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn another_brokers_directory_and_one_in_use_are_refused_by_name() {
     let running = Running::start().await;
     let error = start(running.dir.path()).await.unwrap_err().to_string();

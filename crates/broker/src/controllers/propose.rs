@@ -270,5 +270,6 @@ fn may_repeat(command: &Command) -> bool {
             | Command::FenceBrokers(_)
             | Command::BeginShutdown(_)
             | Command::AllocProducerIds(_)
+            | Command::EnsureOffsetsTopic(_)
     )
 }

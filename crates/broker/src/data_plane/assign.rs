@@ -199,7 +199,7 @@ impl DataPlane {
         let max_message_bytes = settings.partition.max_message_bytes;
         let known = self.topics.get(topic.id).unwrap_or_else(|| {
             let metrics = self.metrics.topic(&topic.name);
-            let info = TopicInfo::new(topic.id, Arc::clone(&topic.name), metrics, max_message_bytes);
+            let info = TopicInfo::new(topic, metrics, max_message_bytes);
             let known = Arc::new(Topic::new(info));
             self.topics.insert(Arc::clone(&known));
             known

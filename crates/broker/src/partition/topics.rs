@@ -18,6 +18,8 @@ pub(crate) struct TopicInfo {
     pub(crate) id_text: String,
     /// Its name.
     pub(crate) name: Arc<str>,
+    /// The cluster's own: clients read it, and change nothing of it.
+    pub(crate) internal: bool,
     /// Its counters.
     pub(crate) metrics: TopicMetrics,
     /// `max.message.bytes`, which may change.
@@ -27,15 +29,15 @@ pub(crate) struct TopicInfo {
 impl TopicInfo {
     /// A topic that was just learnt of.
     pub(crate) fn new(
-        id: TopicId,
-        name: Arc<str>,
+        topic: &quipu_metadata::Topic,
         metrics: TopicMetrics,
         max_message_bytes: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
-            id,
-            id_text: id.to_string(),
-            name,
+            id: topic.id,
+            id_text: topic.id.to_string(),
+            name: Arc::clone(&topic.name),
+            internal: topic.internal,
             metrics,
             max_message_bytes: AtomicUsize::new(max_message_bytes),
         })

@@ -2,8 +2,8 @@
 
 use super::command_message::{
     AlterPartitionsMessage, CreatePartitionsMessage, CreateTopicMessage, DeleteTopicMessage,
-    FenceBrokersMessage, InitClusterMessage, LifetimeMessage, RegisterBrokerMessage,
-    UpdateTopicConfigMessage,
+    EnsureOffsetsTopicMessage, FenceBrokersMessage, InitClusterMessage, LifetimeMessage,
+    RegisterBrokerMessage, UpdateTopicConfigMessage,
 };
 use super::election_message::{ElectLeadersMessage, OfflineReplicasMessage};
 use super::{COMMAND_BYTES_MAX, DecodeError, body, open, seal};
@@ -22,6 +22,7 @@ pub(super) const ALTER_PARTITIONS: u32 = 10;
 pub(super) const ALLOC_PRODUCER_IDS: u32 = 11;
 pub(super) const ELECT_LEADERS: u32 = 12;
 pub(super) const OFFLINE_REPLICAS: u32 = 13;
+pub(super) const ENSURE_OFFSETS_TOPIC: u32 = 14;
 
 impl Command {
     /// As stored.
@@ -41,6 +42,7 @@ impl Command {
             Self::AllocProducerIds(c) => seal(ALLOC_PRODUCER_IDS, 1, &LifetimeMessage::from(c)),
             Self::ElectLeaders(c) => seal(ELECT_LEADERS, 1, &ElectLeadersMessage::from(c)),
             Self::OfflineReplicas(c) => seal(OFFLINE_REPLICAS, 1, &OfflineReplicasMessage::from(c)),
+            Self::EnsureOffsetsTopic(c) => seal(ENSURE_OFFSETS_TOPIC, 1, &EnsureOffsetsTopicMessage::from(c)),
         }
     }
 
@@ -72,6 +74,9 @@ impl Command {
             (ELECT_LEADERS, 1) => Self::ElectLeaders(body::<ElectLeadersMessage>(bytes)?.try_into()?),
             (OFFLINE_REPLICAS, 1) => {
                 Self::OfflineReplicas(body::<OfflineReplicasMessage>(bytes)?.try_into()?)
+            }
+            (ENSURE_OFFSETS_TOPIC, 1) => {
+                Self::EnsureOffsetsTopic(body::<EnsureOffsetsTopicMessage>(bytes)?.try_into()?)
             }
             _ => {
                 return Err(DecodeError::Unknown {

@@ -4,8 +4,8 @@ use super::record_message::{ListenerMessage, level, listeners_in, listeners_out}
 use super::{DecodeError, field, list, uuid};
 use crate::{
     AllocProducerIds, AlterPartitions, BeginShutdown, BrokerFence, ClusterId, ConfigChange, CreatePartitions,
-    CreateTopic, CutPartition, DeleteTopic, DirectoryId, FenceBrokers, Incarnation, InitCluster, IsrChange,
-    IsrMember, RegisterBroker, UnfenceBroker, UpdateTopicConfig,
+    CreateTopic, CutPartition, DeleteTopic, DirectoryId, EnsureOffsetsTopic, FenceBrokers, Incarnation,
+    InitCluster, IsrChange, IsrMember, RegisterBroker, UnfenceBroker, UpdateTopicConfig,
 };
 use prost::Message;
 use quipu_record::{
@@ -108,6 +108,12 @@ pub(super) struct CreateTopicMessage {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct DeleteTopicMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    topic_id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct EnsureOffsetsTopicMessage {
     #[prost(bytes = "vec", tag = "1")]
     topic_id: Vec<u8>,
 }
@@ -314,6 +320,24 @@ impl TryFrom<DeleteTopicMessage> for DeleteTopic {
     type Error = DecodeError;
 
     fn try_from(message: DeleteTopicMessage) -> Result<Self, DecodeError> {
+        Ok(Self {
+            topic_id: topic_in(&message.topic_id)?,
+        })
+    }
+}
+
+impl From<&EnsureOffsetsTopic> for EnsureOffsetsTopicMessage {
+    fn from(c: &EnsureOffsetsTopic) -> Self {
+        Self {
+            topic_id: c.topic_id.into_bytes().to_vec(),
+        }
+    }
+}
+
+impl TryFrom<EnsureOffsetsTopicMessage> for EnsureOffsetsTopic {
+    type Error = DecodeError;
+
+    fn try_from(message: EnsureOffsetsTopicMessage) -> Result<Self, DecodeError> {
         Ok(Self {
             topic_id: topic_in(&message.topic_id)?,
         })

@@ -5,8 +5,8 @@ use super::{DecodeError, field};
 use crate::topic_config::{CONFIGS, CONFIGS_NOT_HERE};
 use crate::{
     AlterPartitionError, BrokerError, ClusterId, ConfigKey, ConfigMistake, CreatePartitionsError,
-    CreateTopicError, DeleteTopicError, ElectLeaderError, FeatureLevel, Ineligible, InitClusterError,
-    RegisterBrokerError, TopicMistake, UpdateTopicConfigError,
+    CreateTopicError, DeleteTopicError, ElectLeaderError, EnsureOffsetsTopicError, FeatureLevel, Ineligible,
+    InitClusterError, RegisterBrokerError, TopicMistake, UpdateTopicConfigError,
 };
 use quipu_record::{LeaderEpoch, PartitionEpoch, TopicNameError};
 
@@ -239,12 +239,28 @@ impl Spoken for DeleteTopicError {
     }
 }
 
+impl Spoken for EnsureOffsetsTopicError {
+    fn say(&self) -> Words {
+        match self {
+            Self::NoBroker => Words::of(1),
+        }
+    }
+
+    fn hear(heard: &mut Heard) -> Result<Self, DecodeError> {
+        match heard.kind {
+            1 => Ok(Self::NoBroker),
+            _ => heard.unknown("refusal of EnsureOffsetsTopic"),
+        }
+    }
+}
+
 impl Spoken for UpdateTopicConfigError {
     fn say(&self) -> Words {
         match self {
             Self::Unknown(id) => Words::of(1).blob(id.into_bytes()),
             Self::VersionMismatch { expected, at } => Words::of(2).number(expected.get()).number(at.get()),
             Self::Invalid(mistakes) => Words::of(3).parts(mistakes.iter().map(Spoken::say)),
+            Self::Internal(name) => Words::of(4).text(name),
         }
     }
 
@@ -256,6 +272,7 @@ impl Spoken for UpdateTopicConfigError {
                 at: heard.version()?,
             },
             3 => Self::Invalid(heard.parts()?),
+            4 => Self::Internal(heard.text()?),
             _ => return heard.unknown("refusal of UpdateTopicConfig"),
         })
     }

@@ -2,8 +2,8 @@
 
 use super::command::{
     ALLOC_PRODUCER_IDS, ALTER_PARTITIONS, BEGIN_SHUTDOWN, CREATE_PARTITIONS, CREATE_TOPIC, DELETE_TOPIC,
-    ELECT_LEADERS, FENCE_BROKERS, INIT_CLUSTER, OFFLINE_REPLICAS, REGISTER_BROKER, UNFENCE_BROKER,
-    UPDATE_TOPIC_CONFIG,
+    ELECT_LEADERS, ENSURE_OFFSETS_TOPIC, FENCE_BROKERS, INIT_CLUSTER, OFFLINE_REPLICAS, REGISTER_BROKER,
+    UNFENCE_BROKER, UPDATE_TOPIC_CONFIG,
 };
 use super::partition::PartitionMessage;
 use super::words::{Heard, Spoken, Words};
@@ -69,6 +69,7 @@ impl Reply {
             Self::AllocProducerIds(a) => answer(ALLOC_PRODUCER_IDS, a),
             Self::ElectLeaders(a) => answer(ELECT_LEADERS, a),
             Self::OfflineReplicas(a) => answer(OFFLINE_REPLICAS, a),
+            Self::EnsureOffsetsTopic(a) => answer(ENSURE_OFFSETS_TOPIC, a),
         }
     }
 
@@ -93,6 +94,7 @@ impl Reply {
             (ALLOC_PRODUCER_IDS, 1) => Self::AllocProducerIds(answered(bytes)?),
             (ELECT_LEADERS, 1) => Self::ElectLeaders(answered(bytes)?),
             (OFFLINE_REPLICAS, 1) => Self::OfflineReplicas(answered(bytes)?),
+            (ENSURE_OFFSETS_TOPIC, 1) => Self::EnsureOffsetsTopic(answered(bytes)?),
             _ => {
                 return Err(DecodeError::Unknown {
                     what: "reply",

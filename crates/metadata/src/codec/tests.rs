@@ -256,6 +256,10 @@ fn commands() -> Vec<(Command, &'static str)> {
             .into_command(),
             "080d10011a1b080210ac021a140a100102030405060708090a0b0c0d0e0f101006",
         ),
+        (
+            EnsureOffsetsTopic { topic_id: TOPIC }.into_command(),
+            "080e10011a120a100102030405060708090a0b0c0d0e0f10",
+        ),
     ]
 }
 
@@ -401,6 +405,10 @@ fn replies() -> Vec<(Reply, &'static str)> {
             })),
             "080d10011a060a0412020201",
         ),
+        (
+            Reply::EnsureOffsetsTopic(Ok(created)),
+            "080e10011a180a161202060322100102030405060708090a0b0c0d0e0f10",
+        ),
     ]
 }
 
@@ -479,6 +487,8 @@ fn every_refusal_is_understood_as_it_was_said() {
         config(ConfigMistake::Immutable { key }),
         Reply::DeleteTopic(Err(DeleteTopicError::Unknown(TOPIC))),
         Reply::UpdateTopicConfig(Err(UpdateTopicConfigError::Unknown(TOPIC))),
+        Reply::UpdateTopicConfig(Err(UpdateTopicConfigError::Internal("t".into()))),
+        Reply::EnsureOffsetsTopic(Err(EnsureOffsetsTopicError::NoBroker)),
         Reply::CreatePartitions(Err(CreatePartitionsError::Unknown(TOPIC))),
         Reply::CreatePartitions(Err(CreatePartitionsError::Internal("t".into()))),
         Reply::CreatePartitions(Err(CreatePartitionsError::TooMany(9))),
@@ -551,7 +561,7 @@ fn what_is_not_known_stops_the_reader() {
         });
         assert_eq!(Record::decode(&unknown(kind, version)), error);
     }
-    for (kind, version) in [(0, 1), (14, 1), (6, 2)] {
+    for (kind, version) in [(0, 1), (15, 1), (6, 2)] {
         let error = Err(DecodeError::Unknown {
             what: "command",
             kind,

@@ -146,33 +146,13 @@ impl CreateTopic {
         if placement.active() == 0 || image.topic(self.topic_id).is_some() {
             return Decision::refused(CreateTopicError::NoBroker);
         }
-        let min_insync = config.min_insync_replicas();
-        let mut records = vec![Record::Topic {
-            id: self.topic_id,
-            name: Arc::from(self.name.as_str()),
-            internal: self.internal,
-            config,
-            config_version: image.version(),
-        }];
-        records.extend((0..self.partitions).map(|index| {
-            let replicas = placement.replicas(self.topic_id, index, factor);
-            Record::Partition {
-                at: TopicPartition {
-                    topic: self.topic_id,
-                    partition: PartitionId::new(index),
-                },
-                state: new_partition(image, replicas, min_insync),
-            }
-        }));
-        let (topic_id, partitions) = (self.topic_id, self.partitions);
-        Decision::done(
-            records,
-            TopicCreated {
-                topic_id,
-                partitions,
-                replication_factor: factor,
-            },
-        )
+        let made = TopicCreated {
+            topic_id: self.topic_id,
+            partitions: self.partitions,
+            replication_factor: factor,
+        };
+        let records = new_topic(image, &placement, &self.name, self.internal, config, made);
+        Decision::done(records, made)
     }
 
     fn check(&self, image: &Image, placement: &Placement) -> Result<(TopicConfig, usize), Vec<TopicMistake>> {
@@ -208,6 +188,39 @@ impl CreateTopic {
             }
         }
     }
+}
+
+/// A topic and its partitions.
+pub(super) fn new_topic(
+    image: &Image,
+    placement: &Placement,
+    name: &str,
+    internal: bool,
+    config: TopicConfig,
+    made: TopicCreated,
+) -> Vec<Record> {
+    let min_insync = config.min_insync_replicas();
+    let topic = made.topic_id;
+    let head = Record::Topic {
+        id: topic,
+        name: Arc::from(name),
+        internal,
+        config,
+        config_version: image.version(),
+    };
+    let partition = |index| {
+        let replicas = placement.replicas(topic, index, made.replication_factor);
+        Record::Partition {
+            at: TopicPartition {
+                topic,
+                partition: PartitionId::new(index),
+            },
+            state: new_partition(image, replicas, min_insync),
+        }
+    };
+    std::iter::once(head)
+        .chain((0..made.partitions).map(partition))
+        .collect()
 }
 
 /// A partition that begins its life: all its active replicas are in sync, as there is nothing to copy yet.

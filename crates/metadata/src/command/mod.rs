@@ -10,6 +10,7 @@ mod create_partitions;
 mod create_topic;
 mod delete_topic;
 mod elect_leaders;
+mod ensure_offsets_topic;
 mod fence_brokers;
 mod init_cluster;
 mod offline_replicas;
@@ -26,6 +27,10 @@ pub use create_partitions::{CreatePartitions, CreatePartitionsError, PartitionsC
 pub use create_topic::{CreateTopic, CreateTopicError, PARTITIONS_PER_TOPIC_MAX, TopicCreated, TopicMistake};
 pub use delete_topic::{DeleteTopic, DeleteTopicError, TopicDeleted};
 pub use elect_leaders::{ElectLeaderError, ElectLeaders, LeaderElection};
+
+pub use ensure_offsets_topic::{
+    EnsureOffsetsTopic, EnsureOffsetsTopicError, OFFSETS_PARTITIONS, OFFSETS_TOPIC,
+};
 pub use fence_brokers::{BrokerFence, BrokersFenced, FenceBrokers};
 pub use init_cluster::{ClusterInitialized, InitCluster, InitClusterError};
 pub use offline_replicas::{OfflineReplicas, ReplicasOffline};
@@ -194,6 +199,8 @@ commands! {
     ElectLeaders(elect_leaders) => Vec<Result<PartitionAnswer, ElectLeaderError>>, std::convert::Infallible;
     /// Replicas have bad bytes.
     OfflineReplicas(offline_replicas) => ReplicasOffline, BrokerError;
+    /// Groups need the topic that they keep their state in.
+    EnsureOffsetsTopic(ensure_offsets_topic) => TopicCreated, EnsureOffsetsTopicError;
 }
 
 impl Command {

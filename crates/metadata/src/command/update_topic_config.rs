@@ -31,6 +31,9 @@ pub enum UpdateTopicConfigError {
     /// The topic is not there.
     #[error("there is no topic with id {0}: it was deleted, or belongs to another cluster")]
     Unknown(TopicId),
+    /// The cluster looks after this one.
+    #[error("topic {0:?} is internal to the cluster: its configs are fixed")]
+    Internal(String),
     /// Somebody else was first.
     #[error("the configs are at version {at}, not {expected}: read them again and decide anew")]
     VersionMismatch {
@@ -48,6 +51,7 @@ impl Refusal for UpdateTopicConfigError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Unknown(_) => ErrorCode::UnknownTopicId,
+            Self::Internal(_) => ErrorCode::InternalTopic,
             Self::VersionMismatch { .. } => ErrorCode::VersionMismatch,
             Self::Invalid(_) => ErrorCode::InvalidConfig,
         }
@@ -59,6 +63,9 @@ impl UpdateTopicConfig {
         let Some(topic) = image.topic(self.topic_id) else {
             return Decision::refused(UpdateTopicConfigError::Unknown(self.topic_id));
         };
+        if topic.internal {
+            return Decision::refused(UpdateTopicConfigError::Internal(topic.name.to_string()));
+        }
         let at = topic.config_version;
         if let Some(expected) = self.expected_version.filter(|expected| *expected != at) {
             return Decision::refused(UpdateTopicConfigError::VersionMismatch { expected, at });

@@ -21,6 +21,21 @@ pub struct TopicConfig {
     set: Arc<[(ConfigKey, i64)]>,
 }
 
+/// The configs of the topic that groups keep their state in: the last word of each key stays, and is on disk wherever it
+/// counts. Batches of a group's whole assignment are large; segments are small, so that compaction comes by often.
+pub(crate) fn offsets_config(replicas: usize) -> TopicConfig {
+    TopicConfig::from_raw(vec![
+        (ConfigKey::CleanupPolicy, COMPACT),
+        (ConfigKey::SegmentBytes, 16 << 20),
+        (ConfigKey::MaxMessageBytes, MAX_MESSAGE_BYTES_LIMIT),
+        (ConfigKey::MinInsyncReplicas, parse::default_min_insync(replicas)),
+        (ConfigKey::Durability, 0),
+    ])
+}
+
+/// `cleanup.policy=compact` as stored.
+const COMPACT: i64 = 1;
+
 /// `cleanup.policy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

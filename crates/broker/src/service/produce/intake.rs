@@ -70,6 +70,11 @@ fn record_bytes(record: &v1::Record) -> usize {
 /// Takes a batch in; its payload is gone afterwards.
 pub(super) fn take_in(plane: &DataPlane, listener: &str, batch: &mut v1::Batch) -> Result<Intake, Refusal> {
     let topic = plane.topic(&batch.topic, batch.topic_id.as_deref())?;
+    if topic.info.internal {
+        let name = &topic.info.name;
+        let told = format!("topic {name:?} is internal to the cluster: only the cluster writes to it");
+        return Err(Failure::new(ErrorCode::InternalTopic, told).into());
+    }
     let partition = choose_partition(&topic, batch)?;
     let replica = plane.replica(&topic, partition, listener)?;
     let refused = |failure| Refusal {
