@@ -6,7 +6,7 @@ use std::path::PathBuf;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo::rerun-if-changed={}", root.display());
-    let files = ["record", "produce", "consume", "topic", "cluster"]
+    let files = ["record", "produce", "consume", "topic", "cluster", "group"]
         .map(|name| root.join(format!("quipu/v1/{name}.proto")));
     let descriptors = protox::compile(&files, [&root])?;
     // Broker to broker: not for clients, so not in what reflection shows.

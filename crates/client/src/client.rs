@@ -2,8 +2,8 @@
 
 use crate::routing::Cluster;
 use crate::{
-    Admin, CallError, ClientConfig, ConnectError, Consumer, ConsumerConfig, Producer, ProducerConfig,
-    SendError,
+    Admin, CallError, ClientConfig, ConfigError, ConnectError, Consumer, ConsumerConfig, GroupConfig,
+    GroupConsumer, Producer, ProducerConfig, RebalanceListener, SendError,
 };
 use std::sync::Arc;
 
@@ -47,6 +47,26 @@ impl Client {
     #[must_use]
     pub fn consumer(&self, config: ConsumerConfig) -> Consumer {
         Consumer::new(self.cluster.clone(), config)
+    }
+
+    /// A new member of a group; it joins at once.
+    ///
+    /// # Errors
+    /// The configuration cannot work.
+    pub fn group_consumer(&self, config: GroupConfig) -> Result<GroupConsumer, ConfigError> {
+        GroupConsumer::new(self.cluster.clone(), config, None)
+    }
+
+    /// The same, with somebody who hears of rebalances.
+    ///
+    /// # Errors
+    /// The configuration cannot work.
+    pub fn group_consumer_with(
+        &self,
+        config: GroupConfig,
+        listener: impl RebalanceListener + 'static,
+    ) -> Result<GroupConsumer, ConfigError> {
+        GroupConsumer::new(self.cluster.clone(), config, Some(Box::new(listener)))
     }
 
     /// To look at the cluster and to change it.

@@ -41,6 +41,7 @@ mod config;
 mod connection;
 mod consumer;
 mod error;
+mod group;
 mod moment;
 mod producer;
 mod routing;
@@ -57,6 +58,10 @@ pub use consumer::{
     ConsumeError, Consumer, ConsumerConfig, FetchedBatch, FetchedIter, Position, Reset, Start,
 };
 pub use error::{CallError, ConnectError};
+pub use group::{
+    AssignmentEpoch, Assignor, CloseError, CommitError, CommitMode, CommitOffset, Committing, GroupConfig,
+    GroupConsumer, GroupError, GroupPartition, MemberEpoch, Rebalance, RebalanceListener,
+};
 pub use producer::{
     Acks, Delivered, Delivery, DeliveryError, Durability, FlushError, Producer, ProducerConfig,
     ProducerStats, ProducerTopic, Record, SendError,

@@ -31,7 +31,7 @@ pub enum Reset {
 }
 
 impl Reset {
-    pub(super) const fn start(self) -> Option<Start> {
+    pub(crate) const fn start(self) -> Option<Start> {
         match self {
             Self::None => None,
             Self::Earliest => Some(Start::Earliest),

@@ -1,12 +1,30 @@
 //! What came and was not given yet: frames of partitions, taken apart batch by batch as the application asks.
 
-use super::core::{Core, Key, StreamId};
+use super::core::{Key, StreamId};
 use super::{ConsumeError, FetchedBatch};
 use crate::consumer::config::Start;
 use crate::moment::Moment;
 use quipu_proto::{Failure, scalars, v1};
 use quipu_record::{Offset, StoredBatch, StoredBatches, TopicId, iter_batches};
 use std::collections::VecDeque;
+
+/// Who knows which partitions are read, on which stream, and from where.
+pub(crate) trait Places {
+    /// Whether what this stream sends of a partition counts.
+    fn counts(&self, stream: StreamId, key: &Key) -> bool;
+    /// Where to read on; `None`: it is not read.
+    fn place(&self, key: &Key) -> Option<Start>;
+    /// The broker told how far a partition reaches.
+    fn reaches(&mut self, key: &Key, high_watermark: Offset, log_start: Offset);
+    /// Everything below was given to the application, or holds nothing for it.
+    fn advance(&mut self, key: &Key, to: Offset);
+    /// These bytes came and are done with.
+    fn owe(&mut self, stream: StreamId, bytes: usize);
+    /// The broker reads a partition no further on this stream. Says what the application must hear.
+    fn refused(&mut self, now: Moment, stream: StreamId, key: &Key, failure: Failure) -> Option<Failure>;
+    /// What came of a partition cannot be read: nothing more is, until a seek or a resume.
+    fn unreadable(&mut self, key: &Key);
+}
 
 /// What waits to be given.
 #[derive(Debug)]
@@ -31,13 +49,13 @@ struct Frame {
 
 /// What came and was not given yet, in the order of coming.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     waiting: VecDeque<Waiting>,
     decoded_bytes_max: usize,
 }
 
 impl Frames {
-    pub(super) fn new(decoded_bytes_max: usize) -> Self {
+    pub(crate) fn new(decoded_bytes_max: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
             decoded_bytes_max,
@@ -45,18 +63,24 @@ impl Frames {
     }
 
     /// Something is wrong with a partition.
-    pub(super) fn push_error(&mut self, error: ConsumeError) {
+    pub(crate) fn push_error(&mut self, error: ConsumeError) {
         self.waiting.push_back(Waiting::Error(Box::new(error)));
     }
 
     /// A broker reads a partition no further.
-    pub(super) fn push_refusal(&mut self, stream: StreamId, key: Key, failure: Failure) {
+    pub(crate) fn push_refusal(&mut self, stream: StreamId, key: Key, failure: Failure) {
         self.waiting
             .push_back(Waiting::Refused(Box::new((stream, key, failure))));
     }
 
     /// A partition's data came.
-    pub(super) fn push(&mut self, core: &mut Core, stream: StreamId, key: Key, data: v1::PartitionData) {
+    pub(crate) fn push(
+        &mut self,
+        core: &mut impl Places,
+        stream: StreamId,
+        key: Key,
+        data: v1::PartitionData,
+    ) {
         let batches = data.encoded.unwrap_or_default().into_bytes();
         let bytes = batches.len();
         if !core.counts(stream, &key) {
@@ -90,9 +114,9 @@ impl Frames {
     }
 
     /// The next batch with something to give.
-    pub(super) fn next(
+    pub(crate) fn next(
         &mut self,
-        core: &mut Core,
+        core: &mut impl Places,
         now: Moment,
     ) -> Option<Result<FetchedBatch, ConsumeError>> {
         loop {
@@ -133,14 +157,28 @@ impl Frames {
     }
 }
 
+impl Frames {
+    /// A partition is not this consumer's any more: what came of it and was not given is dropped.
+    pub(crate) fn purge(&mut self, core: &mut impl Places, key: &Key) {
+        self.waiting.retain_mut(|waiting| match waiting {
+            Waiting::Frame(frame) if frame.key == *key => {
+                core.owe(frame.stream, std::mem::take(&mut frame.bytes));
+                false
+            }
+            Waiting::Refused(refused) => refused.1 != *key,
+            Waiting::Frame(_) | Waiting::Error(_) => true,
+        });
+    }
+}
+
 impl Frame {
     fn take(
         &mut self,
-        core: &mut Core,
+        core: &mut impl Places,
         batch: Result<StoredBatch, quipu_record::BatchError>,
         decoded_bytes_max: usize,
     ) -> Result<Option<FetchedBatch>, ConsumeError> {
-        let from = match core.get(&self.key).map(|partition| partition.place) {
+        let from = match core.place(&self.key) {
             Some(Start::Offset(offset)) => offset,
             _ => Offset::ZERO,
         };
@@ -174,7 +212,7 @@ impl Frame {
     }
 
     /// Nothing more of it is given.
-    fn finish(&mut self, core: &mut Core) {
+    fn finish(&mut self, core: &mut impl Places) {
         core.owe(self.stream, std::mem::take(&mut self.bytes));
         if core.counts(self.stream, &self.key) {
             // Compaction may have left nothing at the end of what was read.
@@ -183,7 +221,7 @@ impl Frame {
     }
 }
 
-pub(super) fn rejected(key: Key, failure: Failure) -> ConsumeError {
+pub(crate) fn rejected(key: Key, failure: Failure) -> ConsumeError {
     ConsumeError::Rejected {
         topic: key.topic,
         partition: key.partition,

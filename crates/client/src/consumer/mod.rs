@@ -17,8 +17,10 @@ pub use batch::{FetchedBatch, FetchedIter};
 pub use config::{ConsumerConfig, Reset, Start};
 pub use error::ConsumeError;
 
-use self::core::{Core, Effect, Key, StreamId};
-use self::frames::{Frames, rejected};
+pub(crate) use self::core::{Key, StreamId};
+pub(crate) use self::frames::{Frames, Places, rejected};
+
+use self::core::{Core, Effect};
 use self::stream::Event;
 use crate::error::CallError;
 use crate::moment::Moment;
@@ -33,7 +35,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
 
 /// What the contract allows for one message.
-const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub(crate) const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Where a consumer stands in a partition.
 #[derive(Clone, PartialEq, Eq, Debug)]

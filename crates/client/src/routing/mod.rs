@@ -144,6 +144,28 @@ impl Cluster {
         Ok(answer)
     }
 
+    /// A broker's address for a stream that any can host: another one each time.
+    pub(crate) fn somebody(&self) -> Option<String> {
+        let table = self.table();
+        let random = lock(&self.jitter).next();
+        let mut known = table.addresses().peekable();
+        let preference = lock(&self.preference);
+        if known.peek().is_some() {
+            return preference.any(known, random);
+        }
+        preference.any(self.config.bootstrap.iter().map(String::as_str), random)
+    }
+
+    /// A stream at this address broke, or did not come to be.
+    pub(crate) fn avoid(&self, address: &str) {
+        lock(&self.preference).failed(address);
+    }
+
+    /// A stream stands at this address.
+    pub(crate) fn welcome(&self, address: &str) {
+        lock(&self.preference).well(address);
+    }
+
     /// Takes a broker's word about a leader; says whether it was news.
     pub(crate) fn hint(&self, name: &str, id: TopicId, partition: PartitionId, hint: &LeaderHint) -> bool {
         self.table().hint(name, id, partition, hint)

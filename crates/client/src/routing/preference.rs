@@ -45,6 +45,24 @@ impl Preference {
         self.failed.insert(address.to_owned());
     }
 
+    /// It may be asked like all others.
+    pub(super) fn well(&mut self, address: &str) {
+        self.failed.remove(address);
+    }
+
+    /// One of those that did not fail last time, or of all if there is none: streams spread over the brokers.
+    pub(super) fn any<'a>(&self, known: impl Iterator<Item = &'a str>, random: u64) -> Option<String> {
+        let known: BTreeSet<&str> = known.collect();
+        let (failed, well): (Vec<&str>, Vec<&str>) = known
+            .into_iter()
+            .partition(|address| self.failed.contains(*address));
+        let among = if well.is_empty() { failed } else { well };
+        let place = random.checked_rem(among.len() as u64)?;
+        among
+            .get(usize::try_from(place).ok()?)
+            .map(|&address| address.to_owned())
+    }
+
     /// It answered, with nothing that was not known: the next time another is asked. `known` are all in a stable order.
     pub(super) fn no_news<'a>(&mut self, known: impl Iterator<Item = &'a str>) {
         let known: Vec<&str> = known.filter(|address| !self.failed.contains(*address)).collect();
@@ -76,6 +94,25 @@ mod tests {
         assert_eq!(order(&preference), ["c", "a", "b"]);
         preference.answered("b");
         assert_eq!(order(&preference), ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn streams_spread_over_those_that_are_well() {
+        let mut preference = Preference::new("a".into());
+        let any = |preference: &Preference| -> BTreeSet<String> {
+            (0..9)
+                .filter_map(|random| preference.any(KNOWN.into_iter(), random))
+                .collect()
+        };
+        assert_eq!(any(&preference).len(), 3);
+        preference.failed("b");
+        assert!(!any(&preference).contains("b"));
+        preference.failed("a");
+        preference.failed("c");
+        assert_eq!(any(&preference).len(), 3, "nobody is better");
+        preference.well("b");
+        assert_eq!(any(&preference), BTreeSet::from(["b".to_owned()]));
+        assert_eq!(preference.any(std::iter::empty(), 7), None);
     }
 
     #[test]

@@ -10,9 +10,11 @@
 
 mod types;
 
-pub(super) use types::{Effect, Key, Partition, StreamId};
+pub(super) use types::{Effect, Partition};
+pub(crate) use types::{Key, StreamId};
 
 use super::config::Start;
+use super::frames::Places;
 use crate::backoff::{Backoff, BackoffLimits, Jitter};
 use crate::moment::Moment;
 use crate::routing::Route;
@@ -168,14 +170,6 @@ impl Core {
         true
     }
 
-    /// Whether what this stream sends of a partition counts.
-    pub(super) fn counts(&self, stream: StreamId, key: &Key) -> bool {
-        let partition = self.partitions.get(key);
-        partition.is_some_and(|partition| {
-            partition.stream == Some(stream) && partition.seeks == 0 && partition.wanted()
-        })
-    }
-
     /// The broker said where a partition begins on a stream (opening it, or after a seek).
     pub(super) fn placed(&mut self, stream: StreamId, key: &Key, at: Offset, after_seek: bool) {
         let Some(partition) = self
@@ -192,73 +186,6 @@ impl Core {
         if partition.seeks == 0 && !matches!(partition.place, Start::Offset(_)) {
             partition.place = Start::Offset(at);
         }
-    }
-
-    /// The broker told how far a partition reaches.
-    pub(super) fn reaches(&mut self, key: &Key, high_watermark: Offset, log_start: Offset) {
-        if let Some(partition) = self.partitions.get_mut(key) {
-            partition.high_watermark = Some(high_watermark);
-            partition.log_start = Some(log_start);
-        }
-    }
-
-    /// Everything below was given to the application, or holds nothing for it.
-    pub(super) fn advance(&mut self, key: &Key, to: Offset) {
-        if let Some(partition) = self.partitions.get_mut(key) {
-            partition.backoff.reset();
-            self.refresh_backoff.reset();
-            match partition.place {
-                Start::Offset(at) if at >= to => {}
-                _ => partition.place = Start::Offset(to),
-            }
-        }
-    }
-
-    /// These bytes came and are done with.
-    pub(super) fn owe(&mut self, stream: StreamId, bytes: usize) {
-        if let Some(known) = self.streams.get_mut(&stream) {
-            known.owed += bytes as u64;
-            if known.owed >= self.window / 4 {
-                let bytes = std::mem::take(&mut known.owed);
-                self.effects.push_back(Effect::Credit { stream, bytes });
-            }
-        }
-    }
-
-    /// The broker reads a partition no further on this stream. Says what the application must hear.
-    pub(super) fn refused(
-        &mut self,
-        now: Moment,
-        stream: StreamId,
-        key: &Key,
-        failure: Failure,
-    ) -> Option<Failure> {
-        let partition = self
-            .partitions
-            .get_mut(key)
-            .filter(|known| known.stream == Some(stream))?;
-        self.unplanned = true;
-        partition.stream = None;
-        // If there was a seek since, the refusal is of the place before it.
-        let of_this_place = std::mem::take(&mut partition.seeks) == 0;
-        let reset = self
-            .reset
-            .filter(|_| of_this_place && failure.code == ErrorCode::OffsetOutOfRange);
-        if let Some(to) = reset {
-            tracing::warn!(topic = %key.topic, partition = %key.partition, %failure, ?to, "reads on elsewhere");
-            partition.place = to;
-            // Should it move away under the reader again and again, that is no reason for a storm.
-            let pause = partition.backoff.next(self.limits, &mut self.jitter);
-            partition.not_before = on_grid(now.after(pause));
-        } else if failure.retryable {
-            let pause = partition.backoff.next(self.limits, &mut self.jitter);
-            partition.not_before = on_grid(now.after(failure.retry_after.unwrap_or(pause)));
-            self.refresh_wanted |= failure.code != ErrorCode::OffsetNotAvailable;
-        } else {
-            partition.failed |= of_this_place;
-        }
-        self.close_if_unused(stream);
-        (!failure.retryable && of_this_place && reset.is_none()).then_some(failure)
     }
 
     /// A seek was refused. Says what the application must hear.
@@ -285,23 +212,6 @@ impl Core {
         };
         self.effects.push_back(paused);
         self.refused(now, stream, key, failure)
-    }
-
-    /// What came of a partition cannot be read: nothing more is, until a seek or a resume.
-    pub(super) fn unreadable(&mut self, key: &Key) {
-        if let Some(partition) = self.partitions.get_mut(key) {
-            partition.failed = true;
-            if let Some(stream) = partition.stream.take() {
-                let key = key.clone();
-                partition.seeks = 0;
-                self.effects.push_back(Effect::Pause {
-                    stream,
-                    key,
-                    paused: true,
-                });
-                self.close_if_unused(stream);
-            }
-        }
     }
 
     /// A stream ended, or did not come to be.
@@ -460,6 +370,92 @@ impl Core {
         {
             self.streams.remove(&stream);
             self.effects.push_back(Effect::Close { stream });
+        }
+    }
+}
+
+impl Places for Core {
+    fn place(&self, key: &Key) -> Option<Start> {
+        self.partitions.get(key).map(|partition| partition.place)
+    }
+
+    fn counts(&self, stream: StreamId, key: &Key) -> bool {
+        let partition = self.partitions.get(key);
+        partition.is_some_and(|partition| {
+            partition.stream == Some(stream) && partition.seeks == 0 && partition.wanted()
+        })
+    }
+
+    fn reaches(&mut self, key: &Key, high_watermark: Offset, log_start: Offset) {
+        if let Some(partition) = self.partitions.get_mut(key) {
+            partition.high_watermark = Some(high_watermark);
+            partition.log_start = Some(log_start);
+        }
+    }
+
+    fn advance(&mut self, key: &Key, to: Offset) {
+        if let Some(partition) = self.partitions.get_mut(key) {
+            partition.backoff.reset();
+            self.refresh_backoff.reset();
+            match partition.place {
+                Start::Offset(at) if at >= to => {}
+                _ => partition.place = Start::Offset(to),
+            }
+        }
+    }
+
+    fn owe(&mut self, stream: StreamId, bytes: usize) {
+        if let Some(known) = self.streams.get_mut(&stream) {
+            known.owed += bytes as u64;
+            if known.owed >= self.window / 4 {
+                let bytes = std::mem::take(&mut known.owed);
+                self.effects.push_back(Effect::Credit { stream, bytes });
+            }
+        }
+    }
+
+    fn refused(&mut self, now: Moment, stream: StreamId, key: &Key, failure: Failure) -> Option<Failure> {
+        let partition = self
+            .partitions
+            .get_mut(key)
+            .filter(|known| known.stream == Some(stream))?;
+        self.unplanned = true;
+        partition.stream = None;
+        // If there was a seek since, the refusal is of the place before it.
+        let of_this_place = std::mem::take(&mut partition.seeks) == 0;
+        let reset = self
+            .reset
+            .filter(|_| of_this_place && failure.code == ErrorCode::OffsetOutOfRange);
+        if let Some(to) = reset {
+            tracing::warn!(topic = %key.topic, partition = %key.partition, %failure, ?to, "reads on elsewhere");
+            partition.place = to;
+            // Should it move away under the reader again and again, that is no reason for a storm.
+            let pause = partition.backoff.next(self.limits, &mut self.jitter);
+            partition.not_before = on_grid(now.after(pause));
+        } else if failure.retryable {
+            let pause = partition.backoff.next(self.limits, &mut self.jitter);
+            partition.not_before = on_grid(now.after(failure.retry_after.unwrap_or(pause)));
+            self.refresh_wanted |= failure.code != ErrorCode::OffsetNotAvailable;
+        } else {
+            partition.failed |= of_this_place;
+        }
+        self.close_if_unused(stream);
+        (!failure.retryable && of_this_place && reset.is_none()).then_some(failure)
+    }
+
+    fn unreadable(&mut self, key: &Key) {
+        if let Some(partition) = self.partitions.get_mut(key) {
+            partition.failed = true;
+            if let Some(stream) = partition.stream.take() {
+                let key = key.clone();
+                partition.seeks = 0;
+                self.effects.push_back(Effect::Pause {
+                    stream,
+                    key,
+                    paused: true,
+                });
+                self.close_if_unused(stream);
+            }
         }
     }
 }

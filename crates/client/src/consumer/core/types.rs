@@ -13,13 +13,13 @@ const GRID: Duration = Duration::from_millis(50);
 
 /// A stream; a later one has a greater number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-pub(in crate::consumer) struct StreamId(pub(in crate::consumer) u64);
+pub(crate) struct StreamId(pub(crate) u64);
 
 /// A partition by name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(in crate::consumer) struct Key {
-    pub(in crate::consumer) topic: Arc<str>,
-    pub(in crate::consumer) partition: PartitionId,
+pub(crate) struct Key {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: PartitionId,
 }
 
 /// What is to be done, in this order.

@@ -1,0 +1,163 @@
+//! Commits, one after the other: a later one never overtakes an earlier one that is tried again, so that the committed
+//! offset goes where the application said last. Pure.
+
+use super::types::{CommitId, Effect, Wanted};
+use crate::consumer::{Key, StreamId};
+use crate::group::error::CommitError;
+use crate::moment::Moment;
+use quipu_proto::Failure;
+use std::collections::VecDeque;
+
+#[derive(Debug)]
+struct Pending {
+    id: CommitId,
+    offsets: Vec<Wanted>,
+    deadline: Moment,
+    /// It was sent on this stream, and not answered.
+    sent: Option<StreamId>,
+    not_before: Moment,
+    last: Option<Failure>,
+}
+
+/// Commits that are not answered yet. Only the first is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    pending: VecDeque<Pending>,
+    next: u64,
+}
+
+impl Commits {
+    pub(super) fn push(&mut self, offsets: Vec<Wanted>, deadline: Moment) -> CommitId {
+        let id = CommitId(self.next + 1);
+        self.next += 1;
+        self.pending.push_back(Pending {
+            id,
+            offsets,
+            deadline,
+            sent: None,
+            not_before: Moment::default(),
+            last: None,
+        });
+        id
+    }
+
+    /// Whether one of these partitions is in a commit that has no answer yet.
+    pub(super) fn involve(&self, keys: &[Key]) -> bool {
+        let mut offsets = self.pending.iter().flat_map(|pending| &pending.offsets);
+        offsets.any(|offset| keys.contains(&offset.key))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// What was on its way may have arrived or not: doing it again does no harm.
+    pub(super) fn stream_ended(&mut self) {
+        for pending in &mut self.pending {
+            pending.sent = None;
+        }
+    }
+
+    /// Sends the first on this stream if it can be. `held`: whether an offset's partition is still this member's under
+    /// that epoch, `None` if the stream has not told yet.
+    pub(super) fn send(
+        &mut self,
+        now: Moment,
+        stream: StreamId,
+        held: impl Fn(&Wanted) -> Option<bool>,
+        effects: &mut VecDeque<Effect>,
+    ) {
+        while let Some(first) = self.pending.front_mut() {
+            if first.sent.is_some() || first.not_before > now {
+                return;
+            }
+            let gone = first.offsets.iter().find(|offset| held(offset) == Some(false));
+            if let Some(gone) = gone {
+                let error = CommitError::not_assigned(&gone.key);
+                self.finish(Err(error), effects);
+                continue;
+            }
+            if first.offsets.iter().all(|offset| held(offset) == Some(true)) {
+                first.sent = Some(stream);
+                effects.push_back(Effect::Commit {
+                    commit: first.id,
+                    offsets: first.offsets.clone(),
+                });
+            }
+            return;
+        }
+    }
+
+    /// The answer to the first came: which offsets it was, if they are committed now.
+    pub(super) fn answered(
+        &mut self,
+        stream: StreamId,
+        id: CommitId,
+        failure: Option<(Key, Failure)>,
+        again_at: Moment,
+        effects: &mut VecDeque<Effect>,
+    ) -> Option<Vec<Wanted>> {
+        let first = self
+            .pending
+            .front_mut()
+            .filter(|first| first.id == id && first.sent == Some(stream))?;
+        match failure {
+            None => {
+                let offsets = first.offsets.clone();
+                self.finish(Ok(()), effects);
+                Some(offsets)
+            }
+            Some((_, failure)) if failure.retryable => {
+                first.sent = None;
+                first.not_before = again_at;
+                first.last = Some(failure);
+                None
+            }
+            Some((key, failure)) => {
+                self.finish(Err(CommitError::refused(key, failure)), effects);
+                None
+            }
+        }
+    }
+
+    /// Ends those whose time is up.
+    pub(super) fn expire(&mut self, now: Moment, effects: &mut VecDeque<Effect>) {
+        let mut kept = VecDeque::new();
+        for pending in self.pending.drain(..) {
+            if pending.deadline > now {
+                kept.push_back(pending);
+                continue;
+            }
+            let last = pending
+                .last
+                .map_or_else(|| "no answer came".to_owned(), |failure| failure.to_string());
+            effects.push_back(Effect::Committed {
+                commit: pending.id,
+                result: Err(CommitError::OutcomeUnknown { last }),
+            });
+        }
+        self.pending = kept;
+    }
+
+    /// Nothing can be committed any more.
+    pub(super) fn fail_all(&mut self, error: &CommitError, effects: &mut VecDeque<Effect>) {
+        while !self.pending.is_empty() {
+            self.finish(Err(error.clone()), effects);
+        }
+    }
+
+    /// When [`Commits::send`] or [`Commits::expire`] is wanted though nothing happens.
+    pub(super) fn due(&self, now: Moment) -> Option<Moment> {
+        let again = self.pending.front().filter(|first| first.sent.is_none());
+        let again = again.map(|first| first.not_before).filter(|at| *at > now);
+        let deadlines = self.pending.iter().map(|pending| pending.deadline);
+        deadlines.chain(again).min()
+    }
+
+    fn finish(&mut self, result: Result<(), CommitError>, effects: &mut VecDeque<Effect>) {
+        if let Some(first) = self.pending.pop_front() {
+            let commit = first.id;
+            effects.push_back(Effect::Committed { commit, result });
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! What is this member's, and from where it is read.
+
+use super::types::{Change, Effect, Given, Hold, Link, Owned};
+use super::{AssignmentEpoch, Core};
+use crate::backoff::Backoff;
+use crate::consumer::{Key, Places, Start, StreamId};
+use crate::moment::Moment;
+use quipu_proto::Failure;
+use quipu_record::{ErrorCode, Offset, TopicId};
+use std::time::Duration;
+
+/// The broker tries by itself what it could not begin; it is reminded after this.
+const REMIND_AFTER: Duration = Duration::from_secs(1);
+
+impl Core {
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = (&Key, &Owned)> {
+        self.partitions.iter()
+    }
+
+    pub(super) fn lose(&mut self, keys: &[Key]) {
+        let mut lost = Vec::new();
+        for key in keys {
+            if self.partitions.remove(key).is_some() {
+                self.touched.remove(key);
+                self.unacked.remove(key);
+                lost.push(key.clone());
+            }
+        }
+        if lost.is_empty() {
+            return;
+        }
+        // What the application has not heard of yet, it need not.
+        let untold = |change: &mut Change, lost: &mut Vec<Key>| match change {
+            Change::Assigned(keys) => {
+                lost.retain(|key| !keys.contains(key));
+                keys.retain(|key| self.partitions.contains_key(key));
+            }
+            Change::Revoked(keys) => keys.retain(|key| self.partitions.contains_key(key)),
+            Change::Lost(_) => {}
+        };
+        for change in &mut self.changes {
+            untold(change, &mut lost);
+        }
+        self.changes.push_back(Change::Lost(lost));
+        self.tidy_changes();
+    }
+
+    pub(super) fn revoke(&mut self, keys: &[Key]) {
+        let (mut revoked, mut unknown) = (Vec::new(), Vec::new());
+        for key in keys {
+            let Some(partition) = self.partitions.get_mut(key) else {
+                // Given up while there was no stream to say it on.
+                unknown.push(key.clone());
+                continue;
+            };
+            partition.confirmed = true;
+            if partition.hold == Hold::Held {
+                partition.hold = Hold::Revoked;
+                revoked.push(key.clone());
+            }
+        }
+        if !unknown.is_empty() {
+            self.effects.push_back(Effect::GiveUp { keys: unknown });
+        }
+        self.changes.push_back(Change::Revoked(revoked));
+        self.tidy_changes();
+    }
+
+    fn tidy_changes(&mut self) {
+        self.changes.retain(|change| match change {
+            Change::Assigned(keys) | Change::Revoked(keys) | Change::Lost(keys) => !keys.is_empty(),
+        });
+    }
+
+    pub(super) fn give(&mut self, now: Moment, assigned: Vec<Given>) {
+        let mut news = Vec::new();
+        for given in assigned {
+            let key = given.key.clone();
+            if !self.partitions.contains_key(&key) {
+                let owned = self.new_owned(&given);
+                self.partitions.insert(key.clone(), owned);
+                news.push(key.clone());
+            } else if self.take_back(&key) {
+                news.push(key.clone());
+            }
+            self.begin(now, &key, given.place);
+        }
+        self.changes.push_back(Change::Assigned(news));
+        self.tidy_changes();
+    }
+
+    fn new_owned(&self, given: &Given) -> Owned {
+        let place = match (&given.place, given.committed) {
+            (Ok(offset), _) => Start::Offset(*offset),
+            (Err(_), Some(committed)) => Start::Offset(committed),
+            (Err(_), None) => self.settings.start,
+        };
+        Owned {
+            topic_id: given.topic_id,
+            epoch: given.epoch,
+            place,
+            finished: None,
+            committed: given.committed,
+            moved: false,
+            high_watermark: None,
+            log_start: None,
+            paused: false,
+            failed: false,
+            hold: Hold::Held,
+            confirmed: true,
+            seeks: 0,
+            backoff: Backoff::default(),
+            again_at: None,
+        }
+    }
+
+    /// The group lets it stay. Says whether the application heard otherwise.
+    fn take_back(&mut self, key: &Key) -> bool {
+        let Some(partition) = self.partitions.get_mut(key) else {
+            return false;
+        };
+        partition.confirmed = true;
+        if std::mem::replace(&mut partition.hold, Hold::Held) == Hold::Held {
+            return false;
+        }
+        let mut told = true;
+        for change in &mut self.changes {
+            if let Change::Revoked(keys) = change {
+                told &= !keys.contains(key);
+                keys.retain(|other| other != key);
+            }
+        }
+        self.tidy_changes();
+        told
+    }
+
+    /// The stream says where it begins: from there it is moved to where this member is, and told how far that got.
+    fn begin(&mut self, now: Moment, key: &Key, place: Result<Offset, Failure>) {
+        let Some(partition) = self.partitions.get_mut(key) else {
+            return;
+        };
+        if partition.finished.is_some() && self.settings.mode == super::CommitMode::Auto {
+            self.unacked.insert(key.clone());
+            self.acks_at.get_or_insert(now);
+        }
+        if partition.paused {
+            let (key, paused) = (key.clone(), true);
+            self.effects.push_back(Effect::Pause { key, paused });
+        }
+        match place {
+            Ok(offset) if partition.place == Start::Offset(offset) => {}
+            Ok(_) => {
+                partition.seeks += 1;
+                let (key, to) = (key.clone(), partition.place);
+                self.effects.push_back(Effect::Seek { key, to });
+            }
+            // It tries again by itself, says "yet".
+            Err(failure) if failure.retryable => partition.again_at = Some(now.after(REMIND_AFTER)),
+            Err(failure) => {
+                if let Link::Open { stream } = self.link
+                    && let Some(failure) = self.stop_reading(now, stream, key, failure)
+                {
+                    self.troubles.push_back((key.clone(), failure));
+                }
+            }
+        }
+    }
+
+    /// Moves a partition. `false`: it is not this member's.
+    pub(crate) fn seek(&mut self, key: &Key, to: Start) -> bool {
+        let connected = self.connected();
+        let Some(partition) = self.partitions.get_mut(key) else {
+            return false;
+        };
+        partition.place = to;
+        partition.failed = false;
+        partition.moved = true;
+        partition.again_at = None;
+        self.touched.insert(key.clone());
+        if partition.confirmed && connected && partition.hold == Hold::Held {
+            partition.seeks += 1;
+            let key = key.clone();
+            self.effects.push_back(Effect::Seek { key, to });
+        }
+        true
+    }
+
+    /// Pauses or resumes a partition. `false`: it is not this member's.
+    pub(crate) fn pause(&mut self, key: &Key, paused: bool) -> bool {
+        let connected = self.connected();
+        let Some(partition) = self.partitions.get_mut(key) else {
+            return false;
+        };
+        let changed = std::mem::replace(&mut partition.paused, paused) != paused;
+        let again = !paused && (changed || std::mem::take(&mut partition.failed));
+        if !(partition.confirmed && connected && partition.hold == Hold::Held) {
+            return true;
+        }
+        if again {
+            // What came during the pause was dropped.
+            partition.seeks += 1;
+            let (key, to) = (key.clone(), partition.place);
+            self.effects.push_back(Effect::Seek { key, to });
+        }
+        if changed {
+            let key = key.clone();
+            self.effects.push_back(Effect::Pause { key, paused });
+        }
+        true
+    }
+
+    /// A seek took effect: what follows is from there.
+    pub(crate) fn sought(&mut self, stream: StreamId, key: &Key, at: Offset) {
+        if self.link != (Link::Open { stream }) {
+            return;
+        }
+        if let Some(partition) = self.partitions.get_mut(key) {
+            partition.seeks = partition.seeks.saturating_sub(1);
+            if partition.seeks == 0 && !matches!(partition.place, Start::Offset(_)) {
+                partition.place = Start::Offset(at);
+                self.touched.insert(key.clone());
+            }
+        }
+    }
+
+    /// A seek was refused. Says what the application must hear.
+    pub(crate) fn seek_refused(
+        &mut self,
+        now: Moment,
+        stream: StreamId,
+        key: &Key,
+        failure: Failure,
+    ) -> Option<Failure> {
+        let partition = self.partitions.get_mut(key)?;
+        partition.seeks = partition.seeks.saturating_sub(1);
+        if partition.seeks > 0 {
+            return None;
+        }
+        self.stop_reading(now, stream, key, failure)
+    }
+
+    fn stop_reading(
+        &mut self,
+        now: Moment,
+        stream: StreamId,
+        key: &Key,
+        failure: Failure,
+    ) -> Option<Failure> {
+        if self.link != (Link::Open { stream }) {
+            return None;
+        }
+        let partition = self.partitions.get_mut(key)?;
+        if partition.seeks > 0 || partition.hold == Hold::Revoked {
+            // There was a seek since: the refusal is of the place before it.
+            return None;
+        }
+        let pause = partition.backoff.next(self.settings.limits, &mut self.jitter);
+        let reset = self
+            .settings
+            .reset
+            .filter(|_| failure.code == ErrorCode::OffsetOutOfRange);
+        if let Some(to) = reset {
+            tracing::warn!(topic = %key.topic, partition = %key.partition, %failure, ?to, "reads on elsewhere");
+            partition.place = to;
+            partition.moved = true;
+            partition.again_at = Some(now.after(pause));
+            return None;
+        }
+        if failure.retryable {
+            partition.again_at = Some(now.after(failure.retry_after.unwrap_or(pause)));
+            return None;
+        }
+        partition.failed = true;
+        Some(failure)
+    }
+
+    /// Asks again for what was refused for a while.
+    pub(super) fn ask_again(&mut self, now: Moment) {
+        if !self.connected() {
+            return;
+        }
+        for (key, partition) in &mut self.partitions {
+            if partition.again_at.is_some_and(|at| at <= now) {
+                partition.again_at = None;
+                if partition.read() {
+                    partition.seeks += 1;
+                    let (key, to) = (key.clone(), partition.place);
+                    self.effects.push_back(Effect::Seek { key, to });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn topic_id(&self, key: &Key) -> Option<TopicId> {
+        self.partitions.get(key).map(|partition| partition.topic_id)
+    }
+
+    /// The epoch in which this member got a partition.
+    pub(crate) fn epoch_of(&self, key: &Key) -> Option<AssignmentEpoch> {
+        self.partitions.get(key).map(|partition| partition.epoch)
+    }
+}
+
+impl Places for Core {
+    fn counts(&self, stream: StreamId, key: &Key) -> bool {
+        let partition = self.partitions.get(key);
+        self.link == (Link::Open { stream })
+            && partition.is_some_and(|partition| partition.seeks == 0 && partition.read())
+    }
+
+    fn place(&self, key: &Key) -> Option<Start> {
+        self.partitions.get(key).map(|partition| partition.place)
+    }
+
+    fn reaches(&mut self, key: &Key, high_watermark: Offset, log_start: Offset) {
+        if let Some(partition) = self.partitions.get_mut(key) {
+            partition.high_watermark = Some(high_watermark);
+            partition.log_start = Some(log_start);
+        }
+    }
+
+    fn advance(&mut self, key: &Key, to: Offset) {
+        if let Some(partition) = self.partitions.get_mut(key) {
+            partition.backoff.reset();
+            partition.again_at = None;
+            match partition.place {
+                Start::Offset(at) if at >= to => {}
+                _ => {
+                    partition.place = Start::Offset(to);
+                    partition.moved = true;
+                    self.touched.insert(key.clone());
+                }
+            }
+        }
+    }
+
+    fn owe(&mut self, stream: StreamId, bytes: usize) {
+        let ours = matches!(self.link, Link::Open { stream: present } | Link::Opening { stream: present } if present == stream);
+        if ours {
+            self.owed += bytes as u64;
+            if self.owed >= self.settings.window / 4 {
+                let bytes = std::mem::take(&mut self.owed);
+                self.effects.push_back(Effect::Credit { bytes });
+            }
+        }
+    }
+
+    fn refused(&mut self, now: Moment, stream: StreamId, key: &Key, failure: Failure) -> Option<Failure> {
+        self.stop_reading(now, stream, key, failure)
+    }
+
+    fn unreadable(&mut self, key: &Key) {
+        if let Some(partition) = self.partitions.get_mut(key) {
+            partition.failed = true;
+        }
+    }
+}

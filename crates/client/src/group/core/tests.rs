@@ -1,0 +1,1 @@
+//! The group member's core against groups that give and take, and streams that break.

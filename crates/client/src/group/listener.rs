@@ -1,0 +1,61 @@
+//! What an application hears of rebalances, and may do about them.
+
+use super::GroupPartition;
+use super::core::Core;
+use crate::consumer::{Key, Start};
+use quipu_record::{Offset, PartitionId};
+
+/// Hears of rebalances, inside of [`GroupConsumer::next`](crate::GroupConsumer::next) and
+/// [`GroupConsumer::close`](crate::GroupConsumer::close): before any record that follows.
+pub trait RebalanceListener: Send {
+    /// These are this member's now; no record of them was given yet. It may seek.
+    fn assigned(&mut self, partitions: &[GroupPartition], rebalance: &mut Rebalance<'_>) {
+        let _ = (partitions, rebalance);
+    }
+
+    /// These are about to go to others: no more records of them are given. What is committed here is where the others
+    /// begin (with [`CommitMode::Auto`](crate::CommitMode::Auto) that is done without saying).
+    fn revoked(&mut self, partitions: &[GroupPartition], rebalance: &mut Rebalance<'_>) {
+        let _ = (partitions, rebalance);
+    }
+
+    /// These are gone, and others may have them already: nothing can be committed for them.
+    fn lost(&mut self, partitions: &[GroupPartition]) {
+        let _ = partitions;
+    }
+}
+
+/// What can be done in the middle of a rebalance.
+#[derive(Debug)]
+pub struct Rebalance<'a> {
+    pub(super) core: &'a mut Core,
+    pub(super) commits: Vec<(Key, Offset, String)>,
+}
+
+impl Rebalance<'_> {
+    /// Reads on from there. `false`: the partition is not this member's.
+    pub fn seek(&mut self, topic: &str, partition: PartitionId, to: Start) -> bool {
+        self.core.seek(&super::key(topic, partition), to)
+    }
+
+    /// The next offset that would be given, if it is known.
+    #[must_use]
+    pub fn position(&self, topic: &str, partition: PartitionId) -> Option<Offset> {
+        use crate::consumer::Places as _;
+        match self.core.place(&super::key(topic, partition)) {
+            Some(Start::Offset(offset)) => Some(offset),
+            _ => None,
+        }
+    }
+
+    /// Commits that everything of this partition below `next` was processed, before it is given up.
+    pub fn commit(&mut self, topic: &str, partition: PartitionId, next: Offset) {
+        self.commits
+            .push((super::key(topic, partition), next, String::new()));
+    }
+
+    /// Commits everything that was handed out.
+    pub fn commit_all(&mut self) {
+        self.commits = self.core.uncommitted();
+    }
+}
