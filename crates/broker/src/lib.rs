@@ -22,6 +22,7 @@ pub mod config;
 pub mod controllers;
 pub mod data_plane;
 pub mod fatal;
+mod groups;
 pub mod health;
 pub mod http;
 mod lifecycle;

@@ -64,11 +64,32 @@ static OPEN_PARTITIONS: Shape = Shape {
 static OPEN: Shape = Shape {
     parts: &[one(1, &OPEN_PARTITIONS)],
 };
+static STREAM_COMMIT: Shape = Shape {
+    parts: &[any_number::<v1::StreamOffset>(2, &LEAF)],
+};
+static ASSIGNMENT_ACK: Shape = Shape {
+    parts: &[any_number::<v1::StreamPartition>(1, &LEAF)],
+};
 static CONSUME: Shape = Shape {
-    parts: &[one(1, &OPEN)],
+    parts: &[one(1, &OPEN), one(6, &STREAM_COMMIT), one(7, &ASSIGNMENT_ACK)],
 };
 static LIST_OFFSETS: Shape = Shape {
     parts: &[any_number::<v1::OffsetQuery>(1, &LEAF)],
+};
+static COMMIT_OFFSETS: Shape = Shape {
+    parts: &[any_number::<v1::OffsetCommit>(4, &LEAF)],
+};
+static GET_OFFSETS: Shape = Shape {
+    parts: &[any_number::<v1::OffsetWanted>(2, &LEAF)],
+};
+static RESET_OFFSETS: Shape = Shape {
+    parts: &[any_number::<v1::ResetTopic>(2, &LEAF)],
+};
+static OWNED: Shape = Shape {
+    parts: &[any_number::<v1::OwnedPartition>(1, &LEAF)],
+};
+static GROUP_HEARTBEAT: Shape = Shape {
+    parts: &[one(8, &OWNED)],
 };
 
 /// What `T` is made of, if it is a request that must be weighed.
@@ -84,6 +105,14 @@ pub(crate) fn shape_of<T: 'static>() -> Option<&'static Shape> {
         Some(&CONSUME)
     } else if is(TypeId::of::<v1::ListOffsetsRequest>()) {
         Some(&LIST_OFFSETS)
+    } else if is(TypeId::of::<v1::CommitOffsetsRequest>()) {
+        Some(&COMMIT_OFFSETS)
+    } else if is(TypeId::of::<v1::GetOffsetsRequest>()) {
+        Some(&GET_OFFSETS)
+    } else if is(TypeId::of::<v1::ResetOffsetsRequest>()) {
+        Some(&RESET_OFFSETS)
+    } else if is(TypeId::of::<v1::GroupHeartbeatRequest>()) {
+        Some(&GROUP_HEARTBEAT)
     } else {
         None
     }
@@ -204,6 +233,45 @@ mod tests {
             message: Some(v1::consume_request::Message::Open(open)),
         };
         assert_eq!(weight(&open), 9 * size_of::<v1::ConsumePartition>());
+    }
+
+    #[test]
+    fn what_groups_send_is_counted_likewise() {
+        let commit = v1::CommitOffsetsRequest {
+            offsets: vec![v1::OffsetCommit::default(); 9],
+            ..v1::CommitOffsetsRequest::default()
+        };
+        assert_eq!(weight(&commit), 9 * size_of::<v1::OffsetCommit>());
+        let get = v1::GetOffsetsRequest {
+            partitions: vec![v1::OffsetWanted::default(); 9],
+            ..v1::GetOffsetsRequest::default()
+        };
+        assert_eq!(weight(&get), 9 * size_of::<v1::OffsetWanted>());
+        let reset = v1::ResetOffsetsRequest {
+            topics: vec![v1::ResetTopic::default(); 9],
+            ..v1::ResetOffsetsRequest::default()
+        };
+        assert_eq!(weight(&reset), 9 * size_of::<v1::ResetTopic>());
+        let heartbeat = v1::GroupHeartbeatRequest {
+            owned: Some(v1::OwnedPartitions {
+                partitions: vec![v1::OwnedPartition::default(); 9],
+            }),
+            ..v1::GroupHeartbeatRequest::default()
+        };
+        assert_eq!(weight(&heartbeat), 9 * size_of::<v1::OwnedPartition>());
+        let commit = v1::ConsumeRequest {
+            message: Some(v1::consume_request::Message::Commit(v1::Commit {
+                request_id: 1,
+                offsets: vec![v1::StreamOffset::default(); 9],
+            })),
+        };
+        assert_eq!(weight(&commit), 9 * size_of::<v1::StreamOffset>());
+        let ack = v1::ConsumeRequest {
+            message: Some(v1::consume_request::Message::AssignmentAck(v1::AssignmentAck {
+                partitions: vec![v1::StreamPartition::default(); 9],
+            })),
+        };
+        assert_eq!(weight(&ack), 9 * size_of::<v1::StreamPartition>());
     }
 
     #[test]

@@ -44,4 +44,12 @@ apis! {
     JoinController = "JoinController",
     LeaveController = "LeaveController",
     Replicate = "Replicate",
+    ListGroups = "ListGroups",
+    DescribeGroup = "DescribeGroup",
+    DeleteGroup = "DeleteGroup",
+    CommitOffsets = "CommitOffsets",
+    GetOffsets = "GetOffsets",
+    ResetOffsets = "ResetOffsets",
+    GroupHeartbeat = "GroupHeartbeat",
+    LeaveGroup = "LeaveGroup",
 }

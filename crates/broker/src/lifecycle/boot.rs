@@ -14,6 +14,7 @@ use crate::applied::Applied;
 use crate::config::{Config, LimitsConfig, Role};
 use crate::data_plane::{DataPlane, DataPlaneConfig};
 use crate::fatal::Fatal;
+use crate::groups::Groups;
 use crate::health::{CatchingUp, Health};
 use crate::http;
 use crate::logging::LogControl;
@@ -21,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::metrics::collect::BrokerCollector;
 use crate::replication::ReplicationConfig;
 use crate::server::{self, Address, BindError, Bound, Served};
+use quipu_coordinator::GroupConfig;
 use quipu_metadata::{DirectoryId, Image};
 use quipu_record::BrokerId;
 use quipu_storage::{Boot, DataDir, DataDirError, DataDirOptions, RealDisk};
@@ -29,6 +31,9 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
 use uuid::Uuid;
+
+/// Calls at once over one connection of another broker.
+const INTERNAL_STREAMS: u32 = 65_536;
 
 /// Starts a broker, or a controller alone; on return it serves.
 pub(crate) async fn boot(config: Config, logs: LogControl) -> Result<Running, StartError> {
@@ -118,6 +123,7 @@ pub(super) struct Core {
     pub(super) ids: Arc<ControllerIds>,
     pub(super) applied: Arc<Applied>,
     pub(super) local: Arc<LocalState>,
+    pub(super) groups: Groups,
 }
 
 impl Shell {
@@ -265,10 +271,18 @@ impl Shell {
             doing: "starting the partition threads".to_owned(),
             source,
         })?;
+        let (data, applied) = (Arc::new(data), Arc::new(applied));
+        let groups = Groups::start(
+            data.clone(),
+            group.controllers.clone(),
+            applied.clone(),
+            GroupConfig::default(),
+        );
         let core = Core {
-            data: Arc::new(data),
+            data,
             ids,
-            applied: Arc::new(applied),
+            applied,
+            groups,
             local: Arc::new(LocalState::new(opened.dir.root().to_owned())),
         };
         self.metrics.add_collector(BrokerCollector {
@@ -338,6 +352,8 @@ impl Shell {
     pub(super) fn serve_internal(&self, listener: Bound, served: Served) -> Internal {
         let limits = LimitsConfig {
             connections: INTERNAL_CONNECTIONS,
+            // One connection of a broker carries what its clients wait for here: a long poll for each group member.
+            streams: INTERNAL_STREAMS,
             ..self.config.limits.clone()
         };
         let cut = watch::Sender::new(false);

@@ -9,9 +9,9 @@ use crate::health::Health;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::replication;
-use crate::service::Calls;
 use crate::service::cluster::Cluster;
 use crate::service::topics::Topics;
+use crate::service::{self, Calls};
 use crate::service::{consume, produce};
 use quipu_proto::v1::cluster_service_server::ClusterServiceServer;
 use quipu_proto::v1::topic_service_server::TopicServiceServer;
@@ -76,6 +76,7 @@ impl Services<'_> {
             self.config.topics.clone(),
             self.core.data.clone(),
         );
+        let groups = service::group::server(calls.clone(), self.core.groups.clone());
         let cluster = Cluster::new(
             calls,
             self.group.controllers.clone(),
@@ -89,12 +90,19 @@ impl Services<'_> {
             ClusterServiceServer::new(cluster).max_decoding_message_size(METADATA_REQUEST_BYTES_MAX);
         let produce = produce::server(self.core.data.clone(), self.admission.clone());
         let consume = consume::server(self.core.data.clone(), self.admission.clone());
-        let names = vec![name(&topics), name(&cluster), name(&produce), name(&consume)];
+        let names = vec![
+            name(&topics),
+            name(&cluster),
+            name(&produce),
+            name(&consume),
+            name(&groups),
+        ];
         routes
             .add_service(topics)
             .add_service(cluster)
             .add_service(produce)
-            .add_service(consume);
+            .add_service(consume)
+            .add_service(groups);
         names
     }
 }

@@ -4,6 +4,7 @@ use super::budget::Charge;
 use super::replica::Replica;
 use quipu_replication::{Acks, Appended, ProduceError, Tick};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 /// What an answer is about, in the words of who asked; comes back untouched.
@@ -34,6 +35,24 @@ pub(crate) struct Reply {
     pub(crate) replica: Arc<Replica>,
     /// The bytes that the batch is charged for; given back once the answer has gone to the network.
     pub(crate) charge: Option<Charge>,
+    /// What it follows on; `None`: on nothing.
+    pub(crate) chain: Option<Arc<Chain>>,
+}
+
+/// Batches of which each rests on those before it: after one that failed no later one is appended.
+#[derive(Debug, Default)]
+pub(crate) struct Chain(AtomicBool);
+
+impl Chain {
+    /// Nothing more is appended by it.
+    pub(crate) fn break_off(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether something failed.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 /// An answer on its way to the client.
@@ -54,6 +73,9 @@ pub(crate) struct Answered {
 impl Reply {
     /// Answers. Who is gone by now wants no answer.
     pub(crate) fn send(self, taken: Tick, result: Result<Appended, ProduceError>) {
+        if let (Some(chain), Err(_)) = (&self.chain, &result) {
+            chain.break_off();
+        }
         let _ = self.to.send(Answered {
             tag: self.tag,
             taken,

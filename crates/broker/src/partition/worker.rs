@@ -189,6 +189,14 @@ impl Worker {
 
     fn produce(&mut self, now: Now, work: Produce) {
         let at = work.reply.replica.at;
+        if let Some(chain) = work.reply.chain.clone() {
+            // What became of the one before it must be known first.
+            self.append(now, at);
+            if chain.is_broken() {
+                work.reply.send(now.mono, Err(ProduceError::NotLeader));
+                return;
+            }
+        }
         let Some(owned) = self.owned.get_mut(&at) else {
             work.reply.send(now.mono, Err(ProduceError::NotLeader));
             return;

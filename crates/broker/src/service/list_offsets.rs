@@ -8,7 +8,9 @@ use crate::data_plane::DataPlane;
 use quipu_proto::{Failure, v1};
 use quipu_record::{BrokerId, ErrorCode};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How long a new leader may take to learn how far the log is committed.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,6 +47,58 @@ pub(super) async fn list(
         results,
         throttle_ms: context.throttle_ms(),
     })
+}
+
+/// Queries that one task answers.
+const SHARE: usize = 64;
+
+/// Answers what this broker itself wants to know, wherever the partitions are led; all leaders at once.
+pub(super) async fn anywhere(
+    plane: &Arc<DataPlane>,
+    context: &RequestContext,
+    queries: Vec<v1::OffsetQuery>,
+) -> Vec<v1::OffsetResult> {
+    // It is this broker that asks, by whatever listener the one came in for whom it does.
+    let mut context = context.clone();
+    context.listener = Arc::from("");
+    let mut by_leader: BTreeMap<Option<BrokerId>, Vec<(usize, v1::OffsetQuery)>> = BTreeMap::new();
+    let mut results = Vec::with_capacity(queries.len());
+    for (place, query) in queries.into_iter().enumerate() {
+        results.push(unanswered(&query));
+        let target = plane.target(&query.topic, query.topic_id.as_deref(), query.partition);
+        let leader = target.map(|target| target.peer.broker);
+        by_leader.entry(leader).or_default().push((place, query));
+    }
+    let mut asked = JoinSet::new();
+    for queries in by_leader.values().flat_map(|queries| queries.chunks(SHARE)) {
+        let (plane, context) = (Arc::clone(plane), context.clone());
+        let (places, queries): (Vec<_>, Vec<_>) = queries.iter().cloned().unzip();
+        asked.spawn(async move {
+            let request = v1::ListOffsetsRequest {
+                queries,
+                ..v1::ListOffsetsRequest::default()
+            };
+            let listed = list(&plane, &context, request).await;
+            let listed = listed.map(|listed| listed.results).unwrap_or_default();
+            places.into_iter().zip(listed).collect::<Vec<_>>()
+        });
+    }
+    while let Some(answered) = asked.join_next().await {
+        // A panic there has said so itself: its queries are unanswered.
+        for (place, result) in answered.unwrap_or_default() {
+            results[place] = result;
+        }
+    }
+    results
+}
+
+fn unanswered(query: &v1::OffsetQuery) -> v1::OffsetResult {
+    v1::OffsetResult {
+        topic: query.topic.clone(),
+        partition: query.partition,
+        error: Some(Failure::new(ErrorCode::Internal, "a query was not answered").into()),
+        ..v1::OffsetResult::default()
+    }
 }
 
 /// Asks another broker, which leads these.

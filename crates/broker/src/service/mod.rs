@@ -13,12 +13,13 @@ mod describe;
 pub mod error;
 pub mod fetch;
 pub(crate) mod forward;
+pub(crate) mod group;
 mod lanes;
 pub mod list_offsets;
 mod position;
 pub mod produce;
 pub(crate) mod read;
-mod route;
+pub(crate) mod route;
 #[cfg(test)]
 pub(crate) mod test_image;
 pub mod topics;

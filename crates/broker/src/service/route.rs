@@ -128,7 +128,12 @@ pub(crate) fn not_too_many(field: &str, count: usize) -> Result<(), Failure> {
 }
 
 /// Where a leader is, on the listener that the client came in by; without that, nothing is better than a wrong address.
-fn leader_hint(image: &Image, leader: BrokerId, epoch: LeaderEpoch, listener: &str) -> Option<LeaderHint> {
+pub(super) fn leader_hint(
+    image: &Image,
+    leader: BrokerId,
+    epoch: LeaderEpoch,
+    listener: &str,
+) -> Option<LeaderHint> {
     let listeners = &image.broker(leader)?.listeners;
     let address = listeners.iter().find(|address| address.name == listener)?;
     Some(LeaderHint {

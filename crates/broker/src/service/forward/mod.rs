@@ -6,12 +6,17 @@
 
 mod delete_records;
 mod fetch;
+mod group;
 mod lane;
 mod list_offsets;
 mod produce;
 
 pub(crate) use delete_records::delete_records;
 pub(crate) use fetch::{Elsewhere, GRACE, Placed, fetch, fetch_from, nothing};
+pub(crate) use group::{
+    commit_offsets, delete_group, describe_group, get_offsets, group_heartbeat, leave_group, list_groups,
+    reset_offsets,
+};
 pub(crate) use lane::{Lane, Passed};
 pub(crate) use list_offsets::list_offsets;
 pub(crate) use produce::produce;

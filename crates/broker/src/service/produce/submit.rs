@@ -64,6 +64,7 @@ pub(super) fn submit(
             tag,
             replica: intake.replica,
             charge,
+            chain: None,
         },
     };
     let Err((why, charge)) = replica.thread.produce(work) else {
