@@ -8,6 +8,7 @@ mod config;
 mod coordinator;
 mod error;
 mod ids;
+mod member;
 mod request;
 mod response;
 mod topics;
@@ -20,6 +21,7 @@ pub use ids::{
     AssignmentEpoch, GROUP_LEN_MAX, GroupEpoch, GroupId, INSTANCE_LEN_MAX, InstanceId, MEMBER_LEN_MAX,
     MemberEpoch, MemberId, RequestToken, StreamId,
 };
+pub use member::{Changed, Finish, Mark, Member, MemberConfig, MemberEffect, MemberInput, Notice};
 pub use request::{
     Commit, Heartbeat, Input, Leave, OffsetCommit, OffsetsQuery, Request, Reset, Subscription,
 };

@@ -52,6 +52,8 @@ pub enum PlantedBug {
     TombstonePurgedEarly,
     /// Compaction goes past the high watermark.
     CompactPastHighWatermark,
+    /// What was sent to a member counts as processed, and is committed for it.
+    CommitUnprocessed,
 }
 
 impl PlantedBug {
@@ -80,6 +82,7 @@ impl PlantedBug {
         Self::ServeBeforeLoaded,
         Self::TombstonePurgedEarly,
         Self::CompactPastHighWatermark,
+        Self::CommitUnprocessed,
     ];
 
     /// Whether this bug is planted on this thread or, failing that, in this process. Constant without `test-util`.
