@@ -10,6 +10,7 @@
 mod assign;
 mod report;
 mod stats;
+mod vouch;
 
 pub use assign::OpenPlaneError;
 pub use report::{CutLog, DamagedLog, OpenSummary};

@@ -9,4 +9,5 @@ pub mod isr_change;
 pub mod leader;
 pub mod producers;
 pub mod timestamps;
+pub mod vouch;
 pub mod waiting;

@@ -75,8 +75,21 @@ impl Outbox {
         self.turn(link).taken.push(number);
     }
 
-    /// The turn is over: everything goes out.
+    /// The turn is over: everything goes out. Sessions that partitions have left hear of it before those that they entered:
+    /// an old leader is asked for nothing of theirs once a new one may have been.
     pub(crate) fn send(&mut self) {
+        for (link, turn) in &mut self.turns {
+            let left: Vec<_> = turn
+                .positions
+                .extract_if(.., |(_, position)| position.is_none())
+                .collect();
+            if !left.is_empty() {
+                let _ = link.0.send(Turn {
+                    positions: left,
+                    taken: Vec::new(),
+                });
+            }
+        }
         for (link, turn) in self.turns.drain(..) {
             // A session that ended has no use for it.
             let _ = link.0.send(turn);

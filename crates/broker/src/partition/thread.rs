@@ -15,7 +15,7 @@ use super::worker::{Worker, WorkerParts};
 use quipu_record::{Batch, Offset, RecordsSummary, TopicPartition};
 use quipu_replication::{
     Acks, DeleteBefore, DeleteRecordsError, Driver, Fetched, FollowerFetch, Followership, IsrAnswered,
-    Leadership, Resign, Settings, Tick,
+    Leadership, Resign, Settings, Tick, View,
 };
 use quipu_storage::{Corruption, FlushDone, Log, RealDisk};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     IsrAnswered(TopicPartition, IsrAnswered),
     /// A reader found bad bytes. Answers whether this replica leads no more because of it.
     Damaged(TopicPartition, Corruption, oneshot::Sender<bool>),
+    /// Until when is this replica certain to be the only leader? Answers with its view of then.
+    Vouch(TopicPartition, oneshot::Sender<Option<(Tick, View)>>),
     /// The topic's settings have changed.
     Config(TopicPartition, Settings),
     /// The topic was deleted: give back the log.

@@ -12,6 +12,7 @@ use quipu_replication::Tick;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// The sessions that watch one partition.
 #[derive(Debug, Default)]
@@ -36,6 +37,12 @@ pub(crate) struct News {
     broker: BrokerId,
     broker_epoch: BrokerEpoch,
     heard: AtomicU64,
+    /// The last request heard was begun no earlier; zero: nothing is known.
+    begun: AtomicU64,
+    /// Wakes who waits for the next request.
+    next_heard: Notify,
+    /// What waits in the session is to be answered now.
+    released: AtomicBool,
     keys: Mutex<Vec<u32>>,
     notify: Notify,
 }
@@ -59,6 +66,17 @@ impl Watches {
         for watch in self.lock().iter() {
             watch.tell();
         }
+    }
+
+    /// The followers that have begun a fetch since their sessions began, and a moment before which they did not begin the
+    /// last one.
+    pub(crate) fn begun(&self) -> Vec<Heard> {
+        self.lock().iter().filter_map(|watch| watch.begun()).collect()
+    }
+
+    /// The sessions.
+    pub(crate) fn sessions(&self) -> Vec<Arc<News>> {
+        self.lock().iter().map(|watch| Arc::clone(&watch.news)).collect()
     }
 
     /// The followers that are heard of, and when they last were.
@@ -110,6 +128,15 @@ impl Watch {
         }
     }
 
+    /// The moment is read before the epoch, and written after it: an epoch never gets the moment of a later one.
+    fn begun(&self) -> Option<Heard> {
+        let at = self.news.begun.load(Ordering::Acquire);
+        (at > 0).then(|| Heard {
+            at: Tick::from_nanos(at),
+            ..self.heard()
+        })
+    }
+
     fn heard(&self) -> Heard {
         Heard {
             broker: self.news.broker,
@@ -127,21 +154,45 @@ impl News {
             broker,
             broker_epoch,
             heard: AtomicU64::new(now.nanos()),
+            begun: AtomicU64::new(0),
+            next_heard: Notify::new(),
+            released: AtomicBool::new(false),
             keys: Mutex::default(),
             notify: Notify::new(),
         })
     }
 
-    /// The follower was heard.
-    pub(crate) fn hear(&self, now: Tick) {
+    /// The follower was heard, by a request that it began at `begun` or later, as far as that is known.
+    pub(crate) fn hear(&self, now: Tick, begun: Option<Tick>) {
         self.heard.store(now.nanos(), Ordering::Relaxed);
+        if let Some(begun) = begun {
+            self.begun.store(begun.nanos(), Ordering::Release);
+        }
+        self.next_heard.notify_waiters();
     }
 
-    /// Waits until there are some; returns the keys. One at a time may wait. Cancel safe.
+    /// Completes at the next request. It counts from the making of this future on, once it was polled.
+    pub(crate) fn next_heard(&self) -> Notified<'_> {
+        self.next_heard.notified()
+    }
+
+    /// Has the request that waits in the session answered, so that the next one comes.
+    pub(crate) fn release(&self) {
+        self.released.store(true, Ordering::SeqCst);
+        self.notify.notify_one();
+    }
+
+    /// Whether somebody wants the next request, since this was asked last.
+    pub(crate) fn take_release(&self) -> bool {
+        self.released.swap(false, Ordering::SeqCst)
+    }
+
+    /// Waits until there are some; returns the keys: none, if somebody wants the next request. One at a time may wait.
+    /// Cancel safe.
     pub(crate) async fn next(&self) -> Vec<u32> {
         loop {
             let keys = std::mem::take(&mut *self.lock());
-            if !keys.is_empty() {
+            if !keys.is_empty() || self.released.load(Ordering::SeqCst) {
                 return keys;
             }
             self.notify.notified().await;
@@ -194,7 +245,7 @@ mod tests {
         watch.end(&watches);
         watches.tell();
         assert_eq!(news.take(), [1]);
-        news.hear(Tick::from_nanos(8));
+        news.hear(Tick::from_nanos(8), None);
         other.set_leader_epoch(LeaderEpoch::new(5));
         let heard = watches.heard();
         assert_eq!(heard.len(), 1);
@@ -202,6 +253,18 @@ mod tests {
             (heard[0].leader_epoch, heard[0].at),
             (LeaderEpoch::new(5), Tick::from_nanos(8))
         );
+        assert!(watches.begun().is_empty(), "it is not known when that was begun");
+        news.hear(Tick::from_nanos(9), Some(Tick::from_nanos(7)));
+        let begun = watches.begun();
+        assert_eq!(begun[0].at, Tick::from_nanos(7));
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_released_says_so_once() {
+        let news = news();
+        news.release();
+        assert!(news.next().await.is_empty());
+        assert!(news.take_release() && !news.take_release());
     }
 
     #[test]

@@ -171,6 +171,10 @@ impl Worker {
                 // The reader may be gone.
                 let _ = answer.send(owned.is_some_and(|owned| owned.driver.view().leading.is_none()));
             }
+            Command::Vouch(at, answer) => {
+                // Who asked may have given up.
+                let _ = answer.send(self.vouched(now, at));
+            }
             Command::Config(at, settings) => {
                 self.step(now, at, Input::Config(settings));
             }

@@ -78,8 +78,8 @@ struct Conversation {
     /// The last request in whose answer were batches that are taken in, and what the leader knows of that.
     taken: u64,
     taken_sent: u64,
-    /// Something came of it.
-    answered: bool,
+    /// The last request that was answered; zero: none.
+    answered: u64,
 }
 
 impl Follower {
@@ -176,7 +176,7 @@ impl Follower {
         self.taking.clear();
         self.session.begin();
         let ended = self.exchange(&mut conversation).await;
-        *answered = conversation.answered;
+        *answered = conversation.answered > 0;
         match ended {
             Ok(()) => Ended::Stopped,
             Err(ended) => ended,
@@ -201,7 +201,7 @@ impl Follower {
             unanswered: 0,
             taken: 0,
             taken_sent: 0,
-            answered: false,
+            answered: 0,
         })
     }
 
@@ -217,10 +217,6 @@ impl Follower {
                 turn = self.turns.recv() => {
                     let Some(turn) = turn else { return Ok(()) };
                     self.turn(turn);
-                    // What other threads had meanwhile goes into the same request.
-                    while let Ok(turn) = self.turns.try_recv() {
-                        self.turn(turn);
-                    }
                     self.taken(with);
                 }
                 answer = with.answers.message() => match answer? {
@@ -236,6 +232,12 @@ impl Follower {
 
     /// Sends a request, if there is anything new to say, or none waits at the leader.
     fn ask(&mut self, with: &mut Conversation) -> Result<(), Ended> {
+        // What threads had meanwhile goes into the same request. And a partition that follows another leader by now has
+        // left the session before a request goes out that would say that it has not.
+        while let Ok(turn) = self.turns.try_recv() {
+            self.turn(turn);
+        }
+        self.taken(with);
         if with.unanswered >= UNANSWERED_MAX {
             return Ok(());
         }
@@ -266,6 +268,7 @@ impl Follower {
             max_bytes: bytes(self.common.config.fetch_bytes.saturating_sub(on_the_way)),
             max_wait_ms: u32::try_from(wait).unwrap_or(u32::MAX),
             taken: with.taken,
+            answered: with.answered,
         };
         // There is room for as many as may be unanswered: it is full, or closed, only if the stream is dead.
         let sent = with.requests.try_send(request);
@@ -278,7 +281,7 @@ impl Follower {
     /// Checks an answer and gives it to the threads.
     fn answer(&mut self, with: &mut Conversation, answer: internal::ReplicateResponse) -> Result<(), Ended> {
         with.unanswered = with.unanswered.saturating_sub(1);
-        with.answered = true;
+        with.answered = answer.session_epoch;
         if answer.session_lost {
             return Err(Ended::Broke("the leader does not know the session".to_owned()));
         }

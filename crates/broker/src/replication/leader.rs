@@ -12,11 +12,14 @@ use crate::partition::watch::{News, Watch};
 use crate::service::read;
 use quipu_proto::{EncodedBatches, Failure, internal};
 use quipu_record::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition};
-use quipu_replication::{FetchToken, FollowerFetch, Position, Verdict};
+use quipu_replication::{FetchToken, FollowerFetch, Position, Tick, Verdict};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
+
+/// Answers whose moments are remembered: more than a follower leaves unanswered requests.
+const ANSWERED_MAX: usize = 16;
 
 /// A request that is not answered yet.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +91,8 @@ pub(super) struct Session {
     /// Partitions whose log start has passed the follower's place since it was judged.
     overtaken: Vec<u32>,
     last: u64,
+    /// When answers were given, by request, that the follower has not said to have.
+    answered: VecDeque<(u64, Tick)>,
 }
 
 impl Session {
@@ -106,6 +111,7 @@ impl Session {
             on_the_way: VecDeque::new(),
             overtaken: Vec::new(),
             last: 0,
+            answered: VecDeque::new(),
         }
     }
 
@@ -132,13 +138,36 @@ impl Session {
         judge.append(&mut self.found());
         self.judge(judge).await;
         // After the positions, so that nobody is said to stand where it stood before them.
-        self.news.hear(self.plane.clock.tick(Instant::now()));
+        let begun = self.begun(request.answered);
+        self.news.hear(self.plane.clock.tick(Instant::now()), begun);
         let wait = std::time::Duration::from_millis(request.max_wait_ms.into());
         Ok(Some(Asked {
             epoch: request.session_epoch,
             max_bytes: request.max_bytes as usize,
             until: tokio::time::Instant::now() + wait.min(self.plane.config.replication.fetch_wait),
         }))
+    }
+
+    /// A request is about to be answered.
+    pub(super) fn answering(&mut self, epoch: u64) {
+        if self.answered.len() == ANSWERED_MAX {
+            self.answered.pop_front();
+        }
+        let now = self.plane.clock.tick(Instant::now());
+        self.answered.push_back((epoch, now));
+    }
+
+    /// A moment before which a request was certainly not begun: when the last answer was given that had come to the
+    /// follower by then. `None`: none had.
+    fn begun(&mut self, answered: u64) -> Option<Tick> {
+        let mut begun = None;
+        while let Some((epoch, at)) = self.answered.front().copied()
+            && epoch <= answered
+        {
+            begun = Some(at);
+            self.answered.pop_front();
+        }
+        begun
     }
 
     /// Notes a position; returns the partition's key.

@@ -95,7 +95,13 @@ async fn run(
                 Some(request) => stream.take(request).await?,
                 None => return Ok(()),
             },
-            keys = news.next() => stream.session.changed(keys).await,
+            keys = news.next() => {
+                stream.session.changed(keys).await;
+                if news.take_release() {
+                    stream.answer().await?;
+                    stream.give_up().await?;
+                }
+            }
             () = late => stream.give_up().await?,
         }
     }
@@ -144,7 +150,8 @@ impl Stream<'_> {
         }
     }
 
-    async fn send(&self, answer: internal::ReplicateResponse) -> Result<(), Status> {
+    async fn send(&mut self, answer: internal::ReplicateResponse) -> Result<(), Status> {
+        self.session.answering(answer.session_epoch);
         let sent = self.out.send(Ok(answer)).await;
         sent.map_err(|_| Status::cancelled("the follower is gone"))
     }

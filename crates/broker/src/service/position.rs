@@ -10,7 +10,7 @@ use quipu_proto::{Failure, scalars, v1};
 use quipu_record::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use quipu_replication::{ReadError, View};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A position found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +48,7 @@ pub(crate) async fn find(
             Ok(found(offset, &view))
         }
         Position::Latest(_) => {
-            let view = committed(replica, patience).await.map_err(refused)?;
+            let view = latest(plane, replica, listener, patience).await?;
             Ok(found(view.high_watermark, &view))
         }
         Position::Offset(offset) => {
@@ -80,6 +80,33 @@ fn found(offset: Offset, view: &View) -> Found {
         offset,
         timestamp: None,
         leader_epoch: view.leading.map(|leading| leading.epoch).unwrap_or_default(),
+    }
+}
+
+/// A view whose high watermark is no lower than any was, of this leader or another, as this began.
+async fn latest(
+    plane: &DataPlane,
+    replica: &Replica,
+    listener: &str,
+    patience: Duration,
+) -> Result<View, Failure> {
+    let (since, until) = (plane.tick(), Instant::now() + patience);
+    let left = || until.saturating_duration_since(Instant::now());
+    loop {
+        let refused = |error| plane.read_refused(&error, replica, listener);
+        committed(replica, left()).await.map_err(refused)?;
+        let view = match plane.vouched(replica.at, since, left()).await {
+            Err(failure) if failure.code == ErrorCode::NotLeader => {
+                return Err(refused(ReadError::NotLeader));
+            }
+            other => other?,
+        };
+        match view.latest(None) {
+            Ok(_) => return Ok(view),
+            // Another leadership began in between.
+            Err(ReadError::NotAvailable) => {}
+            Err(error) => return Err(refused(error)),
+        }
     }
 }
 

@@ -117,11 +117,16 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Three brokers; a follower that is behind for so long is out of sync.
     pub(crate) async fn start(lag_max: Duration) -> Self {
+        Self::start_waiting(lag_max, Duration::from_millis(100)).await
+    }
+
+    /// As [`Cluster::start`], with leaders that answer a quiet follower only after `fetch_wait`.
+    pub(crate) async fn start_waiting(lag_max: Duration, fetch_wait: Duration) -> Self {
         let mut cluster = Self {
             truth: Truth::new(),
             config: ReplicationConfig {
                 lag_max,
-                fetch_wait: Duration::from_millis(100),
+                fetch_wait,
                 ..ReplicationConfig::default()
             },
             dirs: BTreeMap::new(),

@@ -10,3 +10,4 @@ mod pressure;
 mod produce;
 mod replication;
 mod restart;
+mod vouch;

@@ -1,7 +1,7 @@
 //! The leader and its followers: their fetches, their progress, who is in sync.
 
 use super::{Driver, Role};
-use crate::clock::Now;
+use crate::clock::{Now, Tick};
 use crate::effects::Effects;
 use crate::fetch::{FollowerFetch, FollowerHeard, Verdict};
 use crate::isr_change::IsrAnswered;
@@ -54,6 +54,17 @@ impl<D: Disk> Driver<D> {
         let mine = self.mine();
         if let Role::Leader(leader) = &mut self.role {
             leader.heard(heard, &mine);
+        }
+    }
+
+    /// The last moment at which this replica was certain to be the only leader that could commit; `None`: it does not
+    /// lead, or knows of none. `begun`: the last fetch of each follower's session, with the epoch that it named, and a
+    /// moment before which it was certainly not begun.
+    #[must_use]
+    pub fn vouched(&self, now: Tick, begun: &[FollowerHeard]) -> Option<Tick> {
+        match &self.role {
+            Role::Leader(leader) if !self.failed => leader.vouched(now, self.me, begun),
+            Role::Idle | Role::Leader(_) | Role::Follower(_) => None,
         }
     }
 

@@ -5,6 +5,7 @@ use super::followers::Followers;
 use super::high_watermark::{self, Progress};
 use super::isr::{MaximalIsr, ReplicaSet};
 use super::isr_change::Standing;
+use super::vouch;
 use super::waiting::{Waiter, Waiting};
 use crate::answer::{Acks, Answer, Appended, Reached, Token};
 use crate::clock::Tick;
@@ -338,6 +339,19 @@ impl Leader {
         let me = (mine.me, mine.progress);
         let others = |broker| self.followers.progress(broker);
         high_watermark::committed(mine.durability, &self.isr, min_insync, me, others)
+    }
+
+    /// The last moment at which it was certain to be the only one that could commit. `begun`: fetches of this epoch, each
+    /// with a moment before which it was certainly not begun.
+    #[must_use]
+    pub fn vouched(&self, now: Tick, me: BrokerId, begun: &[FollowerHeard]) -> Option<Tick> {
+        let counts = |heard: &&FollowerHeard| heard.leader_epoch == self.epoch;
+        let of = |broker| {
+            let its = begun.iter().filter(|heard| heard.broker == broker).filter(counts);
+            its.map(|heard| heard.at).max()
+        };
+        let min_insync = usize::try_from(self.min_insync).unwrap_or(usize::MAX);
+        vouch::vouched(now, me, &self.replicas, &self.isr, min_insync, of)
     }
 
     /// Lets a judged batch wait for its answer, or answers it if nobody asked to wait.

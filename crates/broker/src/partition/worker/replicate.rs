@@ -2,8 +2,20 @@
 
 use super::Worker;
 use crate::partition::exchange::{FollowedData, FollowerPositions, Link, Verdicts};
+use crate::partition::watch::Heard;
 use quipu_record::{ErrorCode, TopicPartition};
-use quipu_replication::{FetchResult, FollowerHeard, Followership, Input, Now, Resign, Verdict};
+use quipu_replication::{FetchResult, FollowerHeard, Followership, Input, Now, Resign, Tick, Verdict, View};
+
+impl From<Heard> for FollowerHeard {
+    fn from(heard: Heard) -> Self {
+        Self {
+            broker: heard.broker,
+            broker_epoch: heard.broker_epoch,
+            leader_epoch: heard.leader_epoch,
+            at: heard.at,
+        }
+    }
+}
 
 impl Worker {
     /// Follows a leader. Its session hears of the position by the effects of this very step, if it is a new one.
@@ -105,13 +117,22 @@ impl Worker {
             return;
         };
         for heard in owned.replica.watches.heard() {
-            let heard = FollowerHeard {
-                broker: heard.broker,
-                broker_epoch: heard.broker_epoch,
-                leader_epoch: heard.leader_epoch,
-                at: heard.at,
-            };
-            self.step(now, at, Input::FollowerHeard(heard));
+            self.step(now, at, Input::FollowerHeard(heard.into()));
         }
+    }
+
+    /// Until when a replica is certain to be the only leader, and its view now; `None`: it is not known, or does not lead.
+    pub(super) fn vouched(&mut self, now: Now, at: TopicPartition) -> Option<(Tick, View)> {
+        // What this thread has for a newer leadership comes first: it stands in the inbox before the question.
+        let owned = self.owned.get(&at)?;
+        let begun: Vec<FollowerHeard> = owned
+            .replica
+            .watches
+            .begun()
+            .into_iter()
+            .map(Into::into)
+            .collect();
+        let vouched = owned.driver.vouched(now.mono, &begun)?;
+        Some((vouched, owned.driver.view()))
     }
 }
