@@ -9,4 +9,6 @@ mod failover;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod group;
+#[cfg(test)]
 mod producer;

@@ -1,5 +1,6 @@
 //! A cluster in this process: brokers that store in memory, do as they are told, and can be killed like processes.
 
+pub(crate) mod groups;
 mod services;
 
 use bytes::Bytes;
@@ -69,6 +70,7 @@ pub(crate) struct State {
     pub(crate) silent: BTreeSet<u32>,
     /// Brokers whose disk is nearly full.
     pub(crate) disk_full: BTreeSet<u32>,
+    pub(crate) groups: BTreeMap<String, groups::Group>,
 }
 
 pub(crate) struct Shared {
@@ -121,6 +123,7 @@ impl Cluster {
             cut_off: BTreeMap::new(),
             silent: BTreeSet::new(),
             disk_full: BTreeSet::new(),
+            groups: BTreeMap::new(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),

@@ -1,8 +1,10 @@
 //! The fake brokers' services.
 
+use super::groups::GroupStream;
 use super::{Next, Shared, State};
 use quipu_proto::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use quipu_proto::v1::consume_service_server::{ConsumeService, ConsumeServiceServer};
+use quipu_proto::v1::group_service_server::GroupServiceServer;
 use quipu_proto::v1::produce_service_server::{ProduceService, ProduceServiceServer};
 use quipu_proto::v1::topic_service_server::{TopicService, TopicServiceServer};
 use quipu_proto::{EncodedBatches, Failure, LeaderHint, v1};
@@ -17,9 +19,9 @@ use tonic::transport::server::Router;
 use tonic::{Request, Response, Status, Streaming};
 
 #[derive(Clone)]
-struct Broker {
+pub(super) struct Broker {
     id: u32,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 pub(crate) fn server(id: u32, shared: Arc<Shared>) -> Router {
@@ -28,13 +30,14 @@ pub(crate) fn server(id: u32, shared: Arc<Shared>) -> Router {
         .add_service(ClusterServiceServer::new(broker.clone()))
         .add_service(ProduceServiceServer::new(broker.clone()).max_decoding_message_size(8 << 20))
         .add_service(ConsumeServiceServer::new(broker.clone()))
+        .add_service(GroupServiceServer::new(broker.clone()))
         .add_service(TopicServiceServer::new(broker))
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+pub(super) type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-fn unimplemented<T>() -> Answer<T> {
+pub(super) fn unimplemented<T>() -> Answer<T> {
     Err(Status::unimplemented("not in the fake"))
 }
 
@@ -340,15 +343,15 @@ impl TopicService for Broker {
 }
 
 /// One consume stream's cursor.
-struct Cursor {
-    topic: String,
-    partition: u32,
-    offset: u64,
-    paused: bool,
-    stopped: bool,
+pub(super) struct Cursor {
+    pub(super) topic: String,
+    pub(super) partition: u32,
+    pub(super) offset: u64,
+    pub(super) paused: bool,
+    pub(super) stopped: bool,
 }
 
-fn start(state: &State, topic: &str, partition: u32, at: Option<v1::StartPosition>) -> u64 {
+pub(super) fn start(state: &State, topic: &str, partition: u32, at: Option<v1::StartPosition>) -> u64 {
     use v1::start_position::Position;
     let partition = &state.topics[topic].partitions[partition as usize];
     match at.and_then(|at| at.position) {
@@ -358,15 +361,17 @@ fn start(state: &State, topic: &str, partition: u32, at: Option<v1::StartPositio
     }
 }
 
-struct Session {
-    broker: Broker,
-    cursors: Vec<Cursor>,
+pub(super) struct Session {
+    pub(super) broker: Broker,
+    pub(super) cursors: Vec<Cursor>,
     credit: i64,
-    out: mpsc::Sender<Result<v1::ConsumeResponse, Status>>,
+    /// If it is a group's.
+    pub(super) group: Option<GroupStream>,
+    pub(super) out: mpsc::Sender<Result<v1::ConsumeResponse, Status>>,
 }
 
 impl Session {
-    async fn say(&self, message: v1::consume_response::Message) -> bool {
+    pub(super) async fn say(&self, message: v1::consume_response::Message) -> bool {
         self.out
             .send(Ok(v1::ConsumeResponse {
                 message: Some(message),
@@ -380,12 +385,30 @@ impl Session {
         use v1::consume_request::Message;
         use v1::consume_response::Message as Said;
         match request.message.unwrap() {
-            Message::Ack(_) | Message::Commit(_) | Message::AssignmentAck(_) => {
-                panic!("not a group's stream")
+            Message::Ack(ack) => {
+                self.group
+                    .as_ref()
+                    .expect("a group's stream")
+                    .ack(&self.broker, ack);
+                true
+            }
+            Message::Commit(commit) => {
+                let group = self.group.as_ref().expect("a group's stream");
+                match group.commit(&self.broker, commit) {
+                    Some(result) => self.say(Said::Commit(result)).await,
+                    None => true,
+                }
+            }
+            Message::AssignmentAck(ack) => {
+                let group = self.group.as_mut().expect("a group's stream");
+                group.give_up(&self.broker, ack);
+                true
             }
             Message::Open(open) => {
-                let Some(v1::open::Source::Partitions(wanted)) = open.source else {
-                    panic!("no partitions")
+                let wanted = match open.source {
+                    Some(v1::open::Source::Partitions(wanted)) => wanted,
+                    Some(v1::open::Source::Group(wanted)) => return self.join(wanted).await,
+                    None => panic!("nothing to open"),
                 };
                 let mut opened = v1::Opened::default();
                 {
@@ -445,6 +468,19 @@ impl Session {
         }
     }
 
+    async fn join(&mut self, wanted: v1::OpenGroup) -> bool {
+        match GroupStream::open(&self.broker, wanted) {
+            Ok((group, opened)) => {
+                self.group = Some(group);
+                self.say(v1::consume_response::Message::Opened(opened)).await
+            }
+            Err(status) => {
+                let _ = self.out.send(Err(status)).await;
+                false
+            }
+        }
+    }
+
     /// What one cursor gives next.
     fn read(&mut self) -> Option<v1::PartitionData> {
         let mut state = self.broker.shared.state();
@@ -474,9 +510,14 @@ impl Session {
                 high_watermark: partition.end(),
                 log_start: partition.log_start,
                 next_offset: cursor.offset,
+                assignment_epoch: self
+                    .group
+                    .as_ref()
+                    .and_then(|group| group.epoch(&cursor.topic, cursor.partition)),
                 ..Default::default()
             };
-            if partition.leader != Some(self.broker.id) {
+            // A group's stream brings what others lead as well.
+            if partition.leader != Some(self.broker.id) && self.group.is_none() {
                 cursor.stopped = true;
                 let failure = not_leader(partition.leader, partition.epoch, addresses);
                 data.error = Some(failure.into());
@@ -526,12 +567,16 @@ impl ConsumeService for Broker {
             broker: self.clone(),
             cursors: Vec::new(),
             credit: 0,
+            group: None,
             out,
         };
         let mut requests = request.into_inner();
         let mut changed = self.shared.changed.subscribe();
         tokio::spawn(async move {
             loop {
+                if !session.reconcile().await {
+                    return;
+                }
                 while let Some(data) = session.read() {
                     if !session.say(v1::consume_response::Message::Data(data)).await {
                         return;
