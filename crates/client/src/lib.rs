@@ -47,10 +47,11 @@ mod producer;
 mod routing;
 
 pub use admin::{
-    Admin, BrokerDescription, CheckReport, ClusterDescription, ConfigChange, ConfigEntry,
-    ControllerDescription, ControllersDescription, DeletedRecords, Finding, FoundOffset, ListenerDescription,
-    NewTopic, PartitionDescription, PartitionRoute, RoutingDescription, Severity, TopicChanged,
-    TopicDescription, TopicRoute,
+    Admin, BrokerDescription, CheckReport, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry,
+    ControllerDescription, ControllersDescription, DeletedRecords, Finding, FoundOffset, GroupDescription,
+    GroupList, GroupOffset, GroupState, GroupSummary, ListenerDescription, MemberDescription, NewTopic,
+    OffsetReset, PartitionDescription, PartitionRoute, ResetOffsets, ResetTo, RoutingDescription, Severity,
+    TopicChanged, TopicDescription, TopicRoute,
 };
 pub use client::Client;
 pub use config::{ClientConfig, ConfigError};
@@ -60,7 +61,7 @@ pub use consumer::{
 pub use error::{CallError, ConnectError};
 pub use group::{
     AssignmentEpoch, Assignor, CloseError, CommitError, CommitMode, CommitOffset, Committing, GroupConfig,
-    GroupConsumer, GroupError, GroupPartition, MemberEpoch, Rebalance, RebalanceListener,
+    GroupConsumer, GroupEpoch, GroupError, GroupPartition, MemberEpoch, Rebalance, RebalanceListener,
 };
 pub use producer::{
     Acks, Delivered, Delivery, DeliveryError, Durability, FlushError, Producer, ProducerConfig,

@@ -3,6 +3,7 @@
 mod check;
 mod cluster;
 mod controllers;
+mod groups;
 mod read;
 mod topics;
 
@@ -11,6 +12,10 @@ pub use cluster::{
     RoutingDescription, Severity, TopicRoute,
 };
 pub use controllers::{ControllerDescription, ControllersDescription};
+pub use groups::{
+    CommittedOffset, GroupDescription, GroupList, GroupOffset, GroupState, GroupSummary, MemberDescription,
+    OffsetReset, ResetOffsets, ResetTo,
+};
 pub use topics::{
     ConfigChange, ConfigEntry, DeletedRecords, FoundOffset, NewTopic, PartitionDescription, TopicChanged,
     TopicDescription,

@@ -7,12 +7,14 @@
 
 mod config;
 mod core;
+mod epochs;
 mod error;
 mod listener;
 mod shared;
 mod stream;
 
 pub use config::{Assignor, CommitMode, GroupConfig};
+pub use epochs::{AssignmentEpoch, GroupEpoch, MemberEpoch};
 pub use error::{CloseError, CommitError, GroupError};
 pub use listener::{Rebalance, RebalanceListener};
 
@@ -30,42 +32,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-
-/// How far a member has followed its group.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
-pub struct MemberEpoch(u32);
-
-/// The member epoch in which a member got a partition.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
-pub struct AssignmentEpoch(u32);
-
-impl MemberEpoch {
-    /// From its number.
-    #[must_use]
-    pub const fn new(epoch: u32) -> Self {
-        Self(epoch)
-    }
-
-    /// Its number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl AssignmentEpoch {
-    /// From its number.
-    #[must_use]
-    pub const fn new(epoch: u32) -> Self {
-        Self(epoch)
-    }
-
-    /// Its number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
 
 /// A partition that a group shares out.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
