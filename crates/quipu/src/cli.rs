@@ -105,6 +105,8 @@ enum Command {
     Produce(cmd::produce::Args),
     Consume(cmd::consume::Args),
     #[command(subcommand)]
+    Group(cmd::group::Command),
+    #[command(subcommand)]
     Cluster(cmd::cluster::Command),
     #[command(subcommand)]
     Controller(cmd::controller::Command),
@@ -126,6 +128,7 @@ impl Cli {
             Command::Topic(command) => cmd::topic::run(command, &session),
             Command::Produce(args) => cmd::produce::run(args, &session),
             Command::Consume(args) => cmd::consume::run(args, &session),
+            Command::Group(command) => cmd::group::run(command, &session),
             Command::Cluster(command) => cmd::cluster::run(command, &session),
             Command::Controller(command) => cmd::controller::run(command, &session),
             Command::Bench(command) => cmd::bench::run(command, &session),

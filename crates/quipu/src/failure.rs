@@ -3,7 +3,10 @@
 use crate::broker_process::SpawnError;
 use crate::output::Failure;
 use crate::text::InputError;
-use quipu_client::{CallError, ConnectError, ConsumeError, DeliveryError, ErrorCode, FlushError, SendError};
+use quipu_client::{
+    CallError, CloseError, CommitError, ConfigError, ConnectError, ConsumeError, DeliveryError, ErrorCode,
+    FlushError, GroupError, SendError,
+};
 
 const START_A_BROKER: &str =
     "start a broker with `quipu dev`, or say where one is with --bootstrap host:port or QUIPU_BOOTSTRAP";
@@ -31,8 +34,18 @@ fn remedy(code: ErrorCode) -> Option<&'static str> {
             "make room: `quipu topic delete-records`, a shorter retention, or a larger disk"
         }
         ErrorCode::BatchTooLarge => "`quipu topic alter NAME --config max.message.bytes=N` takes larger ones",
-        ErrorCode::NotReady | ErrorCode::NoQuorum | ErrorCode::LeaderNotAvailable => {
-            "`quipu cluster check` says what is wrong"
+        ErrorCode::NotReady
+        | ErrorCode::NoQuorum
+        | ErrorCode::LeaderNotAvailable
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::CoordinatorLoading => "`quipu cluster check` says what is wrong",
+        ErrorCode::UnknownGroup => "`quipu group list` shows what there is",
+        ErrorCode::GroupNotEmpty => {
+            "stop its members first: `quipu group describe NAME --members` shows who and where they are"
+        }
+        ErrorCode::GroupFull => "`quipu group describe NAME --members` shows who is in it",
+        ErrorCode::FencedInstance | ErrorCode::UnreleasedInstance => {
+            "give each process an --instance-id of its own, or none"
         }
         _ => return None,
     })
@@ -64,6 +77,12 @@ impl From<CallError> for Failure {
     }
 }
 
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(&error)
+    }
+}
+
 macro_rules! with_code {
     ($($error:ty),*) => { $(
         impl From<$error> for Failure {
@@ -74,7 +93,15 @@ macro_rules! with_code {
     )* };
 }
 
-with_code!(SendError, DeliveryError, FlushError, ConsumeError);
+with_code!(
+    SendError,
+    DeliveryError,
+    FlushError,
+    ConsumeError,
+    GroupError,
+    CommitError,
+    CloseError
+);
 
 macro_rules! plain {
     ($($error:ty),*) => { $(

@@ -7,6 +7,7 @@ pub(crate) mod consume;
 pub(crate) mod controller;
 pub(crate) mod demo;
 pub(crate) mod dev;
+pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod produce;
 pub(crate) mod serve;

@@ -8,7 +8,7 @@ mod start;
 pub(crate) use format::RecordFormat;
 pub(crate) use input::{InputError, InputFormat, InputRecord, LineReader};
 pub(crate) use json::JsonRecord;
-pub(crate) use start::Start;
+pub(crate) use start::{Start, time};
 
 use quipu_record::{Header, Offset, PartitionId, Timestamp};
 

@@ -42,7 +42,7 @@ impl FromStr for Start {
 }
 
 /// RFC 3339; without an offset from UTC it is UTC, without a time of day it is midnight.
-fn time(text: &str) -> Option<Timestamp> {
+pub(crate) fn time(text: &str) -> Option<Timestamp> {
     let instant = text.parse::<jiff::Timestamp>().ok().or_else(|| {
         let civil = text.parse::<jiff::civil::DateTime>().ok()?;
         civil

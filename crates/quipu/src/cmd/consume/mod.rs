@@ -1,18 +1,22 @@
-//! `quipu consume`.
+//! `quipu consume`: all partitions, or with `--group` what the group gives it.
+
+mod member;
+mod printer;
 
 use crate::cli::Session;
 use crate::output::{Ending, Failure, Outcome};
-use crate::text::{JsonRecord, Printed, RecordFormat, Start};
-use quipu_client::{Admin, Consumer, ConsumerConfig, FetchedBatch, Header, Offset, PartitionId};
+use crate::text::{RecordFormat, Start};
+use printer::Printer;
+use quipu_client::{Admin, Consumer, ConsumerConfig, FetchedBatch, Offset, PartitionId};
 use std::collections::HashMap;
-use std::io::{self, BufWriter, StdoutLock, Write};
 use std::sync::Arc;
-
-const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Read records, one value a line
 ///
 /// Prints records and nothing else on standard output, for ever unless told when to stop.
+///
+/// With --group it is one of those that share the topics: run it several times, on any machines. What was printed is
+/// committed, so that whoever comes next goes on there; SIGINT and SIGTERM commit, leave the group and end it.
 ///
 /// The tokens of --format, as kcat's:
 ///   %t topic   %p partition   %o offset   %k key   %v value   %T time in ms   %h headers
@@ -22,13 +26,24 @@ const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 ///   quipu consume flights --exit-at-end
 ///   quipu consume flights --from end --format '%p %o %k %v\n'
 ///   quipu consume flights --from 2013-01-31T19:00:00Z --count 10 -o json
+///   quipu consume flights --group billing
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// The topics
     #[arg(required = true)]
     topics: Vec<String>,
-    /// Where to begin: beginning, end, an offset, or a time
+    /// As a member of this group
+    #[arg(long, short, value_name = "GROUP", conflicts_with = "partition")]
+    group: Option<String>,
+    /// Static membership: an id that outlives this process, and whose partitions wait for it
+    #[arg(long, value_name = "ID", requires = "group")]
+    instance_id: Option<String>,
+    /// Seconds without a sign of life after which the group gives its partitions to others
+    #[arg(long, value_name = "SECONDS", requires = "group", default_value_t = 45)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1800))]
+    session_timeout: u64,
+    /// Where to begin: beginning, end, an offset, or a time. With --group: where nothing was committed
     #[arg(long, default_value = "beginning", value_name = "WHERE")]
     from: Start,
     /// Only this partition; may be repeated
@@ -80,6 +95,10 @@ pub(crate) fn run(args: Args, session: &Session) -> Outcome {
             return Ok(Ending::Done);
         }
         let client = session.client().await?;
+        if let Some(group) = &args.group {
+            let printer = Printer::new(if json { None } else { Some(args.format.clone()) }, args.count);
+            return member::run(&client, group, &args, printer).await;
+        }
         let mut consumer = client.consumer(ConsumerConfig {
             reset: args.reset.into(),
             ..ConsumerConfig::default()
@@ -192,67 +211,5 @@ impl Ends {
         if self.left.get(&key).is_some_and(|end| batch.next_offset() >= *end) {
             self.left.remove(&key);
         }
-    }
-}
-
-struct Printer {
-    /// `None`: JSON.
-    format: Option<RecordFormat>,
-    /// How many more to print; `None`: any number.
-    left: Option<u64>,
-    out: BufWriter<StdoutLock<'static>>,
-}
-
-impl Printer {
-    /// `format`: `None` for JSON, `Some(None)` for one value a line.
-    fn new(format: Option<Option<RecordFormat>>, count: Option<u64>) -> Self {
-        let format = format.map(|format| format.unwrap_or_else(RecordFormat::value_lines));
-        let out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, io::stdout().lock());
-        Self {
-            format,
-            left: count,
-            out,
-        }
-    }
-
-    fn had_enough(&self) -> bool {
-        self.left == Some(0)
-    }
-
-    /// Prints a batch's records below `end`.
-    fn print(&mut self, batch: &FetchedBatch, end: Option<Offset>) -> Result<(), Failure> {
-        for record in batch {
-            let record = record.map_err(|error| {
-                Failure::new(format_args!(
-                    "partition {} of {}: {error}",
-                    batch.partition(),
-                    batch.topic()
-                ))
-            })?;
-            if end.is_some_and(|end| record.offset >= end) || self.had_enough() {
-                break;
-            }
-            let headers: Vec<Header<'_>> = record.headers().collect();
-            let printed = Printed {
-                topic: batch.topic(),
-                partition: batch.partition(),
-                offset: record.offset,
-                time: record.timestamp,
-                key: record.key,
-                value: record.value,
-                headers: &headers,
-            };
-            match &self.format {
-                Some(format) => format.write(&printed, &mut self.out)?,
-                None => {
-                    serde_json::to_writer(&mut self.out, &JsonRecord::from(&printed))
-                        .map_err(io::Error::from)?;
-                    self.out.write_all(b"\n")?;
-                }
-            }
-            self.left = self.left.map(|left| left - 1);
-        }
-        // Whoever reads a pipe wants the records when they come.
-        Ok(self.out.flush()?)
     }
 }
