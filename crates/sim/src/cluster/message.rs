@@ -142,6 +142,8 @@ pub(crate) struct ReplicateRequest {
 #[derive(Clone, Debug)]
 pub(crate) struct ReplicateResponse {
     pub(crate) number: u64,
+    /// The request that was answered before: if that answer did not come, what was said in it is not known.
+    pub(crate) after: u64,
     pub(crate) parts: Vec<(PartitionIndex, ReplicaFetched)>,
 }
 

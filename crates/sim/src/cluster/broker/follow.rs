@@ -29,8 +29,45 @@ struct Session {
     waits: bool,
     /// Something changed since.
     changed: bool,
-    /// An answer was lost.
-    anew: bool,
+    answers: Answers,
+}
+
+/// Which of a leader's answers came. The leader says once what it has to say: what was in an answer that is lost it
+/// says again only to a request that begins anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Answers {
+    /// All did, up to the one to this request.
+    Known { last: u64 },
+    /// One may be lost, and the leader is to be told.
+    #[default]
+    Lost,
+    /// It is being told, by every request from this one on, until one of them is answered.
+    Anew { first: u64 },
+}
+
+impl Answers {
+    /// A request goes out. Says whether it begins anew.
+    fn asked(&mut self, number: u64) -> bool {
+        if *self == Self::Lost {
+            *self = Self::Anew { first: number };
+        }
+        matches!(self, Self::Anew { .. })
+    }
+
+    /// The answer to a request came, and which one the leader answered before.
+    fn answered(&mut self, number: u64, after: u64) {
+        match *self {
+            Self::Known { last } if number > last => {
+                *self = if after == last {
+                    Self::Known { last: number }
+                } else {
+                    Self::Lost
+                };
+            }
+            Self::Anew { first } if number >= first => *self = Self::Known { last: number },
+            _ => {}
+        }
+    }
 }
 
 impl Following {
@@ -111,7 +148,9 @@ impl Broker {
             if session.waits && !session.changed && !late {
                 continue;
             }
-            session.anew |= late || session.number == 0;
+            if late {
+                session.answers = Answers::Lost;
+            }
             session.number += 1;
             session.sent = now;
             session.waits = true;
@@ -119,7 +158,7 @@ impl Broker {
             let request = ReplicateRequest {
                 broker_epoch,
                 number: session.number,
-                anew: std::mem::take(&mut session.anew),
+                anew: session.answers.asked(session.number),
                 positions: session
                     .positions
                     .iter()
@@ -146,9 +185,48 @@ impl Broker {
         if response.number == session.number {
             session.waits = false;
         }
+        session.answers.answered(response.number, response.after);
         for (partition, fetched) in response.parts {
             self.step(shared, partition, Input::Fetched(fetched));
         }
         self.plan_replicate(shared);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_begins_anew_until_the_leader_has_answered_that() {
+        let mut answers = Answers::default();
+        // The first request is lost, and so is the second, which goes out because something changed.
+        assert!(answers.asked(1));
+        assert!(answers.asked(2));
+        assert!(answers.asked(3));
+        answers.answered(3, 0);
+        assert!(!answers.asked(4));
+        answers.answered(4, 3);
+        assert!(!answers.asked(5));
+    }
+
+    #[test]
+    fn a_lost_answer_begins_the_session_anew_though_others_come() {
+        let mut answers = Answers::default();
+        assert!(answers.asked(1));
+        answers.answered(1, 0);
+        assert!(!answers.asked(2));
+        assert!(!answers.asked(3));
+        // The second was answered, and that answer is lost.
+        answers.answered(3, 2);
+        assert!(answers.asked(4));
+        // Late ones do not mend that.
+        answers.answered(2, 1);
+        assert!(answers.asked(5));
+        answers.answered(5, 4);
+        assert!(!answers.asked(6));
+        // Twice the same is nothing new.
+        answers.answered(5, 4);
+        assert!(!answers.asked(7));
     }
 }

@@ -5,7 +5,7 @@ use crate::cluster::message::{
     Address, BrokerEvent, BrokerIndex, Message, PartitionIndex, ReplicateRequest, ReplicateResponse,
 };
 use crate::cluster::shared::Shared;
-use quipu_record::{BrokerEpoch, Offset, iter_batches};
+use quipu_record::{BrokerEpoch, LeaderEpoch, Offset, iter_batches};
 use quipu_replication::{FetchResult, FetchToken, Fetched, FollowerFetch, Input, Position, Tick, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,8 +26,10 @@ pub(super) struct Leading {
 #[derive(Debug, Default)]
 struct Session {
     asked: Option<Asked>,
+    /// The last request that was answered.
+    answered: u64,
     /// The last high watermark and log start that were told, and at which place: told at another one, they were dropped.
-    told: BTreeMap<PartitionIndex, (Offset, Offset, Offset)>,
+    told: BTreeMap<PartitionIndex, (LeaderEpoch, Offset, Offset, Offset)>,
 }
 
 #[derive(Debug)]
@@ -118,8 +120,13 @@ impl Broker {
             return;
         }
         let Some(process) = &mut self.process else { return };
-        process.leading.followers[follower].asked = None;
-        let response = ReplicateResponse { number, parts };
+        let session = &mut process.leading.followers[follower];
+        session.asked = None;
+        let response = ReplicateResponse {
+            number,
+            after: std::mem::replace(&mut session.answered, number),
+            parts,
+        };
         shared.send(
             self.address(),
             Address::Broker(follower),
@@ -177,7 +184,7 @@ impl Broker {
                         }
                     }
                 }
-                let news = (from, high_watermark, log_start);
+                let news = (leader_epoch, from, high_watermark, log_start);
                 let told = session.told.insert(partition, news);
                 if batches.is_empty() && told == Some(news) {
                     return None;
