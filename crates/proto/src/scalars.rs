@@ -95,6 +95,7 @@ macro_rules! known_values {
 
 known_values! {
     Acks, "acks", All;
+    CommitMode, "commit", Auto;
     Compression, "compression", None;
     Format, "format", Records;
     Routing, "routing", Forward;

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::metrics::collect::BrokerCollector;
 use crate::replication::ReplicationConfig;
 use crate::server::{self, Address, BindError, Bound, Served};
+use crate::service::consume::Members;
 use quipu_coordinator::GroupConfig;
 use quipu_metadata::{DirectoryId, Image};
 use quipu_record::BrokerId;
@@ -124,6 +125,7 @@ pub(super) struct Core {
     pub(super) applied: Arc<Applied>,
     pub(super) local: Arc<LocalState>,
     pub(super) groups: Groups,
+    pub(super) members: Members,
 }
 
 impl Shell {
@@ -282,6 +284,7 @@ impl Shell {
             data,
             ids,
             applied,
+            members: Members::new(groups.clone()),
             groups,
             local: Arc::new(LocalState::new(opened.dir.root().to_owned())),
         };

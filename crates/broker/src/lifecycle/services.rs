@@ -89,7 +89,11 @@ impl Services<'_> {
         let cluster =
             ClusterServiceServer::new(cluster).max_decoding_message_size(METADATA_REQUEST_BYTES_MAX);
         let produce = produce::server(self.core.data.clone(), self.admission.clone());
-        let consume = consume::server(self.core.data.clone(), self.admission.clone());
+        let consume = consume::server_of_groups(
+            self.core.data.clone(),
+            self.admission.clone(),
+            self.core.members.clone(),
+        );
         let names = vec![
             name(&topics),
             name(&cluster),

@@ -6,13 +6,15 @@
 
 mod cursor;
 mod frame;
+mod group;
 mod open;
 mod remote;
 mod session;
 
 use super::{fetch, list_offsets};
-use crate::admit::{Admission, Api, RequestContext};
+use crate::admit::{Admission, Api, ConnectionInfo, RequestContext};
 use crate::data_plane::DataPlane;
+use crate::groups::Groups;
 use crate::metrics::Stage;
 use quipu_proto::v1::consume_service_server::{ConsumeService, ConsumeServiceServer};
 use quipu_proto::{Failure, v1};
@@ -28,15 +30,57 @@ const ANSWER_BYTES_MAX: usize = 48 << 20;
 pub struct Consume {
     plane: Arc<DataPlane>,
     admission: Arc<Admission>,
+    groups: Option<Groups>,
+    seats: Arc<group::Seats>,
 }
 
-/// The service as a server takes it.
+/// The service as a server takes it, without groups.
 #[must_use]
 pub fn server(plane: Arc<DataPlane>, admission: Arc<Admission>) -> ConsumeServiceServer<Consume> {
+    served(plane, admission, None, Arc::default())
+}
+
+/// Streams of members of groups; one for all listeners of a broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Members {
+    groups: Groups,
+    seats: Arc<group::Seats>,
+}
+
+impl Members {
+    /// None yet.
+    pub(crate) fn new(groups: Groups) -> Self {
+        Self {
+            groups,
+            seats: Arc::default(),
+        }
+    }
+}
+
+/// The service with groups.
+pub(crate) fn server_of_groups(
+    plane: Arc<DataPlane>,
+    admission: Arc<Admission>,
+    members: Members,
+) -> ConsumeServiceServer<Consume> {
+    served(plane, admission, Some(members.groups), members.seats)
+}
+
+fn served(
+    plane: Arc<DataPlane>,
+    admission: Arc<Admission>,
+    groups: Option<Groups>,
+    seats: Arc<group::Seats>,
+) -> ConsumeServiceServer<Consume> {
     let message_bytes_max = plane.config.message_bytes_max;
-    ConsumeServiceServer::new(Consume { plane, admission })
-        .max_decoding_message_size(message_bytes_max)
-        .max_encoding_message_size(ANSWER_BYTES_MAX)
+    ConsumeServiceServer::new(Consume {
+        plane,
+        admission,
+        groups,
+        seats,
+    })
+    .max_decoding_message_size(message_bytes_max)
+    .max_encoding_message_size(ANSWER_BYTES_MAX)
 }
 
 impl Consume {
@@ -65,7 +109,14 @@ impl ConsumeService for Consume {
         request: Request<Streaming<v1::ConsumeRequest>>,
     ) -> Result<Response<Self::ConsumeStream>, Status> {
         let context = self.admission.admit(Api::Consume, &request)?;
-        let frames = session::start(Arc::clone(&self.plane), context, request.into_inner());
+        let connection = request.extensions().get::<ConnectionInfo>();
+        let host = session::Host {
+            plane: Arc::clone(&self.plane),
+            groups: self.groups.clone(),
+            seats: Arc::clone(&self.seats),
+            peer: connection.map(|connection| connection.peer),
+        };
+        let frames = session::start(host, context, request.into_inner());
         Ok(Response::new(ReceiverStream::new(frames)))
     }
 

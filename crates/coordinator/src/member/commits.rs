@@ -93,6 +93,10 @@ impl Commits {
         self.hurry = true;
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Nothing is out or waits.
     pub(super) fn is_idle(&self) -> bool {
         self.out.is_none() && self.queue.is_empty() && !self.hurry

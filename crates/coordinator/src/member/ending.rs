@@ -10,7 +10,7 @@ const GRACE: Duration = Duration::from_millis(300);
 /// The last commit may take so long.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
 /// And the leave after it.
-const LAST_WORD: Duration = Duration::from_secs(1);
+const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// Why a stream ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -39,6 +39,8 @@ pub(super) struct Beat {
     wait: Duration,
     /// `None`: asks for everything.
     owned: Option<Vec<TopicPartition>>,
+    /// What was held then: see [`Member`].
+    holdings: u64,
 }
 
 impl Heartbeats {
@@ -135,7 +137,8 @@ impl Member {
                 self.beats.failed(now);
             } else if self.beats.next.is_none()
                 && !last.wait.is_zero()
-                && last.owned.as_ref().is_some_and(|told| !self.owns(told))
+                && last.owned.is_some()
+                && last.holdings != self.holdings
             {
                 // It waits there, and there is something to say.
                 self.beats.next = Some(now);
@@ -152,6 +155,7 @@ impl Member {
             sent: now,
             wait: owned.as_ref().map_or(Duration::ZERO, |_| self.beats.wait()),
             owned,
+            holdings: self.holdings,
         };
         let request = self.heartbeat(&beat, opening);
         effects.push(MemberEffect::Ask(beat.token, Request::Heartbeat(request)));
@@ -159,11 +163,6 @@ impl Member {
             self.beats.out.remove(0);
         }
         self.beats.out.push(beat);
-    }
-
-    /// Whether the member has exactly these, which are in order.
-    fn owns(&self, told: &[TopicPartition]) -> bool {
-        self.held.keys().eq(told)
     }
 
     fn heartbeat(&self, beat: &Beat, opening: bool) -> Heartbeat {
@@ -266,7 +265,7 @@ impl Member {
         }
         if self.beats.out.is_empty() {
             // An answer that comes at once though it tells nothing is not asked for again and again.
-            let nothing = !news && beat.owned.as_ref().is_none_or(|told| self.owns(told));
+            let nothing = !news && (beat.owned.is_none() || beat.holdings == self.holdings);
             let early = nothing && now < beat.sent.after(self.beats.wait() / 2);
             self.beats.next = Some(match early && self.beats.missed == beat.owned.is_none() {
                 true => beat.sent.after(self.beats.wait() / 2),

@@ -162,6 +162,10 @@ pub struct Member {
     /// The client was told [`Notice::Joined`].
     welcomed: bool,
     held: BTreeMap<TopicPartition, Held>,
+    /// Counts the changes of which partitions are held.
+    holdings: u64,
+    /// When the first of those that are being revoked is lost.
+    revoked_until: Option<Tick>,
     beats: Heartbeats,
     reads: Reads,
     commits: Commits,
@@ -179,6 +183,8 @@ impl Member {
             epoch: config.epoch,
             welcomed: false,
             held: BTreeMap::new(),
+            holdings: 0,
+            revoked_until: None,
             beats: Heartbeats::new(config.session_timeout, now),
             reads: Reads::default(),
             commits: Commits::default(),
@@ -228,6 +234,25 @@ impl Member {
         self.ending.is_none().then_some(held.epoch)
     }
 
+    /// Whether the member has this partition, or gets it.
+    #[must_use]
+    pub fn has(&self, at: TopicPartition) -> bool {
+        self.held.contains_key(&at)
+    }
+
+    /// Whether a partition that [`MemberEffect::Start`] named is still wanted.
+    #[must_use]
+    pub fn is_opening(&self, at: TopicPartition, epoch: AssignmentEpoch) -> bool {
+        let held = self.held.get(&at).filter(|held| held.epoch == epoch);
+        self.ending.is_none() && held.is_some_and(Held::is_opening)
+    }
+
+    /// Commits of the client that wait for those before them.
+    #[must_use]
+    pub fn waiting_commits(&self) -> usize {
+        self.commits.waiting()
+    }
+
     /// When to step with [`MemberInput::Tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
@@ -235,7 +260,7 @@ impl Member {
             self.beats.deadline(),
             self.reads.deadline(),
             self.commits.deadline(),
-            self.revocation_deadline(),
+            self.revoked_until,
             self.ending
                 .as_ref()
                 .and_then(|ending| ending.deadline(self.commits.is_idle())),
@@ -300,6 +325,8 @@ impl Member {
             effects.extend(held.is_started().then_some(MemberEffect::Stop(at)));
             lost.extend(held.is_known().then_some(at));
         }
+        self.holdings += 1;
+        self.revoked_until = None;
         self.reads = Reads::default();
         self.fail_commits(effects);
         self.epoch = None;

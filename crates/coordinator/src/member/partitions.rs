@@ -73,6 +73,10 @@ impl Held {
         self.stage == Stage::Live
     }
 
+    pub(super) fn is_opening(&self) -> bool {
+        self.stage == Stage::Opening
+    }
+
     pub(super) fn is_revoking(&self) -> bool {
         matches!(self.stage, Stage::Revoking { .. })
     }
@@ -200,6 +204,9 @@ impl Member {
                 news = true;
             }
         }
+        if news {
+            self.recount();
+        }
         news
     }
 
@@ -246,17 +253,19 @@ impl Member {
         changed.lost.extend(held.is_known().then_some(at));
     }
 
-    pub(super) fn revocation_deadline(&self) -> Option<Tick> {
+    /// Looks anew for when the first that is being revoked is lost.
+    fn recount(&mut self) {
         let until = |held: &Held| match held.stage {
             Stage::Revoking { until, .. } => Some(until),
             _ => None,
         };
-        self.held.values().filter_map(until).min()
+        self.revoked_until = self.held.values().filter_map(until).min();
+        self.holdings += 1;
     }
 
     /// Takes away what was not given up in time.
     pub(super) fn revoke_overdue(&mut self, now: Tick, effects: &mut Vec<MemberEffect>) {
-        if self.revocation_deadline().is_none_or(|until| until > now) {
+        if self.revoked_until.is_none_or(|until| until > now) {
             return;
         }
         let overdue = |held: &Held| matches!(held.stage, Stage::Revoking { until, .. } if until <= now);
@@ -274,6 +283,7 @@ impl Member {
         for at in partitions {
             self.lose(at, &mut changed, effects);
         }
+        self.recount();
         if !changed.lost.is_empty() && self.ending.is_none() {
             effects.push(MemberEffect::Tell(super::Notice::Changed(changed)));
         }
@@ -281,8 +291,14 @@ impl Member {
 
     /// Gives up what can be given up: the next heartbeat says so.
     pub(super) fn release(&mut self) {
-        let auto = self.config.auto_commit.is_some();
+        if self.revoked_until.is_none() {
+            return;
+        }
+        let (auto, before) = (self.config.auto_commit.is_some(), self.held.len());
         self.held.retain(|_, held| !held.is_settled(auto));
+        if self.held.len() < before {
+            self.recount();
+        }
     }
 
     pub(super) fn sent(&mut self, at: TopicPartition, next: Offset) {

@@ -74,6 +74,8 @@ pub(super) struct Cursors {
     keys: HashMap<(String, u32), u32>,
     /// Who may have something to deliver, in turn.
     line: VecDeque<u32>,
+    /// Keys of cursors that are gone.
+    free: Vec<u32>,
 }
 
 impl Cursors {
@@ -94,6 +96,34 @@ impl Cursors {
         });
         self.line.push_back(key);
         true
+    }
+
+    /// Adds a partition, in place of another of its name; its key.
+    pub(super) fn put(&mut self, topic: String, partition: u32, place: Place, next: Offset) -> u32 {
+        if let Some(before) = self.key(&topic, partition) {
+            self.remove(before);
+        }
+        let Some(key) = self.free.pop() else {
+            let key = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+            self.add(topic, partition, place, next);
+            return key;
+        };
+        self.keys.insert((topic, partition), key);
+        let cursor = self.get(key);
+        cursor.place = place;
+        cursor.paused = false;
+        self.seek(key, next);
+        key
+    }
+
+    /// Takes a partition out. What is still read for it is not delivered, whoever has its key by then.
+    pub(super) fn remove(&mut self, key: u32) {
+        self.keys.retain(|_, of| *of != key);
+        let cursor = self.get(key);
+        cursor.moves = cursor.moves.wrapping_add(1);
+        cursor.decoder = None;
+        cursor.stopped = true;
+        self.free.push(key);
     }
 
     /// The key of a partition.

@@ -24,11 +24,12 @@ pub(super) async fn open(
     plane: &DataPlane,
     context: &RequestContext,
     open: v1::Open,
-) -> Result<(Delivery, Cursors, bool, v1::Opened), Failure> {
-    let delivery = delivery(&open)?;
+) -> Result<(Cursors, bool, v1::Opened), Failure> {
     let forward = may_forward(context, open.routing)?;
     let Some(Source::Partitions(v1::OpenPartitions { partitions })) = open.source else {
-        return Err(invalid("open.source is missing: name the partitions to consume"));
+        return Err(invalid(
+            "open.source is missing: name the partitions to consume, or a group",
+        ));
     };
     if partitions.is_empty() {
         return Err(invalid(
@@ -42,7 +43,6 @@ pub(super) async fn open(
         opened.push(one(plane, context, forward, asked, &mut cursors).await?);
     }
     Ok((
-        delivery,
         cursors,
         forward,
         v1::Opened {
@@ -52,7 +52,8 @@ pub(super) async fn open(
     ))
 }
 
-fn delivery(open: &v1::Open) -> Result<Delivery, Failure> {
+/// How records are to go out.
+pub(super) fn delivery(open: &v1::Open) -> Result<Delivery, Failure> {
     let decoded = v1::Format::from_wire(open.format)? == v1::Format::Records;
     let max = if decoded {
         DECODED_BYTES_MAX

@@ -96,11 +96,21 @@ pub(super) async fn open(
 }
 
 impl Remote {
-    /// A partition wants what comes next in it.
-    pub(super) fn want(&mut self, key: u32) {
-        if !self.polls.values().any(|poll| poll.asked.contains_key(&key)) {
+    /// A partition wants what comes next in it; `moves`: how often it had been moved.
+    pub(super) fn want(&mut self, key: u32, moves: u32) {
+        if !self
+            .polls
+            .values()
+            .any(|poll| poll.asked.get(&key) == Some(&moves))
+        {
             self.wanted.insert(key);
         }
+    }
+
+    /// It is wanted no more.
+    pub(super) fn forget(&mut self, key: u32) {
+        self.wanted.remove(&key);
+        self.later.remove(&key);
     }
 
     /// Its leader is not there: it is looked for again in a moment.
@@ -152,6 +162,8 @@ impl Remote {
         if let Some(before) = self.polls.remove(&leader) {
             before.task.abort();
             keys.extend(before.asked.into_keys());
+            keys.sort_unstable();
+            keys.dedup();
         }
         let mut parts = Vec::with_capacity(keys.len());
         let mut asked = BTreeMap::new();

@@ -12,10 +12,13 @@
 
 use super::cursor::{Cursors, Place, There};
 use super::frame::{Delivery, response, stopped};
-use super::open::{PATIENCE, invalid, open};
+use super::group::{self, End, Hosting};
+use super::open::{self, PATIENCE, invalid};
 use super::remote::{self, News, Remote};
 use crate::admit::RequestContext;
+use crate::config::INTERNAL;
 use crate::data_plane::DataPlane;
+use crate::groups::Groups;
 use crate::partition::clock;
 use crate::partition::wait::Waiter;
 use crate::service::credit::Credits;
@@ -25,11 +28,13 @@ use crate::service::read::{self, Batches};
 use crate::service::route::shown;
 use quipu_proto::v1::consume_request::Message as Asked;
 use quipu_proto::v1::consume_response::Message;
+use quipu_proto::v1::open::Source;
 use quipu_proto::{Failure, v1};
 use quipu_record::{ErrorCode, Offset};
 use quipu_replication::ReadError;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +42,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 use tonic::{Status, Streaming};
 
-type Frame = Result<v1::ConsumeResponse, Status>;
+pub(super) type Frame = Result<v1::ConsumeResponse, Status>;
 
 /// Frames that wait for the network.
 const CHANNEL_FRAMES: usize = 2;
@@ -48,13 +53,13 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Starts a stream.
 pub(super) fn start(
-    plane: Arc<DataPlane>,
+    host: Host,
     context: RequestContext,
     inbound: Streaming<v1::ConsumeRequest>,
 ) -> mpsc::Receiver<Frame> {
     let (out, frames) = mpsc::channel(CHANNEL_FRAMES);
     tokio::spawn(async move {
-        if let Err(status) = run(plane, context, inbound, &out).await {
+        if let Err(status) = run(host, context, inbound, &out).await {
             // Who does not read gets no last word; who is gone neither.
             let _ = tokio::time::timeout(LAST_WORD, out.send(Err(status))).await;
         }
@@ -63,7 +68,7 @@ pub(super) fn start(
 }
 
 async fn run(
-    plane: Arc<DataPlane>,
+    host: Host,
     context: RequestContext,
     mut inbound: Streaming<v1::ConsumeRequest>,
     out: &mpsc::Sender<Frame>,
@@ -80,47 +85,42 @@ async fn run(
     else {
         return Err(invalid("the first message of a stream must be open").into_status());
     };
-    let (delivery, cursors, forward, opened) = open(&plane, &context, asked).await.map_err(|failure| {
-        plane.metrics.error(context.api, failure.code);
+    let metrics = Arc::clone(&host.plane.metrics);
+    let mut session = Session::open(host, &context, asked).await.map_err(|failure| {
+        metrics.error(context.api, failure.code);
         failure.into_status()
     })?;
-    let period = plane.config.heartbeat;
-    let mut heartbeat = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut session = Session {
-        plane,
-        context,
-        delivery,
-        cursors,
-        credits: Credits::default(),
-        waiter: Waiter::default(),
-        outbox: VecDeque::new(),
-        reading: None,
-        forward,
-        remote: Remote::default(),
-        heartbeat,
-        listening: true,
-    };
-    session.push(Message::Opened(opened));
-    loop {
+    let end = loop {
+        session.obey_member();
         session.advance();
         if session.is_over() {
-            return Ok(());
+            break End::Over;
+        }
+        if let Some(end) = session.member_end() {
+            break end;
         }
         let event = tokio::select! {
             biased;
-            () = out.closed() => return Ok(()),
-            () = &mut drained => return Err(RequestContext::draining_status()),
+            () = out.closed() => break End::Gone,
+            () = &mut drained => break End::Draining,
             event = session.event(&mut inbound, out) => event,
         };
-        session.handle(event).await?;
+        if let Some(end) = session.handle(event).await {
+            break end;
+        }
+    };
+    if session.hosting.is_some() {
+        session.wind_down(&end, out).await;
     }
+    end.status()
 }
 
 /// What can happen to a stream.
 enum Event {
     Asked(Result<Option<v1::ConsumeRequest>, Status>),
     Read(Result<Batches, Failure>),
+    /// Of the member.
+    Member(group::News),
     Fired(Vec<u32>),
     /// Of other brokers.
     Remote(News),
@@ -137,27 +137,84 @@ struct Reading {
     batches: Pin<Box<dyn Future<Output = Result<Batches, Failure>> + Send>>,
 }
 
-struct Session {
-    plane: Arc<DataPlane>,
-    context: RequestContext,
+/// What a stream lives on.
+pub(super) struct Host {
+    pub(super) plane: Arc<DataPlane>,
+    /// Absent: no groups here.
+    pub(super) groups: Option<Groups>,
+    pub(super) seats: Arc<group::Seats>,
+    /// Where the client is.
+    pub(super) peer: Option<SocketAddr>,
+}
+
+pub(super) struct Session {
+    pub(super) plane: Arc<DataPlane>,
+    pub(super) context: RequestContext,
     delivery: Delivery,
-    cursors: Cursors,
+    pub(super) cursors: Cursors,
     credits: Credits,
-    waiter: Waiter,
-    outbox: VecDeque<v1::ConsumeResponse>,
+    pub(super) waiter: Waiter,
+    pub(super) outbox: VecDeque<v1::ConsumeResponse>,
     reading: Option<Reading>,
     /// What others lead may be asked of them.
     forward: bool,
-    remote: Remote,
+    pub(super) remote: Remote,
+    /// The member that it is the stream of, if it is a group's.
+    pub(super) hosting: Option<Hosting>,
     heartbeat: Interval,
     /// The client may still say something.
     listening: bool,
 }
 
 impl Session {
-    /// Nothing can ever be sent again: the client has said its last word and the credit is used up.
+    async fn open(host: Host, context: &RequestContext, asked: v1::Open) -> Result<Self, Failure> {
+        let delivery = open::delivery(&asked)?;
+        let (forward, cursors, hosting, opened) = match asked.source {
+            Some(Source::Group(asked)) => {
+                let groups = host.groups.ok_or_else(no_groups)?;
+                let hosting =
+                    group::open(&host.plane, context, groups, &host.seats, host.peer, asked).await?;
+                // Who goes on as a member cannot know who leads what it gets.
+                (
+                    *context.listener != *INTERNAL,
+                    Cursors::default(),
+                    Some(hosting),
+                    None,
+                )
+            }
+            _ => {
+                let (cursors, forward, opened) = open::open(&host.plane, context, asked).await?;
+                (forward, cursors, None, Some(opened))
+            }
+        };
+        let period = host.plane.config.heartbeat;
+        let mut heartbeat = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut session = Self {
+            plane: host.plane,
+            context: context.clone(),
+            delivery,
+            cursors,
+            credits: Credits::default(),
+            waiter: Waiter::default(),
+            outbox: VecDeque::new(),
+            reading: None,
+            forward,
+            remote: Remote::default(),
+            hosting,
+            heartbeat,
+            listening: true,
+        };
+        if let Some(opened) = opened {
+            session.push(Message::Opened(opened));
+        }
+        Ok(session)
+    }
+
+    /// Nothing can ever be sent again: the client has said its last word, and the credit is used up or it was a member.
     fn is_over(&self) -> bool {
-        !self.listening && self.outbox.is_empty() && !self.credits.open()
+        let quiet = self.outbox.is_empty() && !self.credits.open();
+        !self.listening && (quiet || self.hosting.is_some())
     }
 
     async fn event(
@@ -165,7 +222,15 @@ impl Session {
         inbound: &mut Streaming<v1::ConsumeRequest>,
         out: &mpsc::Sender<Frame>,
     ) -> Event {
-        let listen = self.listening && self.outbox.len() < OUTBOX_MAX;
+        let busy = self.hosting.as_ref().is_some_and(Hosting::is_busy);
+        let listen = self.listening && self.outbox.len() < OUTBOX_MAX && !busy;
+        let hosting = &mut self.hosting;
+        let member = async {
+            match hosting {
+                Some(hosting) => hosting.next().await,
+                None => std::future::pending().await,
+            }
+        };
         let reading = &mut self.reading;
         let read = async {
             match reading {
@@ -182,6 +247,7 @@ impl Session {
                 Event::Sent
             }
             asked = inbound.message(), if listen => Event::Asked(asked),
+            news = member => Event::Member(news),
             batches = read => Event::Read(batches),
             keys = self.waiter.fired() => Event::Fired(keys),
             news = self.remote.next(&mut self.cursors) => Event::Remote(news),
@@ -193,13 +259,19 @@ impl Session {
         }
     }
 
-    async fn handle(&mut self, event: Event) -> Result<(), Status> {
+    async fn handle(&mut self, event: Event) -> Option<End> {
         match event {
-            Event::Asked(asked) => match asked? {
-                Some(v1::ConsumeRequest { message: Some(asked) }) => self.obey(asked).await?,
-                Some(v1::ConsumeRequest { message: None }) => {}
-                None => self.listening = false,
+            Event::Asked(asked) => match asked {
+                Ok(Some(v1::ConsumeRequest { message: Some(asked) })) => {
+                    if let Err(failure) = self.obey(asked).await {
+                        return Some(End::Refused(failure.into_status()));
+                    }
+                }
+                Ok(Some(v1::ConsumeRequest { message: None })) => {}
+                Ok(None) => self.listening = false,
+                Err(status) => return Some(End::Broken(status)),
             },
+            Event::Member(news) => self.member_news(news),
             Event::Read(batches) => {
                 if let Some(reading) = self.reading.take() {
                     self.read_done(&reading, batches);
@@ -214,25 +286,24 @@ impl Session {
             }
             Event::Beat | Event::Sent => {}
         }
-        Ok(())
+        None
     }
 
-    async fn obey(&mut self, asked: Asked) -> Result<(), Status> {
+    async fn obey(&mut self, asked: Asked) -> Result<(), Failure> {
         match asked {
-            Asked::Open(_) => return Err(invalid("a stream is opened once: open another").into_status()),
+            Asked::Open(_) => return Err(invalid("a stream is opened once: open another")),
             Asked::Credit(credit) => self.credits.grant(credit.bytes, credit.records),
             Asked::Seek(seek) => self.seek(seek).await,
-            Asked::Pause(pause) => {
-                let Some(key) = self.cursors.key(&pause.topic, pause.partition) else {
-                    return Err(not_open(&pause.topic, pause.partition).into_status());
-                };
-                self.cursors.pause(key, pause.paused);
-            }
-            Asked::Ack(_) | Asked::Commit(_) | Asked::AssignmentAck(_) => {
-                return Err(
-                    invalid("only a group's stream remembers offsets: open with a group").into_status(),
-                );
-            }
+            Asked::Pause(pause) => match self.cursors.key(&pause.topic, pause.partition) {
+                Some(key) => self.cursors.pause(key, pause.paused),
+                // It may have been taken from the member a moment ago.
+                None if self.hosting.is_some() => {}
+                None => return Err(not_open(&pause.topic, pause.partition)),
+            },
+            Asked::Ack(_) | Asked::Commit(_) | Asked::AssignmentAck(_) => return self.member_asked(asked),
+        }
+        if let Some(hosting) = &mut self.hosting {
+            hosting.heard();
         }
         Ok(())
     }
@@ -244,12 +315,22 @@ impl Session {
             ..v1::Sought::default()
         };
         match self.cursors.key(&sought.topic, sought.partition) {
-            None => sought.error = Some(not_open(&sought.topic, sought.partition).into()),
+            None => {
+                let not_open = match self.hosting {
+                    Some(_) => group::not_its(&sought.topic, sought.partition),
+                    None => not_open(&sought.topic, sought.partition),
+                };
+                sought.error = Some(not_open.into());
+            }
             Some(key) => match self.find(key, seek.to.as_ref()).await {
                 Ok(offset) => {
                     sought.offset = offset.get();
                     self.waiter.disarm(key);
                     self.cursors.seek(key, offset);
+                    let at = self.cursors.place(key).at();
+                    if let Some(hosting) = &mut self.hosting {
+                        hosting.sought(at);
+                    }
                 }
                 Err(failure) => {
                     sought.offset = self.cursors.get(key).next.get();
@@ -292,6 +373,10 @@ impl Session {
     /// Makes the next frame, if there is credit and anything to deliver, or begins to read what is not in memory.
     fn advance(&mut self) {
         while self.outbox.is_empty() && self.reading.is_none() && self.credits.open() {
+            if self.hosting.is_some() {
+                // Before anything goes out: whether it still may.
+                self.obey_member();
+            }
             let Some(key) = self.cursors.dequeue() else {
                 if self.ask_others() {
                     continue;
@@ -357,7 +442,7 @@ impl Session {
             return Ok(());
         }
         let Place::Here(replica) = &cursor.place else {
-            self.remote.want(key);
+            self.remote.want(key, cursor.moves);
             return Ok(());
         };
         let replica = Arc::clone(replica);
@@ -383,7 +468,7 @@ impl Session {
                     high_watermark: view.high_watermark.get(),
                     log_start: view.log_start.get(),
                 });
-                self.remote.want(key);
+                self.remote.want(key, cursor.moves);
                 return Ok(());
             }
             Err(error) => {
@@ -436,7 +521,10 @@ impl Session {
     /// A frame, if there is one, goes out, and its cursor stands in line again.
     fn delivered(&mut self, key: u32, frame: Option<v1::PartitionData>) {
         self.cursors.enqueue(key);
-        if let Some(frame) = frame {
+        if let Some(mut frame) = frame {
+            if let Some(hosting) = &mut self.hosting {
+                hosting.sent(self.cursors.place(key).at(), &mut frame);
+            }
             self.push(Message::Data(frame));
         }
     }
@@ -444,11 +532,14 @@ impl Session {
     fn stop(&mut self, key: u32, failure: Failure) {
         self.plane.metrics.error(self.context.api, failure.code);
         self.cursors.stop(key);
-        let frame = stopped(self.cursors.get(key), failure);
+        let mut frame = stopped(self.cursors.get(key), failure);
+        if let Some(hosting) = &mut self.hosting {
+            hosting.sent(self.cursors.place(key).at(), &mut frame);
+        }
         self.push(Message::Data(frame));
     }
 
-    fn push(&mut self, message: Message) {
+    pub(super) fn push(&mut self, message: Message) {
         self.outbox
             .push_back(response(message, self.context.throttle_ms()));
     }
@@ -457,6 +548,10 @@ impl Session {
 fn heartbeat(throttle_ms: u32) -> v1::ConsumeResponse {
     let time_ms = clock::wall().get();
     response(Message::Heartbeat(v1::Heartbeat { time_ms }), throttle_ms)
+}
+
+fn no_groups() -> Failure {
+    Failure::new(ErrorCode::NotReady, "this broker serves no groups")
 }
 
 fn not_open(topic: &str, partition: u32) -> Failure {
