@@ -5,6 +5,7 @@
 //! client that gave no credit, and nothing is dropped for one that is slow: its cursor stays where it is.
 
 mod cursor;
+mod deliver;
 mod frame;
 mod group;
 mod open;
