@@ -6,6 +6,7 @@
 
 use super::shard::{Answer, Asked, Message, Place};
 use super::topics::TopicsNow;
+use super::vouching::Vouching;
 use super::writer::{WriteError, Writer};
 use crate::partition::budget::Charge;
 use crate::partition::wait::Waiter;
@@ -14,7 +15,6 @@ use quipu_record::{ErrorCode, Offset, Tick};
 use quipu_replication::{Leading, Now};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Messages that one round takes: what comes later waits for the next, so that answers are not kept waiting.
@@ -41,14 +41,17 @@ pub(super) struct Active<'p> {
     waiting: HashMap<RequestToken, Waiting>,
     /// Answers in the order of the steps, each with the batch that must be committed before.
     held: VecDeque<(u64, Answered)>,
+    vouching: Vouching,
     effects: Effects,
 }
 
-type Answered = (RequestToken, Result<Response, GroupError>);
+/// An answer on its way.
+pub(super) type Answered = (RequestToken, Result<Response, GroupError>);
 
 #[derive(Debug)]
 struct Waiting {
     answer: Answer,
+    asked: Tick,
     _charge: Option<Charge>,
 }
 
@@ -62,6 +65,7 @@ impl<'p> Active<'p> {
             topics: place.topics.now(&place.plane),
             waiting: HashMap::new(),
             held: VecDeque::new(),
+            vouching: Vouching::default(),
             effects: Effects::default(),
             place,
         }
@@ -106,6 +110,11 @@ impl<'p> Active<'p> {
                     Ok(())
                 }
                 progress = self.writer.progress() => progress.map(|()| self.release()),
+                vouched = self.vouching.round() => {
+                    let answers = self.vouching.over(vouched, self.place, self.leading);
+                    self.send(answers);
+                    Ok(())
+                }
                 count = inbox.recv_many(&mut messages, ROUND) => {
                     if count == 0 {
                         return Ended::Asked;
@@ -178,6 +187,7 @@ impl<'p> Active<'p> {
         let charge = charge.filter(|_| !matches!(request, Request::Heartbeat(_)));
         let waiting = Waiting {
             answer,
+            asked: now.mono,
             _charge: charge,
         };
         self.waiting.insert(token, waiting);
@@ -242,31 +252,27 @@ impl<'p> Active<'p> {
             && *after <= committed
             && let Some((_, (token, result))) = self.held.pop_front()
         {
+            let Some(Waiting { asked, .. }) = self.waiting.get(&token) else {
+                continue;
+            };
+            let answered = match Vouching::needed(&result, *asked, self.now().mono) {
+                Some(needed) => {
+                    let answered = (token, result);
+                    self.vouching.hold(needed, answered, self.place, self.leading)
+                }
+                None => Some((token, result)),
+            };
+            self.send(answered);
+        }
+    }
+
+    fn send(&mut self, answers: impl IntoIterator<Item = Answered>) {
+        for (token, result) in answers {
             if let Some(Waiting { answer, .. }) = self.waiting.remove(&token) {
                 // Who is gone by now wants no answer.
-                let _ = answer.send(self.vouched(result));
+                let _ = answer.send(result);
             }
         }
-    }
-
-    /// A leader that may have been replaced without knowing says nothing that others could rely on.
-    fn vouched(&self, result: Result<Response, GroupError>) -> Result<Response, GroupError> {
-        let session = match &result {
-            Ok(Response::Heartbeat(heartbeat)) => heartbeat.session_timeout,
-            Ok(Response::Offsets(_)) => self.place.config.session_timeout,
-            _ => return result,
-        };
-        match self.vouched_within(session / 3) {
-            true => result,
-            false => Err(GroupError::host(
-                ErrorCode::CoordinatorNotAvailable,
-                "the coordinator has not heard of enough replicas for too long, and may have been replaced: ask again",
-            )),
-        }
-    }
-
-    fn vouched_within(&self, _age: Duration) -> bool {
-        true
     }
 }
 

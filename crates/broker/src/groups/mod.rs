@@ -15,12 +15,16 @@
 //! Elsewhere: the RPCs are in `service/group`, the offsets topic and its replicas in `quipu-metadata`.
 
 mod active;
+mod collect;
 pub(crate) mod convert;
+mod figures;
+mod findings;
 mod load;
 mod remote;
 mod shard;
 mod shards;
 mod topics;
+mod vouching;
 mod writer;
 
 pub(crate) use convert::failure_of;
@@ -31,6 +35,8 @@ use crate::controllers::Controllers;
 use crate::data_plane::DataPlane;
 use crate::partition::budget::ByteBudget;
 use crate::service::forward::Peer;
+use collect::GroupsCollector;
+use figures::{Gathering, Latest};
 use quipu_coordinator::{Expiring, GroupConfig, GroupError, GroupId, Request, Response};
 use quipu_metadata::{EnsureOffsetsTopic, Image, OFFSETS_TOPIC, Topic};
 use quipu_record::{BrokerId, ErrorCode, TopicId, TopicPartition, partition_for_key};
@@ -67,6 +73,7 @@ struct Inner {
     /// One at a time makes the offsets topic.
     ensuring: tokio::sync::Mutex<()>,
     _manager: Manager,
+    _gathering: Gathering,
 }
 
 /// Who coordinates a group.
@@ -95,17 +102,22 @@ impl Groups {
             applied.subscribe(),
             config,
         );
-        Self {
-            inner: Arc::new(Inner {
-                plane,
-                controllers,
-                applied,
-                shards,
-                budget: ByteBudget::new(WAITING_BYTES, HELD_BACK_MAX),
-                ensuring: tokio::sync::Mutex::default(),
-                _manager: manager,
-            }),
-        }
+        let latest = Arc::<Latest>::default();
+        plane.metrics.add_collector(GroupsCollector {
+            shards: Arc::clone(&shards),
+            latest: Arc::clone(&latest),
+        });
+        let inner = Arc::new_cyclic(|groups| Inner {
+            plane,
+            controllers,
+            applied,
+            shards,
+            budget: ByteBudget::new(WAITING_BYTES, HELD_BACK_MAX),
+            ensuring: tokio::sync::Mutex::default(),
+            _manager: manager,
+            _gathering: Gathering::start(groups.clone(), latest),
+        });
+        Self { inner }
     }
 
     /// Asks the group's coordinator, wherever it is: a heartbeat, a leave, a commit or a query of offsets. Where nobody

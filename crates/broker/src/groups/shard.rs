@@ -85,6 +85,7 @@ pub(super) struct ShardHandle {
 #[derive(Debug, Default)]
 struct Shared {
     next: AtomicU64,
+    commits: AtomicU64,
     state: Mutex<ShardState>,
 }
 
@@ -103,15 +104,18 @@ impl ShardHandle {
         if self.inbox.send(Message::Ask(asked)).is_err() {
             return Err(going_down());
         }
-        let mut cancel = waits.then(|| CancelOnDrop {
+        let mut cancel = CancelOnDrop {
             inbox: &self.inbox,
             token,
-        });
-        let answer = answered.await;
-        if let Some(cancel) = cancel.take() {
-            std::mem::forget(cancel);
+            armed: waits,
+        };
+        let answer = answered.await.unwrap_or_else(|_| Err(going_down()));
+        cancel.armed = false;
+        if let Ok(Response::Committed(results)) = &answer {
+            let committed = results.iter().filter(|result| result.is_ok()).count();
+            self.shared.commits.fetch_add(committed as u64, Ordering::Relaxed);
         }
-        answer.unwrap_or_else(|_| Err(going_down()))
+        answer
     }
 
     /// Groups here whose offsets expire soon.
@@ -122,6 +126,12 @@ impl ShardHandle {
         answered.await.unwrap_or_default()
     }
 
+    /// Offsets committed since the start.
+    pub(super) fn commits(&self) -> u64 {
+        self.shared.commits.load(Ordering::Relaxed)
+    }
+
+    /// What it is doing.
     pub(super) fn state(&self) -> ShardState {
         self.shared.lock().clone()
     }
@@ -131,12 +141,15 @@ impl ShardHandle {
 struct CancelOnDrop<'a> {
     inbox: &'a mpsc::UnboundedSender<Message>,
     token: RequestToken,
+    armed: bool,
 }
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        // A shard that has ended waits for nothing.
-        let _ = self.inbox.send(Message::Gone(self.token));
+        if self.armed {
+            // A shard that has ended waits for nothing.
+            let _ = self.inbox.send(Message::Gone(self.token));
+        }
     }
 }
 

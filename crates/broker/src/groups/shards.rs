@@ -30,6 +30,12 @@ impl Shards {
         shards.iter().map(|(at, shard)| (*at, shard.state())).collect()
     }
 
+    /// Offsets committed since the start.
+    pub(super) fn commits(&self) -> u64 {
+        let shards = self.by_partition.read().unwrap_or_else(PoisonError::into_inner);
+        shards.values().map(ShardHandle::commits).sum()
+    }
+
     fn insert(&self, at: TopicPartition, shard: ShardHandle) {
         let mut shards = self.by_partition.write().unwrap_or_else(PoisonError::into_inner);
         shards.insert(at, shard);

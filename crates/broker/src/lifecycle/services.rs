@@ -84,6 +84,7 @@ impl Services<'_> {
             self.config.broker.id,
             self.logs.clone(),
             self.core.local.clone(),
+            self.core.groups.clone(),
         );
         let topics = TopicServiceServer::new(topics).max_decoding_message_size(METADATA_REQUEST_BYTES_MAX);
         let cluster =

@@ -5,6 +5,7 @@ use super::{check, controllers, describe, watch_routing};
 use crate::admit::{Api, RequestContext};
 use crate::applied::Applied;
 use crate::controllers::Controllers;
+use crate::groups::Groups;
 use crate::logging::LogControl;
 use quipu_proto::v1::cluster_service_server::ClusterService;
 use quipu_proto::{Failure, v1};
@@ -24,18 +25,20 @@ pub struct Cluster {
     broker: BrokerId,
     logs: LogControl,
     local: Arc<dyn check::LocalFindings>,
+    groups: Groups,
 }
 
 impl Cluster {
     /// Of this broker; `local` knows what is wrong with its own logs and disk.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         calls: Calls,
         controllers: Controllers,
         applied: Arc<Applied>,
         broker: BrokerId,
         logs: LogControl,
         local: Arc<dyn check::LocalFindings>,
+        groups: Groups,
     ) -> Self {
         Self {
             calls,
@@ -44,6 +47,7 @@ impl Cluster {
             broker,
             logs,
             local,
+            groups,
         }
     }
 
@@ -93,6 +97,7 @@ impl Cluster {
         }
         if scope != v1::CheckScope::Metadata {
             findings.extend(self.local.findings(&image));
+            findings.extend(self.groups.findings().await);
         }
         check::response(&image, findings)
     }

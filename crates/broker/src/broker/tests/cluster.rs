@@ -28,7 +28,7 @@ fn show_the_log() {
 }
 
 /// A node's place: what outlives its process.
-struct Place {
+pub(super) struct Place {
     dir: TempDir,
     config: Config,
 }
@@ -73,7 +73,7 @@ impl Place {
         }
     }
 
-    async fn start(self) -> Node {
+    pub(super) async fn start(self) -> Node {
         let broker = self.settle().await.unwrap();
         Node { place: self, broker }
     }
@@ -84,23 +84,23 @@ impl Place {
     }
 }
 
-struct Node {
+pub(super) struct Node {
     place: Place,
     broker: Broker,
 }
 
 impl Node {
-    fn id(&self) -> u32 {
+    pub(super) fn id(&self) -> u32 {
         self.broker.addresses().broker_id.get()
     }
 
-    async fn channel(&self) -> Channel {
+    pub(super) async fn channel(&self) -> Channel {
         let address = self.broker.addresses().listeners[0].bound;
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
         endpoint.connect().await.unwrap()
     }
 
-    async fn cluster(&self) -> v1::GetClusterResponse {
+    pub(super) async fn cluster(&self) -> v1::GetClusterResponse {
         let mut client = ClusterServiceClient::new(self.channel().await);
         client
             .get_cluster(v1::GetClusterRequest {})
@@ -115,7 +115,7 @@ impl Node {
         client.get_controllers(request).await.unwrap().into_inner()
     }
 
-    async fn findings(&self) -> Vec<String> {
+    pub(super) async fn findings(&self) -> Vec<String> {
         let mut client = ClusterServiceClient::new(self.channel().await);
         let request = v1::CheckClusterRequest::default();
         let check = client.check_cluster(request).await.unwrap().into_inner();
@@ -126,7 +126,7 @@ impl Node {
         mine.map(|f| format!("{}: {}", f.subject, f.problem)).collect()
     }
 
-    async fn create(&self, name: &str) -> v1::Topic {
+    pub(super) async fn create(&self, name: &str) -> v1::Topic {
         let mut client = TopicServiceClient::new(self.channel().await);
         let created = client.create_topic(new_topic(name, 6)).await.unwrap();
         created.into_inner().topic.unwrap()
@@ -143,25 +143,25 @@ impl Node {
     }
 
     /// Whether this node knows `broker` to be unfenced.
-    async fn sees_unfenced(&self, broker: u32) -> bool {
+    pub(super) async fn sees_unfenced(&self, broker: u32) -> bool {
         let brokers = self.cluster().await.brokers;
         brokers.iter().any(|b| b.broker_id == broker && !b.fenced)
     }
 
     /// As by a crash.
-    fn crash(self) -> Place {
+    pub(super) fn crash(self) -> Place {
         drop(self.broker);
         self.place
     }
 
-    async fn stop(self) -> Place {
+    pub(super) async fn stop(self) -> Place {
         self.broker.shutdown().await.unwrap();
         self.place
     }
 }
 
 /// Waits until it is so.
-async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !so().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -172,7 +172,7 @@ async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     }
 }
 
-fn places(count: u32) -> Vec<Place> {
+pub(super) fn places(count: u32) -> Vec<Place> {
     let voters: Vec<_> = (0..count).map(|_| internal_address()).collect();
     (0..count)
         .zip(&voters)
@@ -180,7 +180,7 @@ fn places(count: u32) -> Vec<Place> {
         .collect()
 }
 
-async fn start_all(places: Vec<Place>) -> Vec<Node> {
+pub(super) async fn start_all(places: Vec<Place>) -> Vec<Node> {
     let starting: Vec<_> = places
         .into_iter()
         .map(|place| tokio::spawn(place.start()))
@@ -192,7 +192,7 @@ async fn start_all(places: Vec<Place>) -> Vec<Node> {
     nodes
 }
 
-async fn stop_all(nodes: Vec<Node>) {
+pub(super) async fn stop_all(nodes: Vec<Node>) {
     // One after another, the majority goes: the last ones stop without controllers.
     for node in nodes {
         node.stop().await;
