@@ -24,8 +24,8 @@ mod time;
 
 pub use batch::{
     Batch, BatchBuilder, BatchError, BatchHeader, Codec, HEADER_LEN, Header, Headers, ProducerStamp,
-    PushError, RecordIter, RecordView, Records, RecordsSummary, StoredBatch, StoredBatches, TimestampType,
-    iter_batches,
+    PushError, RecordIter, RecordView, Records, RecordsSummary, Rewritten, StoredBatch, StoredBatches,
+    TimestampType, iter_batches,
 };
 pub use epoch::{BrokerEpoch, LeaderEpoch, MetadataVersion, PartitionEpoch};
 pub use error_code::{ErrorCode, StatusClass};

@@ -103,6 +103,7 @@ impl PartitionPlan {
             segment_ms: 2000,
             retention_ms: None,
             retention_bytes: chance.one_in(3).then_some(retained),
+            compaction: None,
             index_interval_bytes: 256,
         };
         Self {

@@ -13,6 +13,8 @@ pub struct LogConfig {
     pub retention_ms: Option<u64>,
     /// `retention.bytes`: oldest segments are removed while the rest still has this much.
     pub retention_bytes: Option<u64>,
+    /// `cleanup.policy` has `compact`: only the latest record of a key is kept.
+    pub compaction: Option<crate::CompactionConfig>,
     /// `index.interval.bytes`: how far apart entries of the index stand.
     pub index_interval_bytes: u32,
 }
@@ -25,6 +27,7 @@ impl Default for LogConfig {
             segment_ms: 7 * 24 * 3600 * 1000,
             retention_ms: Some(7 * 24 * 3600 * 1000),
             retention_bytes: None,
+            compaction: None,
             index_interval_bytes: 4096,
         }
     }

@@ -12,9 +12,11 @@
 //! Where to look
 //! - `disk/`: all that is asked of a disk; `disk/real.rs` is the only place with system calls.
 //! - `segment/`: one file of batches, its index and seal; `segment/recover.rs` is what happens after a torn write.
+//! - `compact/`: the latest record of each key stays; on a thread of its own.
 //! - `log/`: one partition; `reader/` reads it from other threads; `flush/` decides what is durable.
 //! - `data_dir/`: what a data directory has besides logs. `verify/` looks at one offline. `docs/format.md` has the bytes.
 
+mod compact;
 mod config;
 mod data_dir;
 mod disk;
@@ -33,6 +35,9 @@ mod segment;
 pub mod test_util;
 mod verify;
 
+pub use compact::{
+    CleanBudget, CleanError, CleanJob, CleanLimits, CleanReport, CleanStep, CompactionConfig, HashSeed,
+};
 pub use config::{FlushMethod, LogConfig, LogConfigError};
 pub use data_dir::{Boot, DataDir, DataDirOptions, ReplaceFile};
 pub use disk::{Access, DirEntry, Disk, DiskFile, IO_PARTS_MAX, RealDisk};

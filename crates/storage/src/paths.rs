@@ -15,6 +15,12 @@ pub(crate) const HIGH_WATERMARKS: &str = "high-watermarks";
 pub(crate) const LOGS: &str = "logs";
 /// A log's leader epochs.
 pub(crate) const EPOCHS: &str = "leader-epochs";
+/// How far a log is compacted.
+pub(crate) const COMPACTION: &str = "compaction";
+/// What compaction is about to replace.
+pub(crate) const SWAP: &str = "swap";
+/// The end of the name of a cleaned segment's files before they take the place of others.
+pub(crate) const CLEAN: &str = ".clean";
 /// The end of the name of what is being made and not yet true.
 pub(crate) const TEMPORARY: &str = ".tmp";
 /// The end of the name of a directory that is being deleted.
@@ -56,6 +62,11 @@ impl Kind {
 /// The file of a kind at an offset.
 pub(crate) fn at_offset(dir: &Path, offset: Offset, kind: Kind) -> PathBuf {
     dir.join(format!("{:020}.{}", offset.get(), kind.extension()))
+}
+
+/// The file of a kind at an offset, before it takes the place of another.
+pub(crate) fn clean(dir: &Path, offset: Offset, kind: Kind) -> PathBuf {
+    dir.join(format!("{:020}.{}{CLEAN}", offset.get(), kind.extension()))
 }
 
 /// What a file name says.

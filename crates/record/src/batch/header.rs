@@ -327,6 +327,31 @@ impl BatchHeader {
         header
     }
 
+    /// The header after compaction left `count` records, which are `body`. Without a new horizon times count from where
+    /// they did.
+    pub(super) fn rewritten(
+        mut self,
+        codec: Codec,
+        count: u32,
+        horizon: Option<Timestamp>,
+        max_timestamp: Timestamp,
+        body: &[u8],
+    ) -> Self {
+        let mut attributes = self.attributes() & !ATTR_CODEC | u16::from(codec.number());
+        if let Some(horizon) = horizon {
+            attributes |= ATTR_DELETE_HORIZON;
+            self.put(27, horizon.get().to_be_bytes());
+        }
+        let length = HEADER_LEN - LENGTH_END + body.len();
+        self.put(8, u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+        self.put(21, attributes.to_be_bytes());
+        self.put(35, max_timestamp.get().to_be_bytes());
+        self.put(57, count.to_be_bytes());
+        let crc = crc32c::crc32c_append(self.crc_of_head(), body);
+        self.put(17, crc.to_be_bytes());
+        self
+    }
+
     /// Sets what the leader assigns. Both lie outside the checksum.
     #[must_use]
     pub fn stamped(mut self, base_offset: Offset, leader_epoch: LeaderEpoch) -> Self {

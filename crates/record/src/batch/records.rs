@@ -132,6 +132,11 @@ pub struct RecordIter<'a> {
 }
 
 impl<'a> RecordIter<'a> {
+    /// Bytes of the records that are still to come.
+    pub(super) const fn bytes_left(&self) -> usize {
+        self.rest.len()
+    }
+
     fn read(&mut self) -> Result<RecordView<'a>, BatchError> {
         let index = self.index;
         let bad = |fault| BatchError::BadRecord { index, fault };

@@ -192,6 +192,7 @@ impl TopicPlan {
                 segment_ms: 2000,
                 retention_ms: None,
                 retention_bytes: chance.one_in(3).then_some(retained),
+                compaction: None,
                 index_interval_bytes: 512,
             },
             at: if index == 0 {

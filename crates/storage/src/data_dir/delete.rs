@@ -54,6 +54,8 @@ impl<D: Disk> DataDir<D> {
 
     fn let_go(&self, log: Log<D>) {
         let shared = log.shared();
+        // Whoever cleans it is done with its files, or will find it deleted.
+        let _cleaning = lock(&shared.cleaning);
         shared.set_deleted();
         shared.change();
         let segments = shared.change_view(|view| std::mem::take(&mut view.segments));

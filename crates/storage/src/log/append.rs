@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 /// What an append that fails goes back to.
 struct Undo<D: Disk> {
-    segments: usize,
     active: Option<(Arc<Segment<D>>, Before)>,
     unsynced: usize,
     epochs: Arc<EpochCache>,
@@ -61,6 +60,8 @@ impl<D: Disk> Log<D> {
             });
         }
         self.lay_out(now)
+            .map_err(|failure| self.full_or_failed(failure))?;
+        self.save_purged()
             .map_err(|failure| self.full_or_failed(failure))?;
         let undo = self.remember();
         match self.append_runs(now, batches) {
@@ -167,6 +168,7 @@ impl<D: Disk> Log<D> {
         let mut parts = Vec::with_capacity(batches.len() * 2);
         for batch in batches {
             if batch.base_offset() > at.next {
+                self.shared.raise_cleaned_to(batch.base_offset());
                 self.mark_cleaned(active)?;
             }
             if at.position - last_entry >= self.config.index_interval_bytes.max(1) {
@@ -275,7 +277,6 @@ impl<D: Disk> Log<D> {
         });
         let files = self.files.as_ref();
         Undo {
-            segments: self.segments(),
             active,
             unsynced: files.map_or(0, |files| files.unsynced.len()),
             epochs: Arc::clone(&self.epochs),
@@ -287,9 +288,12 @@ impl<D: Disk> Log<D> {
     /// so is the journal of epochs. All durably: were a crash to bring back what was refused, then two logs could hold
     /// different batches at one offset of one epoch.
     fn undo(&mut self, undo: Undo<D>) -> Result<(), IoFailure> {
-        let made = self
-            .shared
-            .change_view(|view| view.segments.split_off(undo.segments));
+        // By offset and not by number: a cleaning may have put one in the place of several meanwhile.
+        let before = undo.active.as_ref().map(|(active, _)| active.base());
+        let made = self.shared.change_view(|view| {
+            let from = view.segments.partition_point(|it| Some(it.base()) <= before);
+            view.segments.split_off(from)
+        });
         let dir = self.shared.path();
         let data_dir = self.shared.dir();
         for segment in made.iter().rev() {

@@ -1,11 +1,13 @@
 //! One partition's log.
 //!
 //! - `open`: how a log begins, and what a start finds.
+//! - `clean`: what of it is compacted.
 //! - `append`, `truncate`, `retain`: how it changes. Each is undone as a whole if the disk has no room.
 //! - `flushing`: what must be synced, and what a sync proves.
 //! - `shared`: what readers see.
 
 mod append;
+mod clean;
 pub(crate) mod epoch_file;
 mod flushing;
 mod lay_out;
@@ -50,6 +52,8 @@ pub struct Log<D: Disk> {
     generation: u64,
     damage: Option<Box<Corruption>>,
     failed: Option<Box<(&'static str, PathBuf, String)>>,
+    /// Where it was copied from lacks tombstones, and its own file does not say so yet.
+    purged_unsaved: bool,
 }
 
 /// What a log has on disk.

@@ -2,6 +2,7 @@
 
 use super::flushing::Unsynced;
 use super::{EpochFile, Log, OnDisk, OpenReport, Shared};
+use crate::compact::{self, CleanState};
 use crate::data_dir::DataDir;
 use crate::files::{OpenFile, failed};
 use crate::marks::{Known, LogSlot, SlotId};
@@ -42,6 +43,7 @@ pub(crate) fn open<D: Disk>(
         generation: data_dir.marks().next_number(),
         damage: None,
         failed: None,
+        purged_unsaved: false,
     };
     let known = data_dir.marks().known(partition);
     log.open(known, now).map_err(OpenError::Io)
@@ -50,12 +52,15 @@ pub(crate) fn open<D: Disk>(
 impl<D: Disk> Log<D> {
     fn open(mut self, known: Known, now: Timestamp) -> Result<(Self, OpenReport), IoFailure> {
         let dir = self.shared.path();
+        let mut report = OpenReport::default();
         let listing = match self.shared.dir().disk().list(&dir) {
-            Ok(entries) => Some(Listing::of(&dir, &entries)),
+            Ok(entries) => {
+                let swapping = entries.iter().any(|entry| entry.name == paths::SWAP);
+                Some(self.after_swap(&dir, &entries, swapping, &mut report)?)
+            }
             Err(error) if is_gone(&error) => None,
             Err(error) => return Err(failed("listing", &dir)(error)),
         };
-        let mut report = OpenReport::default();
         match listing {
             None => self.open_nothing(known, &dir, &mut report),
             Some(listing) => self.open_found(known, &dir, listing, now, &mut report)?,
@@ -63,6 +68,54 @@ impl<D: Disk> Log<D> {
         self.damage = report.corrupt.first().cloned().map(Box::new);
         self.publish_epochs();
         Ok((self, report))
+    }
+
+    /// What the directory has, once a swap of cleaned segments that a crash interrupted is done.
+    fn after_swap(
+        &self,
+        dir: &Path,
+        entries: &[crate::DirEntry],
+        swapping: bool,
+        report: &mut OpenReport,
+    ) -> Result<Listing, IoFailure> {
+        if !swapping {
+            return Ok(Listing::of(dir, entries));
+        }
+        let files = self.shared.dir().files();
+        let unknown = compact::finish_interrupted(files, dir)?;
+        let entries = files.disk().list(dir).map_err(failed("listing", dir))?;
+        let mut listing = Listing::of(dir, &entries);
+        if unknown.is_some() {
+            // Nobody knows which of them are needed.
+            listing.leftovers.clear();
+        }
+        report.corrupt.extend(unknown);
+        Ok(listing)
+    }
+
+    /// How far the log is compacted, by its file; if that is damaged, tombstones may be missing wherever there are gaps.
+    fn take_cleaning(&self, dir: &Path, end: Offset, report: &mut OpenReport) -> Result<(), IoFailure> {
+        let cleaned = self.shared.view(|view| {
+            let last = view.segments.iter().rev().find(|segment| segment.cleaned());
+            last.map_or(Offset::ZERO, |segment| segment.end().next)
+        });
+        self.shared.set_cleaned_to(cleaned);
+        let state = CleanState::read(self.shared.dir().disk(), dir)?.unwrap_or_else(|| {
+            report.repaired.push(crate::Repair {
+                file: dir.join(paths::COMPACTION),
+                what: "it does not match its checksum".to_owned(),
+            });
+            CleanState {
+                purged_to: cleaned,
+                ..CleanState::default()
+            }
+        });
+        *crate::files::lock(&self.shared.cleaning) = CleanState {
+            compacted_to: state.compacted_to.min(end),
+            purged_to: state.purged_to.min(end),
+            cuts: 0,
+        };
+        Ok(())
     }
 
     /// There is no directory: an empty log, unless a mark says otherwise.
@@ -213,6 +266,7 @@ impl<D: Disk> Log<D> {
         };
         self.shared.set_log_end(end);
         self.shared.change_view(|view| view.segments = recovered.segments);
+        self.take_cleaning(&dir, end, report)?;
         let slot = match slot {
             Some((slot, _)) => slot,
             None => self.claim_slot(epochs.incarnation)?,
@@ -352,7 +406,7 @@ impl Listing {
                     let slot = Kind::OF_SEGMENT.iter().position(|one| *one == kind);
                     of_kind.entry(at).or_default()[slot.unwrap_or_default()] = Some(entry.len);
                 }
-                None if entry.name == paths::EPOCHS => {}
+                None if entry.name == paths::EPOCHS || entry.name == paths::COMPACTION => {}
                 None => listing.leftovers.push(dir.join(&entry.name)),
             }
         }

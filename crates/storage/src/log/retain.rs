@@ -4,7 +4,7 @@
 //! could bring back some of them, with a hole between.
 
 use super::{Log, Retained};
-use crate::files::is_full;
+use crate::files::{is_full, lock};
 use crate::segment::Segment;
 use crate::{DeleteRecordsError, Disk, IoFailure, RetainError};
 use quipu_record::{Offset, Timestamp};
@@ -113,11 +113,26 @@ impl<D: Disk> Log<D> {
     /// Moves the log start, and takes leave of the segments that lie wholly below it. The active one stays.
     fn move_log_start(&mut self, start: Offset) {
         self.shared.set_log_start(start);
+        let leaves = self.shared.view(|view| {
+            let complete = view
+                .segments
+                .split_last()
+                .map_or(&[][..], |(_, complete)| complete);
+            complete.first().is_some_and(|first| first.end().next <= start)
+        });
+        // Not while their files are being given other names.
+        let shared = Arc::clone(&self.shared);
+        let mut cleaning = leaves.then(|| lock(&shared.cleaning));
+        if let Some(cleaning) = &mut cleaning {
+            // What leaves is not cleaned any more, and a crash may bring it back.
+            cleaning.cuts += 1;
+        }
         let leaving: Vec<_> = self.shared.change_view(|view| {
             let active = view.segments.len().saturating_sub(1);
             let below = view.segments[..active].partition_point(|it| it.end().next <= start);
             view.segments.drain(..below).collect()
         });
+        drop(cleaning);
         if let Some(first) = self.first_base() {
             self.change_epochs(|epochs| epochs.clamp(first));
         }

@@ -1,5 +1,6 @@
 //! What a log's owner and its readers share.
 
+use crate::compact::CleanState;
 use crate::data_dir::DataDir;
 use crate::files::lock;
 use crate::segment::{Place, Segment};
@@ -27,6 +28,10 @@ pub(crate) struct Shared<D: Disk> {
     /// Goes up when bytes may have changed that a reader has read: it reads them again.
     changes: AtomicU64,
     deleted: AtomicBool,
+    /// Offsets may leave gaps below; goes up before a reader can come by one.
+    cleaned_to: AtomicU64,
+    /// Held while segments are swapped, and while the log is cut.
+    pub(crate) cleaning: Mutex<CleanState>,
     view: RwLock<View<D>>,
     repairs: Mutex<Vec<Repair>>,
 }
@@ -47,6 +52,8 @@ impl<D: Disk> Shared<D> {
             log_end: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
+            cleaned_to: AtomicU64::new(0),
+            cleaning: Mutex::default(),
             view: RwLock::new(view),
             repairs: Mutex::new(Vec::new()),
         }
@@ -88,6 +95,18 @@ impl<D: Disk> Shared<D> {
 
     pub(crate) fn set_log_end(&self, offset: Offset) {
         self.log_end.store(offset.get(), Ordering::Release);
+    }
+
+    pub(crate) fn cleaned_to(&self) -> Offset {
+        Offset::new(self.cleaned_to.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn raise_cleaned_to(&self, offset: Offset) {
+        self.cleaned_to.fetch_max(offset.get(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_cleaned_to(&self, offset: Offset) {
+        self.cleaned_to.store(offset.get(), Ordering::SeqCst);
     }
 
     pub(crate) fn changes(&self) -> u64 {

@@ -5,7 +5,7 @@
 
 use super::flushing::is_of;
 use super::{Log, epoch_file};
-use crate::files::failed;
+use crate::files::{failed, lock};
 use crate::marks::{LogSlot, Mark};
 use crate::paths::{self, Kind};
 use crate::segment::{Boundary, Rules, Segment, Step, Walk};
@@ -28,6 +28,8 @@ impl<D: Disk> Log<D> {
     /// [`TruncateError`].
     pub fn truncate_to(&mut self, to: Offset) -> Result<(), TruncateError> {
         self.check_truncation(to)?;
+        let shared = Arc::clone(&self.shared);
+        let mut cleaning = lock(&shared.cleaning);
         if to == self.log_end() {
             return self
                 .cut_epochs(to)
@@ -39,9 +41,11 @@ impl<D: Disk> Log<D> {
             Err(NotFound::Failed(failure)) => return Err(self.truncate_failed(failure)),
         };
         if end.next < self.log_start() {
+            drop(cleaning);
             return self.restart_at(self.log_start());
         }
-        self.cut_at(at, end, entries)
+        self.cut_cleaning(&mut cleaning, end.next)
+            .and_then(|()| self.cut_at(at, end, entries))
             .map_err(|failure| self.truncate_failed(failure))
     }
 
@@ -235,6 +239,9 @@ impl<D: Disk> Log<D> {
     /// Says in the marks, durably, that there is another log now and where it starts, and then renames the directory
     /// away. After a crash between the two the directory has a lower number than the slot, and the next start renames it.
     pub(super) fn begin_anew(&mut self, start: Offset) -> Result<(), IoFailure> {
+        let shared = Arc::clone(&self.shared);
+        let mut cleaning = lock(&shared.cleaning);
+        *cleaning = cleaning.cut(Offset::ZERO);
         self.let_go_of_all(start);
         self.say_anew(start)?;
         self.shared.dir().rename_away(self.partition(), paths::DELETED)?;
@@ -251,6 +258,9 @@ impl<D: Disk> Log<D> {
         if let Some(failure) = self.failure() {
             return Err(TruncateError::Failed(failure));
         }
+        let shared = Arc::clone(&self.shared);
+        let mut cleaning = lock(&shared.cleaning);
+        *cleaning = cleaning.cut(Offset::ZERO);
         self.let_go_of_all(start);
         // The other way round than above: a crash between the two must not delete anything. The next start finds the
         // directory set aside, and that the marks speak of it.
@@ -292,6 +302,8 @@ impl<D: Disk> Log<D> {
 
     fn is_anew(&mut self, start: Offset) {
         self.shared.set_log_start(start);
+        self.shared.set_cleaned_to(Offset::ZERO);
+        self.purged_unsaved = false;
         self.shared.change();
         self.generation = self.shared.dir().marks().next_number();
         self.flushed = start;

@@ -205,6 +205,8 @@ fn table(found: Vec<Found>, lost: bool) -> Table {
             seq,
             generation: 0,
             dirty: false,
+            written_segment: content.segment(),
+            durable_segment: content.segment(),
         });
         match content {
             Content::Log(log) => table.claim(id, &log),

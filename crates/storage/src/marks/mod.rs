@@ -53,6 +53,9 @@ struct Slot {
     generation: u64,
     /// Whether `content` is newer than the last write.
     dirty: bool,
+    /// The segment that the mark of the last write names, and of the last durable one.
+    written_segment: Option<Offset>,
+    durable_segment: Option<Offset>,
 }
 
 #[derive(Debug)]
@@ -151,6 +154,11 @@ impl<D: Disk> Marks<D> {
         }
     }
 
+    /// The segment that was active as the mark was made that a crash leaves, or a later one.
+    pub(crate) fn durable_segment(&self, id: SlotId) -> Option<Offset> {
+        lock(&self.table).slots[id].durable_segment
+    }
+
     /// How often a slot's mark went down.
     pub(crate) fn generation(&self, id: SlotId) -> u64 {
         lock(&self.table).slots[id].generation
@@ -210,6 +218,7 @@ impl<D: Disk> Marks<D> {
         let copy = slot.durable.map_or(0, |durable| 1 - durable);
         slot.seq = seq;
         slot.dirty = false;
+        slot.written_segment = slot.content.segment();
         let bytes = encode(id, seq, &slot.content);
         write_all::<D>(&self.file, &mut [IoSlice::new(&bytes)], place(id, copy))
             .map_err(failed("writing", &self.path))?;
@@ -263,6 +272,8 @@ impl Table {
             seq: 0,
             generation: 0,
             dirty: false,
+            written_segment: None,
+            durable_segment: None,
         });
         self.free.extend((from.max(1)..to).rev());
     }
@@ -273,6 +284,7 @@ impl Table {
             // A later write went to the same copy and is not durable yet: the other copy is still the one to keep.
             if slot.seq == write.seq {
                 slot.durable = Some(write.copy);
+                slot.durable_segment = slot.written_segment;
             }
         }
     }

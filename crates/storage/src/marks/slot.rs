@@ -54,6 +54,16 @@ pub(crate) enum Content {
     Header(u32),
 }
 
+impl Content {
+    /// The segment that its mark names.
+    pub(super) fn segment(&self) -> Option<Offset> {
+        match self {
+            Self::Log(log) => log.mark.map(|mark| mark.segment),
+            Self::Free | Self::Header(_) => None,
+        }
+    }
+}
+
 /// One copy of a slot as it stands in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Copy {

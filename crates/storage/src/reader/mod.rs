@@ -66,6 +66,12 @@ impl<D: Disk> LogReader<D> {
         self.shared.log_end()
     }
 
+    /// Offsets may leave gaps below: what was read before this was asked has none above.
+    #[must_use]
+    pub fn cleaned_to(&self) -> Offset {
+        self.shared.cleaned_to()
+    }
+
     /// Bytes of all segments.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
@@ -253,9 +259,12 @@ impl<D: Disk> LogReader<D> {
         end: Offset,
         each: &mut impl FnMut(&BatchHeader),
     ) -> Result<Offset, ReadError> {
-        let target = self.target(from)?;
-        let log = self.open(&target.segment, from)?;
-        let start = self.locate(&target, Seek::Offset(from))?;
+        let (target, log, start) = self.steadily(|| {
+            let target = self.target(from)?;
+            let log = self.open(&target.segment, from)?;
+            let start = self.locate(&target, Seek::Offset(from))?;
+            Ok((target, log, start))
+        })?;
         let mut rules = Rules::new(Some(&target.epochs), target.segment.cleaned());
         let mut walk = Walk::new(&log, start, u64::from(target.end.position));
         loop {

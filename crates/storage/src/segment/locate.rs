@@ -124,7 +124,7 @@ impl<D: Disk> Segment<D> {
         let mut name = path.clone().into_os_string();
         name.push(TEMPORARY);
         let mut state = lock(&self.state);
-        if !state.sealed || state.end != end {
+        if !state.sealed || state.retired || state.end != end {
             return Ok(());
         }
         // Nobody needs the index; without room for it, walks are longer.

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 pub(crate) use boundary::Boundary;
 pub(crate) use check::{Look, Rules};
-pub(crate) use index::{ENTRY_LEN, Entries};
+pub(crate) use index::{ENTRY_LEN, Entries, encode as encode_entry};
 pub(crate) use locate::Seek;
 pub(crate) use seal::{SEAL_LEN, Seal};
 pub(crate) use walk::{Step, Walk};
@@ -63,6 +63,8 @@ struct State<D: Disk> {
     created: Timestamp,
     sealed: bool,
     cleaned: bool,
+    /// Another has taken its place.
+    retired: bool,
     /// Entries in the index file.
     entries: usize,
     /// Entries after those.
@@ -113,6 +115,30 @@ impl<D: Disk> Segment<D> {
         )
     }
 
+    /// A cleaned segment, whose file is open under another name and whose index has no name yet.
+    pub(crate) fn cleaned_of(seal: &Seal, log: &Arc<OpenFile<D>>) -> Self {
+        let segment = Self::sealed(seal);
+        let mut state = lock(&segment.state);
+        state.cleaned = true;
+        state.entries = 0;
+        state.file = Arc::downgrade(log);
+        drop(state);
+        segment
+    }
+
+    /// Its files have their names.
+    pub(crate) fn has_its_names(&self, index_entries: usize) {
+        let mut state = lock(&self.state);
+        state.entries = index_entries;
+        state.file = Weak::new();
+    }
+
+    /// Another takes its place: its file is not to be opened any more, nor its index made anew.
+    pub(crate) fn retire(&self, files: &Files<D>) {
+        lock(&self.state).retired = true;
+        self.close(files);
+    }
+
     fn new(
         base: Offset,
         end: Boundary,
@@ -126,6 +152,7 @@ impl<D: Disk> Segment<D> {
             created,
             sealed,
             cleaned: false,
+            retired: false,
             entries,
             tail: Vec::new(),
             last_entry,
@@ -180,6 +207,9 @@ impl<D: Disk> Segment<D> {
         if let Some(file) = state.file.upgrade() {
             file.touch();
             return Ok(file);
+        }
+        if state.retired {
+            return Err(io::ErrorKind::NotFound.into());
         }
         let access = if state.sealed { Access::Read } else { Access::Write };
         let file = place.files.open(&place.path(self.base, Kind::Log), access)?;

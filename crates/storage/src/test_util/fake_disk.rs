@@ -46,6 +46,11 @@ impl FakeDisk {
         self.state().room = bytes;
     }
 
+    /// Lets so many more calls change anything; every later one fails, as if the power were gone, until `None` is set.
+    pub fn power_off_after(&self, calls: Option<u64>) {
+        self.state().calls_left = calls;
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -110,6 +115,7 @@ impl Disk for FakeDisk {
         let mut state = self.state();
         let id = if access == Access::CreateNew {
             let (dir, name) = state.parent(path)?;
+            state.spend()?;
             let file = state.new_file();
             state.add(dir, name, file)?
         } else {
@@ -120,6 +126,7 @@ impl Disk for FakeDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
+        state.spend()?;
         let (dir, name) = state.parent(path)?;
         state.add(dir, name, Node::Dir(Names::default()))?;
         Ok(())
@@ -127,6 +134,7 @@ impl Disk for FakeDisk {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
+        state.spend()?;
         let id = state.find(path)?;
         if !state.dir(id)?.live().is_empty() {
             return Err(Errno::NOTEMPTY.into());
@@ -138,6 +146,7 @@ impl Disk for FakeDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
+        state.spend()?;
         let id = state.find(path)?;
         let len = state.file(id)?.contents.live().len() as u64;
         state.take_room(len, 0);
@@ -148,6 +157,7 @@ impl Disk for FakeDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
+        state.spend()?;
         let (dir, old) = state.parent(from)?;
         let (target, new) = state.parent(to)?;
         if dir != target {
@@ -181,6 +191,7 @@ impl Disk for FakeDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
+        state.spend()?;
         state.counts.dir_syncs += 1;
         let id = state.find(dir)?;
         let chance = state.faults.sync_eio;
@@ -193,6 +204,7 @@ impl Disk for FakeDisk {
 
     fn sync_filesystem(&self) -> io::Result<()> {
         let mut state = self.state();
+        state.spend()?;
         state.counts.filesystem_syncs += 1;
         for at in 0..state.nodes.len() {
             let chance = state.faults.sync_eio;

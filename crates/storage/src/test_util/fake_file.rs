@@ -92,6 +92,7 @@ impl DiskFile for FakeFile {
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         let mut state = self.writable()?;
+        state.spend()?;
         state.counts.writes += 1;
         let faults = state.faults;
         if state.rng.happens(faults.write_eio) {
@@ -139,6 +140,7 @@ impl DiskFile for FakeFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state()?;
+        state.spend()?;
         state.counts.file_syncs += 1;
         let chance = state.faults.sync_eio;
         let dirty = state.file(self.id)?.contents.is_dirty();
@@ -157,6 +159,7 @@ impl DiskFile for FakeFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         let mut state = self.writable()?;
+        state.spend()?;
         let chance = state.faults.write_eio;
         if state.rng.happens(chance) {
             return state.eio();
@@ -170,6 +173,7 @@ impl DiskFile for FakeFile {
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
         let mut state = self.writable()?;
+        state.spend()?;
         let before = state.file(self.id)?.contents.live().len() as u64;
         if len <= before {
             return Ok(());

@@ -100,6 +100,8 @@ pub(super) struct State {
     pub(super) locks: BTreeSet<PathBuf>,
     /// A write-back failed, and the file system has not told of it.
     pub(super) untold: bool,
+    /// Calls that may still change something before the power goes.
+    pub(super) calls_left: Option<u64>,
     page: usize,
     sweep_at: usize,
 }
@@ -119,8 +121,21 @@ impl State {
             counts: Counts::default(),
             locks: BTreeSet::new(),
             untold: false,
+            calls_left: None,
             page,
             sweep_at: 256,
+        }
+    }
+
+    /// A call is about to change something: not if the power is gone.
+    pub(super) fn spend(&mut self) -> io::Result<()> {
+        match &mut self.calls_left {
+            Some(0) => Err(io::Error::other("the power is gone")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 

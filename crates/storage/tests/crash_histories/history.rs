@@ -59,6 +59,7 @@ impl<'s> History<'s> {
             segment_ms: [50, 1 << 40][rng.index(2)],
             retention_ms: [None, Some(300)][rng.index(2)],
             retention_bytes: [None, Some(600)][rng.index(2)],
+            compaction: None,
             index_interval_bytes: [1, 100, 4096][rng.index(3)],
         };
         let options = DataDirOptions {
