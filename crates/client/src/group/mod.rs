@@ -175,7 +175,7 @@ impl GroupConsumer {
             Step::Change(change)
         } else if let Some(given) = state.frames.next(&mut state.core, now) {
             Step::Give(given)
-        } else if let Some(failure) = state.core.refused() {
+        } else if let Some(failure) = state.core.over() {
             Step::Over(GroupError::Refused(failure.clone()))
         } else {
             state.core.flush_acks();
@@ -399,7 +399,7 @@ impl GroupConsumer {
             let partitions = state.core.partitions();
             partitions.map(|(key, _)| key.clone()).collect()
         };
-        if self.shared.lock().core.refused().is_some() {
+        if self.shared.lock().core.over().is_some() {
             return Ok(());
         }
         if !keys.is_empty() && self.giving_up.is_none() {

@@ -119,6 +119,10 @@ impl Shared {
                     }
                 },
                 said => {
+                    if let Effect::Seek { key, .. } = &said {
+                        // What came before counts no more, even once the seek has taken effect.
+                        state.frames.purge(&mut state.core, key);
+                    }
                     if let Some(message) = message(said) {
                         state.request(message);
                     }

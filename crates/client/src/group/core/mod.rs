@@ -32,8 +32,8 @@ use types::{Hold, Link};
 const ACKS_EVERY: Duration = Duration::from_millis(50);
 /// A stream that broke sooner is no reason for haste.
 const STANDS_AFTER: Duration = Duration::from_secs(1);
-/// A partition that the group's word on a new stream did not name may be named so much later.
-const NAMED_WITHIN: Duration = Duration::from_secs(1);
+/// Partitions are named as their beginnings are found: what is still this member's is named so soon after the first.
+const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the core must know of the configuration.
 #[derive(Clone, Debug)]
@@ -130,7 +130,7 @@ impl Core {
     }
 
     /// Why there will be nothing any more.
-    pub(crate) const fn refused(&self) -> Option<&Failure> {
+    pub(crate) const fn over(&self) -> Option<&Failure> {
         self.refused.as_ref()
     }
 
@@ -181,6 +181,7 @@ impl Core {
         self.commits.stream_ended();
         for partition in self.partitions.values_mut() {
             partition.confirmed = false;
+            partition.opened = false;
             partition.seeks = 0;
             partition.again_at = None;
         }
@@ -266,6 +267,10 @@ impl Core {
         self.lose(&gone);
         self.revoke(&revoked);
         self.give(now, assigned);
+        if epoch == MemberEpoch::default() {
+            // The broker joins anew for this member, once it hears that it is there.
+            self.effects.push_back(Effect::Credit { bytes: 0 });
+        }
         self.send_commits(now);
         gone.extend(revoked);
         gone
@@ -423,8 +428,7 @@ impl Core {
 
     /// When everything is lost though nobody says so: the group gives it to others after the session.
     fn session_ends(&self) -> Moment {
-        let session = self.settings.session;
-        self.heard.after(session - session / 10)
+        self.heard.after(self.settings.session / 4 * 3)
     }
 
     /// Time has passed.

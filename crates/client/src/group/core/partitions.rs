@@ -7,10 +7,9 @@ use crate::consumer::{Key, Places, Start, StreamId};
 use crate::moment::Moment;
 use quipu_proto::Failure;
 use quipu_record::{ErrorCode, Offset, TopicId};
-use std::time::Duration;
 
-/// The broker tries by itself what it could not begin; it is reminded after this.
-const REMIND_AFTER: Duration = Duration::from_secs(1);
+/// A broker that reads elsewhere than it is told, again and again, is followed.
+const STRAYS_MAX: u32 = 3;
 
 impl Core {
     pub(crate) fn partitions(&self) -> impl Iterator<Item = (&Key, &Owned)> {
@@ -108,7 +107,9 @@ impl Core {
             failed: false,
             hold: Hold::Held,
             confirmed: true,
+            opened: false,
             seeks: 0,
+            strays: 0,
             backoff: Backoff::default(),
             again_at: None,
         }
@@ -143,26 +144,30 @@ impl Core {
             self.unacked.insert(key.clone());
             self.acks_at.get_or_insert(now);
         }
+        let offset = match place {
+            Ok(offset) => offset,
+            // The broker tries again by itself, and tells.
+            Err(failure) => {
+                partition.opened = false;
+                if !failure.retryable {
+                    self.troubles.push_back((key.clone(), failure));
+                }
+                return;
+            }
+        };
+        partition.opened = true;
+        partition.failed = false;
         if partition.paused {
             let (key, paused) = (key.clone(), true);
             self.effects.push_back(Effect::Pause { key, paused });
         }
-        match place {
-            Ok(offset) if partition.place == Start::Offset(offset) => {}
-            Ok(_) => {
-                partition.seeks += 1;
-                let (key, to) = (key.clone(), partition.place);
-                self.effects.push_back(Effect::Seek { key, to });
-            }
-            // It tries again by itself, says "yet".
-            Err(failure) if failure.retryable => partition.again_at = Some(now.after(REMIND_AFTER)),
-            Err(failure) => {
-                if let Link::Open { stream } = self.link
-                    && let Some(failure) = self.stop_reading(now, stream, key, failure)
-                {
-                    self.troubles.push_back((key.clone(), failure));
-                }
-            }
+        if !partition.moved {
+            partition.place = Start::Offset(offset);
+        }
+        if partition.place != Start::Offset(offset) {
+            partition.seeks += 1;
+            let (key, to) = (key.clone(), partition.place);
+            self.effects.push_back(Effect::Seek { key, to });
         }
     }
 
@@ -177,7 +182,7 @@ impl Core {
         partition.moved = true;
         partition.again_at = None;
         self.touched.insert(key.clone());
-        if partition.confirmed && connected && partition.hold == Hold::Held {
+        if partition.opened && connected && partition.hold == Hold::Held {
             partition.seeks += 1;
             let key = key.clone();
             self.effects.push_back(Effect::Seek { key, to });
@@ -193,7 +198,7 @@ impl Core {
         };
         let changed = std::mem::replace(&mut partition.paused, paused) != paused;
         let again = !paused && (changed || std::mem::take(&mut partition.failed));
-        if !(partition.confirmed && connected && partition.hold == Hold::Held) {
+        if !(partition.opened && connected && partition.hold == Hold::Held) {
             return true;
         }
         if again {
@@ -214,9 +219,23 @@ impl Core {
         if self.link != (Link::Open { stream }) {
             return;
         }
-        if let Some(partition) = self.partitions.get_mut(key) {
-            partition.seeks = partition.seeks.saturating_sub(1);
-            if partition.seeks == 0 && !matches!(partition.place, Start::Offset(_)) {
+        let Some(partition) = self.partitions.get_mut(key) else {
+            return;
+        };
+        partition.seeks = partition.seeks.saturating_sub(1);
+        if partition.seeks > 0 {
+            return;
+        }
+        match partition.place {
+            Start::Offset(place) if place == at => partition.strays = 0,
+            // The answer to a seek of before the partition was lost and came again: it moved the new cursor.
+            Start::Offset(_) if partition.strays < STRAYS_MAX => {
+                partition.strays += 1;
+                partition.seeks += 1;
+                let (key, to) = (key.clone(), partition.place);
+                self.effects.push_back(Effect::Seek { key, to });
+            }
+            _ => {
                 partition.place = Start::Offset(at);
                 self.touched.insert(key.clone());
             }
@@ -266,7 +285,8 @@ impl Core {
             partition.again_at = Some(now.after(pause));
             return None;
         }
-        if failure.retryable {
+        // As for the last: the word that it is gone is on its way.
+        if failure.retryable || failure.code == ErrorCode::StaleAssignment {
             partition.again_at = Some(now.after(failure.retry_after.unwrap_or(pause)));
             return None;
         }
@@ -322,7 +342,6 @@ impl Places for Core {
     fn advance(&mut self, key: &Key, to: Offset) {
         if let Some(partition) = self.partitions.get_mut(key) {
             partition.backoff.reset();
-            partition.again_at = None;
             match partition.place {
                 Start::Offset(at) if at >= to => {}
                 _ => {

@@ -37,6 +37,7 @@ pub(crate) enum Effect {
     GiveUp {
         keys: Vec<Key>,
     },
+    /// Move a cursor. What came of the partition and was not given is dropped.
     Seek {
         key: Key,
         to: Start,
@@ -136,15 +137,19 @@ pub(crate) struct Owned {
     pub(super) hold: Hold,
     /// The present stream has told that it is this member's.
     pub(super) confirmed: bool,
+    /// And where it begins there: only then can it be moved.
+    pub(super) opened: bool,
     /// Seeks whose effect has not come yet: until then what comes is from before.
     pub(super) seeks: u32,
+    /// How often in a row the broker went elsewhere than it was told.
+    pub(super) strays: u32,
     pub(super) backoff: Backoff,
-    /// The broker has stopped reading it; asked again then.
+    /// The broker has stopped reading it, or reads it elsewhere: moved to its place then. What comes before does not count.
     pub(super) again_at: Option<Moment>,
 }
 
 impl Owned {
     pub(super) fn read(&self) -> bool {
-        !self.paused && !self.failed && self.hold == Hold::Held && self.confirmed
+        !self.paused && !self.failed && self.hold == Hold::Held && self.opened && self.again_at.is_none()
     }
 }
