@@ -23,6 +23,7 @@ async fn client(cluster: &Cluster) -> Client {
 async fn produce(client: &Client, partitions: u32, values: std::ops::Range<u32>) {
     let config = ProducerConfig {
         batch_bytes: 1024,
+        batch_bytes_max: 1024,
         ..ProducerConfig::default()
     };
     let producer: Producer = client.producer(config).await.unwrap();
@@ -108,7 +109,7 @@ impl RebalanceListener for Heard {
 async fn what_was_processed_is_committed_and_what_was_only_delivered_is_not() {
     let cluster = Cluster::start(1, 1);
     let client = client(&cluster).await;
-    produce(&client, 1, 0..2000).await;
+    produce(&client, 1, 0..1000).await;
     let mut consumer = client.group_consumer(config()).unwrap();
     let first = timeout(SOON, consumer.next()).await.unwrap().unwrap();
     let second = timeout(SOON, consumer.next()).await.unwrap().unwrap();
@@ -266,7 +267,7 @@ async fn without_a_stream_for_the_length_of_the_session_all_is_lost() {
 async fn commits_by_hand_happen_in_order_and_are_repeated_when_that_may_help() {
     let cluster = Cluster::start(1, 1);
     let client = client(&cluster).await;
-    produce(&client, 1, 0..2000).await;
+    produce(&client, 1, 0..1000).await;
     let config = config().with_commit(CommitMode::Manual);
     let mut consumer = client.group_consumer(config.clone()).unwrap();
     assert_eq!(consumer.commit_sync().await, Ok(()), "there is nothing to commit");

@@ -167,7 +167,15 @@ impl Cluster {
             .get(&broker)
             .copied()
             .unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
-        let listener = std::net::TcpListener::bind(wanted).unwrap();
+        // Who was killed may take a moment to let go of its port.
+        let bound = (0..500).find_map(|_| {
+            let bound = std::net::TcpListener::bind(wanted);
+            if bound.is_err() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            bound.ok()
+        });
+        let listener = bound.expect("the port is free again");
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         self.ports.insert(broker, address);
