@@ -417,7 +417,7 @@ impl GroupConsumer {
         committed
     }
 
-    async fn tell_the_group(&self, will_return: bool) -> Result<(), CallError> {
+    async fn tell_the_group(&mut self, will_return: bool) -> Result<(), CallError> {
         let (member, epoch) = self.member();
         if epoch == MemberEpoch::default() {
             // It never got in.
@@ -448,6 +448,16 @@ impl GroupConsumer {
         }
     }
 }
+
+/// A consumer may move from task to task, and so may what waits for it.
+const _: fn() = || {
+    fn sent(_: impl Send) {}
+    fn each(mut consumer: GroupConsumer, other: GroupConsumer) {
+        sent(other.close());
+        sent(consumer.next());
+    }
+    let _ = each;
+};
 
 fn key(topic: &str, partition: PartitionId) -> Key {
     Key {
