@@ -4,18 +4,27 @@
 //! stored as one batch and replayed; the answer leaves once they are committed.
 
 mod assignor;
+mod codec;
 mod config;
 mod coordinator;
 mod error;
+#[cfg(feature = "test-util")]
+pub mod histories;
 mod ids;
+mod live;
 mod member;
+mod reconcile;
+mod record;
 mod request;
 mod response;
+mod state;
+mod subscription;
 mod topics;
 
 pub use assignor::Assignor;
+pub use codec::ReplayError;
 pub use config::GroupConfig;
-pub use coordinator::{Coordinator, ReplayError};
+pub use coordinator::Coordinator;
 pub use error::GroupError;
 pub use ids::{
     AssignmentEpoch, GROUP_LEN_MAX, GroupEpoch, GroupId, INSTANCE_LEN_MAX, InstanceId, MEMBER_LEN_MAX,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 /// What happens to a coordinator.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "passed on at once, never kept")]
 pub enum Input {
     /// Somebody asks; the answer comes with the same token.
     Request(RequestToken, Request),

@@ -1,0 +1,133 @@
+//! The hosting side of a member as the model has it: what a stream delivers, and when it stops.
+
+use crate::{
+    AssignmentEpoch, GroupId, Heartbeat, HeartbeatAnswer, InstanceId, MemberEpoch, MemberId, RequestToken,
+    StreamId, Subscription,
+};
+use quipu_record::{Tick, TopicPartition};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const SESSION: Duration = Duration::from_secs(10);
+/// How long before the session's end a host that hears nothing drops what it delivers.
+const MARGIN: Duration = Duration::from_secs(2);
+pub(super) const REVOCATION: Duration = Duration::from_secs(15);
+
+/// A heartbeat under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outstanding {
+    pub(super) token: RequestToken,
+    pub(super) sent: Tick,
+}
+
+/// One stream of one member.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) member: MemberId,
+    pub(super) instance: Option<InstanceId>,
+    pub(super) stream: StreamId,
+    pub(super) rack: Option<Arc<str>>,
+    pub(super) subscription: Subscription,
+    pub(super) range: bool,
+    pub(super) epoch: Option<MemberEpoch>,
+    /// Until the first answer of the stream.
+    pub(super) opening: bool,
+    /// What is delivered.
+    pub(super) owned: BTreeMap<TopicPartition, AssignmentEpoch>,
+    /// What is no longer delivered, and is still to be given up.
+    pub(super) revoking: BTreeMap<TopicPartition, AssignmentEpoch>,
+    pub(super) outstanding: Option<Outstanding>,
+    /// When the last heartbeat that was answered was sent.
+    pub(super) vouched: Tick,
+    pub(super) dead: bool,
+    /// Another stream speaks for the member: this one ends as it is fenced.
+    pub(super) superseded: bool,
+}
+
+impl Host {
+    pub(super) fn new(member: MemberId, instance: Option<InstanceId>, stream: StreamId, now: Tick) -> Self {
+        Self {
+            member,
+            instance,
+            stream,
+            rack: None,
+            subscription: Subscription::default(),
+            range: false,
+            epoch: None,
+            opening: true,
+            owned: BTreeMap::new(),
+            revoking: BTreeMap::new(),
+            outstanding: None,
+            vouched: now,
+            dead: false,
+            superseded: false,
+        }
+    }
+
+    pub(super) fn heartbeat(&self, group: &GroupId, max_wait: Duration) -> Heartbeat {
+        let has = self.owned.keys().chain(self.revoking.keys()).copied();
+        let mut has: Vec<TopicPartition> = has.collect();
+        has.sort_unstable();
+        Heartbeat {
+            group: group.clone(),
+            member: self.member.clone(),
+            epoch: self.epoch,
+            instance: self.instance.clone(),
+            rack: self.rack.clone(),
+            subscription: (self.opening || self.epoch.is_none()).then(|| self.subscription.clone()),
+            assignor: self.range.then(|| "range".to_owned()),
+            owned: if self.epoch.is_none() {
+                Some(Vec::new())
+            } else {
+                (!self.opening).then_some(has)
+            },
+            session_timeout: Some(SESSION),
+            revocation_timeout: Some(REVOCATION),
+            client_id: "model".into(),
+            client_host: "here".into(),
+            stream: Some(self.stream),
+            max_wait,
+        }
+    }
+
+    pub(super) fn holds(&self, at: TopicPartition) -> bool {
+        !self.dead && (self.owned.contains_key(&at) || self.revoking.contains_key(&at))
+    }
+
+    /// Nobody vouched for it for too long, or it was told so: all is lost.
+    pub(super) fn drop_all(&mut self) {
+        self.owned.clear();
+        self.revoking.clear();
+        self.epoch = None;
+        self.outstanding = None;
+    }
+
+    pub(super) fn drops_at(&self) -> Tick {
+        let wait = SESSION.saturating_sub(MARGIN);
+        self.vouched.after(wait)
+    }
+
+    pub(super) fn told(&mut self, answer: &HeartbeatAnswer, sent: Tick) {
+        self.vouched = sent;
+        self.opening = false;
+        self.epoch = Some(answer.epoch);
+        let Some(assignment) = &answer.assignment else {
+            return;
+        };
+        let new: BTreeMap<TopicPartition, AssignmentEpoch> =
+            assignment.iter().map(|one| (one.at, one.epoch)).collect();
+        let graceful = answer.revocation_left.is_some();
+        let before = std::mem::take(&mut self.owned);
+        for (at, epoch) in before {
+            if graceful && !new.contains_key(&at) {
+                self.revoking.insert(at, epoch);
+            }
+        }
+        if !graceful {
+            self.revoking.clear();
+        }
+        self.revoking.retain(|at, _| !new.contains_key(at));
+        self.owned = new;
+    }
+}

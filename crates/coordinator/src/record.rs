@@ -1,0 +1,113 @@
+//! What is stored of groups: one change of one thing of one group at a time.
+
+use crate::{
+    AssignedPartition, Assignor, GroupEpoch, GroupId, InstanceId, MemberEpoch, MemberId, StreamId,
+    Subscription,
+};
+use quipu_record::{LeaderEpoch, Offset, Timestamp, TopicPartition};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A stored record, typed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Record {
+    pub(crate) group: GroupId,
+    pub(crate) change: Change,
+}
+
+/// What changes; `None` takes the thing away.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    /// How far a partition was processed.
+    Offset(TopicPartition, Option<StoredOffset>),
+    /// The group itself.
+    Group(Option<GroupHead>),
+    /// Who a member is.
+    Member(MemberId, Option<Arc<Info>>),
+    /// The group epoch that all targets together belong to.
+    TargetEpoch(Option<GroupEpoch>),
+    /// What a member shall have; sorted.
+    Target(MemberId, Option<Arc<[TopicPartition]>>),
+    /// What a member has.
+    Current(MemberId, Option<Current>),
+    /// Where an offset stood as it expired.
+    Expired(TopicPartition, Option<StoredOffset>),
+}
+
+/// A committed offset, as lean as can be: there are very many.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct StoredOffset {
+    pub(crate) offset: Offset,
+    pub(crate) at: Timestamp,
+    pub(crate) leader_epoch: Option<LeaderEpoch>,
+    /// `None`: empty.
+    pub(crate) metadata: Option<Arc<str>>,
+}
+
+/// What a group is as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct GroupHead {
+    pub(crate) epoch: GroupEpoch,
+    /// Hash of the topics it consumes, with partitions and racks, as the epoch was raised last.
+    pub(crate) topics_hash: u64,
+    /// The version of the metadata that the hash was made from: an older one says nothing.
+    pub(crate) topics_version: u64,
+    /// When the last member went; `None`: there are members, or never were.
+    pub(crate) empty_since: Option<Timestamp>,
+}
+
+/// Who a member is and what it wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Info {
+    pub(crate) instance: Option<InstanceId>,
+    pub(crate) rack: Option<Arc<str>>,
+    pub(crate) client_id: Arc<str>,
+    pub(crate) client_host: Arc<str>,
+    pub(crate) subscription: Subscription,
+    pub(crate) assignor: Assignor,
+    pub(crate) session_timeout: Duration,
+    pub(crate) revocation_timeout: Duration,
+    /// The stream that speaks for it.
+    pub(crate) stream: Option<StreamId>,
+    /// Streams that did, the latest last: what still arrives from them is ignored.
+    pub(crate) past_streams: Vec<StreamId>,
+}
+
+/// How far a member has followed the target.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub(crate) enum Progress {
+    /// It has what the target of its epoch gives it.
+    Stable,
+    /// It has still to give up what is pending.
+    Unrevoked,
+    /// It waits for others to give up what it shall have.
+    Unreleased,
+}
+
+/// What a member has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Current {
+    pub(crate) epoch: MemberEpoch,
+    /// The epoch before: whoever still says it has not seen the last answer.
+    pub(crate) previous: Option<MemberEpoch>,
+    pub(crate) progress: Progress,
+    /// Left and will return (static membership).
+    pub(crate) away: bool,
+    /// By partition.
+    pub(crate) assigned: Vec<AssignedPartition>,
+    /// To be given up; by partition.
+    pub(crate) pending: Vec<AssignedPartition>,
+}
+
+impl Default for Current {
+    fn default() -> Self {
+        Self {
+            epoch: MemberEpoch::new(0),
+            previous: None,
+            progress: Progress::Stable,
+            away: false,
+            assigned: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+}
