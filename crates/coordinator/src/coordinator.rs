@@ -80,6 +80,7 @@ impl Coordinator {
             for (member_id, member) in &mut group.members {
                 member.live = crate::state::Live::default();
                 member.live.heard = now;
+                member.live.candidate_heard = now;
                 if member.current().progress == Progress::Unrevoked {
                     let info = member.info.as_ref();
                     let wait = info.map_or(Duration::ZERO, |info| info.revocation_timeout);

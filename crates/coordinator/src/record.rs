@@ -71,7 +71,26 @@ pub(crate) struct Info {
     pub(crate) stream: Option<StreamId>,
     /// Streams that did, the latest last: what still arrives from them is ignored.
     pub(crate) past_streams: Vec<StreamId>,
+    /// Who it would be by a stream that has not shown yet that it had an answer. That one has no candidate.
+    pub(crate) candidate: Option<Arc<Info>>,
 }
+
+impl Info {
+    /// The stream that would speak for the member.
+    pub(crate) fn candidate_stream(&self) -> Option<StreamId> {
+        self.candidate.as_ref().and_then(|candidate| candidate.stream)
+    }
+
+    /// Notes that a stream no longer speaks.
+    pub(crate) fn pass(&mut self, stream: Option<StreamId>) {
+        self.past_streams.extend(stream);
+        let many = self.past_streams.len().saturating_sub(PAST_STREAMS);
+        self.past_streams.drain(..many);
+    }
+}
+
+/// Streams that are remembered as past.
+const PAST_STREAMS: usize = 8;
 
 /// How far a member has followed the target.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]

@@ -4,7 +4,6 @@ use crate::reconcile::Owned;
 use crate::record::{Change, Current, GroupHead, Info, Progress, Record, StoredOffset};
 use crate::{
     AssignedPartition, Assignor, GroupEpoch, GroupId, GroupState, InstanceId, MemberId, RequestToken,
-    StreamId,
 };
 use quipu_record::{Tick, Timestamp, TopicPartition};
 use std::collections::BTreeMap;
@@ -46,22 +45,12 @@ pub(crate) struct Live {
     pub(crate) revocation: Option<Tick>,
     /// Its heartbeat that waits.
     pub(crate) parked: Option<Parked>,
-    /// A stream that would speak for it, and has not shown yet that it got an answer.
-    pub(crate) candidate: Option<Candidate>,
-    /// Streams that would have spoken for it, before another one came.
-    pub(crate) displaced: Vec<StreamId>,
+    /// When the stream that would speak for it was heard last.
+    pub(crate) candidate_heard: Tick,
     /// What it was last told is not what it has.
     pub(crate) untold: bool,
     /// When it is looked after next, as the timers have it.
     pub(crate) timer: Option<Tick>,
-}
-
-/// A stream that would speak for a member.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    pub(crate) stream: StreamId,
-    /// Who the member is, by what the stream said.
-    pub(crate) info: Info,
 }
 
 /// A heartbeat that waits for something to tell. The member speaks in its present epoch.
@@ -71,6 +60,8 @@ pub(crate) struct Parked {
     pub(crate) until: Tick,
     /// Sorted; `None`: not said.
     pub(crate) owned: Option<Vec<TopicPartition>>,
+    /// It is believed what it owns.
+    pub(crate) speaks: bool,
 }
 
 impl Parked {

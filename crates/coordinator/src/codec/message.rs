@@ -59,6 +59,8 @@ pub(super) struct InfoMessage {
     stream: Option<u64>,
     #[prost(fixed64, repeated, tag = "11")]
     past_streams: Vec<u64>,
+    #[prost(message, optional, boxed, tag = "12")]
+    candidate: Option<Box<InfoMessage>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -171,6 +173,7 @@ impl From<&Info> for InfoMessage {
             revocation_timeout_ms: millis(value.revocation_timeout),
             stream: value.stream.map(StreamId::get),
             past_streams: value.past_streams.iter().map(|stream| stream.get()).collect(),
+            candidate: value.candidate.as_ref().map(|info| Box::new(Self::from(&**info))),
         }
     }
 }
@@ -179,6 +182,10 @@ impl TryFrom<InfoMessage> for Arc<Info> {
     type Error = ReplayError;
 
     fn try_from(message: InfoMessage) -> Result<Self, ReplayError> {
+        let candidate = message.candidate.map(|candidate| {
+            field("candidate", candidate.candidate.is_none().then_some(()))?;
+            Self::try_from(*candidate)
+        });
         let instance = message.instance.map(|text| InstanceId::new(&text)).transpose();
         let assignor = match message.assignor {
             1 => Some(Assignor::Uniform),
@@ -199,6 +206,7 @@ impl TryFrom<InfoMessage> for Arc<Info> {
             revocation_timeout: Duration::from_millis(message.revocation_timeout_ms),
             stream: message.stream.map(StreamId::new),
             past_streams: message.past_streams.into_iter().map(StreamId::new).collect(),
+            candidate: candidate.transpose()?,
         }))
     }
 }

@@ -20,7 +20,8 @@ impl World {
                 }
             }
         }
-        for host in self.hosts.iter().filter(|host| !host.dead) {
+        // A stream that another one superseded delivers to nobody: the member's process has left it.
+        for host in self.hosts.iter().filter(|host| !host.dead && !host.superseded) {
             for at in host.owned.keys().chain(host.revoking.keys()) {
                 let Some(owner) = owners.get(at).filter(|owner| **owner != &host.member) else {
                     continue;
@@ -222,6 +223,11 @@ impl World {
             return Ok(());
         }
         host.outstanding = None;
+        if self.now >= super::host::drops_at(sent) {
+            // It vouches for a time that is over.
+            self.counts.add("answer-too-late");
+            return Ok(());
+        }
         match &one.answer {
             Ok(Response::Heartbeat(answer)) => host.told(answer, sent),
             Ok(other) => return Err(format!("a heartbeat was answered by {other:?}")),

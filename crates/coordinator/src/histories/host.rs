@@ -95,8 +95,10 @@ impl Host {
         !self.dead && (self.owned.contains_key(&at) || self.revoking.contains_key(&at))
     }
 
-    /// Nobody vouched for it for too long, or it was told so: all is lost.
+    /// Nobody vouched for it for too long, or it was told so: all is lost. It joins anew, unless its client went to another
+    /// stream: keep-alives find that out long before a session ends.
     pub(super) fn drop_all(&mut self) {
+        self.dead |= self.superseded;
         self.owned.clear();
         self.revoking.clear();
         self.epoch = None;
@@ -104,8 +106,7 @@ impl Host {
     }
 
     pub(super) fn drops_at(&self) -> Tick {
-        let wait = SESSION.saturating_sub(MARGIN);
-        self.vouched.after(wait)
+        drops_at(self.vouched)
     }
 
     pub(super) fn told(&mut self, answer: &HeartbeatAnswer, sent: Tick) {
@@ -130,4 +131,9 @@ impl Host {
         self.revoking.retain(|at, _| !new.contains_key(at));
         self.owned = new;
     }
+}
+
+/// Until when an answer vouches that was asked for at this moment.
+pub(super) fn drops_at(sent: Tick) -> Tick {
+    sent.after(SESSION.saturating_sub(MARGIN))
 }

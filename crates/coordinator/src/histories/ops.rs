@@ -230,7 +230,7 @@ impl World {
             will_return: false,
         };
         old.superseded = true;
-        if ends {
+        if ends || old.epoch.is_none() {
             old.drop_all();
             old.dead = true;
             self.late.push(Request::Leave(leave));

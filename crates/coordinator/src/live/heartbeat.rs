@@ -2,25 +2,26 @@
 //!
 //! A heartbeat is believed only if it *speaks*: it comes by the stream that is known to have had an answer, in the member's
 //! present epoch. All others, be they late, repeated, or a new stream's first, are told everything and change nothing that
-//! others could notice: they *resync*.
+//! others could notice: they *resync*. As a new stream comes, the one before says no more, but may wait: what it gives up the
+//! new one may have been told to deliver. If the new one is not heard again for a session, it was a late request of the past.
 
 use super::{Deciding, has_just};
 use crate::reconcile::Owned;
 use crate::record::{Change, Current, Info};
-use crate::state::{Candidate, Parked};
+use crate::state::Parked;
 use crate::{Assignor, GroupEpoch, GroupError, Heartbeat, MemberEpoch, MemberId, RequestToken, StreamId};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Partitions that a heartbeat may name.
 const OWNED_MAX: usize = 100_000;
-/// Streams that are remembered as past.
-const PAST_STREAMS: usize = 8;
 
 /// How far a heartbeat is believed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Speaks,
+    Waits,
+
     Resync,
 }
 
@@ -82,6 +83,7 @@ impl Deciding<'_> {
             revocation_timeout: self.config.revocation_timeout,
             stream: heartbeat.stream,
             past_streams: Vec::new(),
+            candidate: None,
         };
         let info = self.updated(&blank, heartbeat)?;
         if let Some(holder) = holder {
@@ -161,9 +163,15 @@ impl Deciding<'_> {
         if let Some(stream) = changed {
             return self.another_stream(heartbeat, &info, &current, stream);
         }
-        let next = self.updated(&info, heartbeat)?;
+        let mut next = self.updated(&info, heartbeat)?;
+        let silent = self.now.since(self.member(id)?.live.candidate_heard);
+        if silent >= info.session_timeout && info.candidate.is_some() {
+            next.pass(info.candidate_stream());
+            next.candidate = None;
+        }
         let standing = match heartbeat.epoch {
             None => Standing::Resync,
+            Some(epoch) if epoch == current.epoch && next.candidate.is_some() => Standing::Waits,
             Some(epoch) if epoch == current.epoch => Standing::Speaks,
             Some(epoch) if Some(epoch) == current.previous => Standing::Resync,
             Some(_) => return Err(GroupError::FencedMemberEpoch),
@@ -181,6 +189,11 @@ impl Deciding<'_> {
     ) -> Result<Standing, GroupError> {
         let mut next = self.updated(info, heartbeat)?;
         next.stream = heartbeat.stream.or(next.stream);
+        next.pass(
+            next.candidate_stream()
+                .filter(|stream| next.stream != Some(*stream)),
+        );
+        next.candidate = None;
         self.update(&heartbeat.member, info, next);
         if current.away {
             let away = false;
@@ -199,51 +212,54 @@ impl Deciding<'_> {
         stream: StreamId,
     ) -> Result<Standing, GroupError> {
         let id = &heartbeat.member;
-        let next = self.updated(info, heartbeat)?;
-        let Some(member) = self.group.members.get_mut(id) else {
-            return Err(GroupError::UnknownMember);
-        };
-        let live = &mut member.live;
-        if live.displaced.contains(&stream) {
-            return Err(GroupError::FencedMemberEpoch);
-        }
-        let known = live
-            .candidate
-            .as_ref()
-            .is_some_and(|candidate| candidate.stream == stream);
-        if known && heartbeat.subscription.is_none() && heartbeat.epoch == Some(current.epoch) {
-            self.promote(id);
-            return Ok(Standing::Speaks);
-        }
-        if known && heartbeat.subscription.is_none() {
-            return Ok(Standing::Resync);
-        }
-        let candidate = Candidate { stream, info: next };
-        if let Some(before) = live.candidate.replace(candidate)
-            && before.stream != stream
+        let known = info.candidate_stream() == Some(stream);
+        if let Some(member) = self.group.members.get_mut(id)
+            && (known || heartbeat.subscription.is_some())
         {
-            live.displaced.push(before.stream);
-            let many = live.displaced.len().saturating_sub(PAST_STREAMS);
-            live.displaced.drain(..many);
+            member.live.candidate_heard = self.now;
         }
+
+        if heartbeat.subscription.is_none() {
+            if known && heartbeat.epoch == Some(current.epoch) {
+                self.promote(id);
+                return Ok(Standing::Speaks);
+            }
+            // What a stream wants that is not known is not known either: it must open anew.
+            return if known {
+                Ok(Standing::Resync)
+            } else {
+                Err(GroupError::FencedMemberEpoch)
+            };
+        }
+        let mut candidate = self.updated(info, heartbeat)?;
+        (candidate.stream, candidate.candidate) = (Some(stream), None);
+        candidate.past_streams.clear();
+        let mut next = info.clone();
+        if !known {
+            next.pass(info.candidate_stream());
+        }
+        next.candidate = Some(Arc::new(candidate));
+        self.update(id, info, next);
+        if let Some(parked) = self
+            .group
+            .members
+            .get_mut(id)
+            .and_then(|member| member.live.parked.as_mut())
+        {
+            parked.speaks = false;
+        }
+
         Ok(Standing::Resync)
     }
 
     /// The candidate speaks for the member from here on.
     pub(super) fn promote(&mut self, id: &MemberId) {
-        let Some(member) = self.group.members.get_mut(id) else {
-            return;
-        };
-        let (Some(candidate), Some(info)) = (member.live.candidate.take(), member.info.clone()) else {
-            return;
-        };
-        let mut next = candidate.info;
+        let info = self.group.members.get(id).and_then(|member| member.info.clone());
+        let Some(info) = info else { return };
+        let Some(candidate) = &info.candidate else { return };
+        let mut next = Info::clone(candidate);
         next.past_streams.clone_from(&info.past_streams);
-        next.past_streams.append(&mut member.live.displaced);
-        next.past_streams.extend(info.stream);
-        let many = next.past_streams.len().saturating_sub(PAST_STREAMS);
-        next.past_streams.drain(..many);
-        next.stream = Some(candidate.stream);
+        next.pass(info.stream);
         self.answer_parked(id, Some(GroupError::FencedMemberEpoch));
         self.update(id, &info, next);
     }
@@ -285,7 +301,7 @@ impl Deciding<'_> {
     }
 
     /// Stores who the member is, if that is new, and asks for a new target if it wants something else.
-    fn update(&mut self, id: &MemberId, before: &Info, next: Info) {
+    pub(super) fn update(&mut self, id: &MemberId, before: &Info, next: Info) {
         if next == *before {
             return;
         }
@@ -309,13 +325,13 @@ impl Deciding<'_> {
         if moves {
             self.progress();
         }
-        if standing == Standing::Speaks && self.knows_all(heartbeat) && !heartbeat.max_wait.is_zero() {
-            self.park(token, heartbeat);
+        if standing != Standing::Resync && self.knows_all(heartbeat) && !heartbeat.max_wait.is_zero() {
+            self.park(token, heartbeat, standing == Standing::Speaks);
         } else {
             let owned = heartbeat
                 .owned
                 .as_deref()
-                .filter(|_| standing == Standing::Speaks);
+                .filter(|_| standing != Standing::Resync);
             let answer = self.heartbeat_answer(id, heartbeat.epoch, owned);
             self.answer(token, Ok(answer));
         }
@@ -339,7 +355,7 @@ impl Deciding<'_> {
         })
     }
 
-    fn park(&mut self, token: RequestToken, heartbeat: &Heartbeat) {
+    fn park(&mut self, token: RequestToken, heartbeat: &Heartbeat, speaks: bool) {
         let (now, longest) = (self.now, self.config.max_wait);
         let Some(member) = self.group.members.get_mut(&heartbeat.member) else {
             return;
@@ -353,6 +369,7 @@ impl Deciding<'_> {
             token,
             until: now.after(wait),
             owned: heartbeat.owned.clone(),
+            speaks,
         });
         let who = (self.id.clone(), heartbeat.member.clone());
         self.shared.waiting.insert(token, who);

@@ -15,22 +15,22 @@ impl Deciding<'_> {
     }
 
     fn depart(&mut self, leave: &Leave) {
-        let Some(member) = self.group.members.get_mut(&leave.member) else {
+        let Some(member) = self.group.members.get(&leave.member) else {
             return;
         };
         let Some(info) = member.info.clone() else { return };
         if let Some(stream) = leave.stream {
-            let candidate = member.live.candidate.as_ref().map(|candidate| candidate.stream);
-            if candidate == Some(stream) {
+            if info.candidate_stream() == Some(stream) {
                 // It never showed that it had an answer: another one may speak for the member.
-                member.live.candidate = None;
-                member.live.displaced.push(stream);
-                return;
+                let mut next = Info::clone(&info);
+                next.candidate = None;
+                next.pass(Some(stream));
+                return self.update(&leave.member, &info, next);
             }
             if info.stream.is_some_and(|speaks| speaks != stream) {
                 return;
             }
-            if candidate.is_some() {
+            if info.candidate.is_some() {
                 return self.promote(&leave.member);
             }
         }
@@ -48,7 +48,10 @@ impl Deciding<'_> {
         self.answer_parked(id, Some(GroupError::UnknownMember));
         self.hear(id);
         let mut next = info.clone();
-        next.past_streams.extend(next.stream.take());
+        let (stream, candidate) = (next.stream.take(), next.candidate_stream());
+        next.candidate = None;
+        next.pass(candidate);
+        next.pass(stream);
         self.write(Change::Member(id.clone(), Some(Arc::new(next))));
         let Some(member) = self.group.members.get(id) else {
             return;

@@ -196,7 +196,8 @@ impl Deciding<'_> {
         while std::mem::take(&mut again) {
             let behind = self.group.members.iter().filter(|(_, member)| {
                 let current = member.current();
-                (current.away || member.live.parked.is_some())
+                let speaks = member.live.parked.as_ref().is_some_and(|parked| parked.speaks);
+                (current.away || speaks)
                     && (current.progress != Progress::Stable || current.epoch != target_epoch.into())
             });
             let behind: Vec<MemberId> = behind.map(|(id, _)| id.clone()).collect();
