@@ -15,10 +15,15 @@ use quipu_record::{ErrorCode, Offset, Tick};
 use quipu_replication::{Leading, Now};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Messages that one round takes: what comes later waits for the next, so that answers are not kept waiting.
 const ROUND: usize = 512;
+
+/// Groups that expire soon are named in the log so often, and so many of them.
+const WARN_EVERY: Duration = Duration::from_secs(3600);
+const WARN_MAX: usize = 20;
 
 /// Why a coordinator ends.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub(super) struct Active<'p> {
     held: VecDeque<(u64, Answered)>,
     vouching: Vouching,
     effects: Effects,
+    /// When groups that expire soon were named in the log.
+    warned: Option<Tick>,
 }
 
 /// An answer on its way.
@@ -67,6 +74,7 @@ impl<'p> Active<'p> {
             held: VecDeque::new(),
             vouching: Vouching::default(),
             effects: Effects::default(),
+            warned: None,
             place,
         }
     }
@@ -161,8 +169,10 @@ impl<'p> Active<'p> {
         let writable = self.enough_in_sync();
         for message in messages.drain(..) {
             match message {
-                Message::Ask(asked) if writable => self.take(asked, now)?,
-                Message::Ask(asked) => refuse(asked),
+                Message::Ask(asked) if writable || only_reads(&asked.request) => {
+                    self.take(*asked, now)?;
+                }
+                Message::Ask(asked) => refuse(*asked),
                 Message::Gone(token) => {
                     if self.waiting.remove(&token).is_some() {
                         self.step(Input::Cancel(token), now)?;
@@ -235,7 +245,24 @@ impl<'p> Active<'p> {
         self.step(Input::Tick, now)?;
         self.writer.close(now)?;
         self.release();
+        self.warn(now);
         Ok(())
+    }
+
+    /// Names the groups whose offsets expire soon, every now and then.
+    fn warn(&mut self, now: Now) {
+        if self.warned.is_some_and(|last| now.mono.since(last) < WARN_EVERY) {
+            return;
+        }
+        self.warned = Some(now.mono);
+        for expiring in self.coordinator.expiring(now.wall).iter().take(WARN_MAX) {
+            tracing::warn!(
+                group = %expiring.group,
+                offsets = expiring.offsets,
+                at_ms = expiring.at.get(),
+                "the offsets of a group without members expire within a day"
+            );
+        }
     }
 
     /// What would be refused by the log is refused before it is decided: a decision that is not stored costs a load.
@@ -274,6 +301,14 @@ impl<'p> Active<'p> {
             }
         }
     }
+}
+
+/// Whether nothing is decided.
+fn only_reads(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Describe(_) | Request::List | Request::Offsets(_)
+    )
 }
 
 fn refuse(asked: Asked) {

@@ -2,22 +2,26 @@
 //! coordinator serves once the high watermark has passed all of it.
 //!
 //! A piece of the log is read and replayed in one job on the read pool, so that loading sixteen partitions holds up
-//! neither the network's threads nor other reads for long.
+//! neither the network's threads nor other reads for long. Of the records of a piece that have the same key only the last is
+//! decoded and replayed, as if the piece had been compacted: most of what is not compacted yet are commits of the same few
+//! partitions, over and over.
 
 use super::shard::Place;
 use crate::partition::read_pool::PoolClosed;
 use crate::partition::thread::Command;
 use crate::partition::wait::Waiter;
 use crate::service::read::read_failed;
+use bytes::Bytes;
 use quipu_coordinator::{Coordinator, ReplayError};
-use quipu_record::{BatchError, Offset, PlantedBug, iter_batches};
+use quipu_record::{BatchError, Offset, PlantedBug, RecordView, iter_batches};
 use quipu_replication::Leading;
 use quipu_storage::{LogReader, ReadError, RealDisk};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Bytes that are read and replayed at once.
-const PIECE_BYTES: usize = 4 << 20;
+const PIECE_BYTES: usize = 8 << 20;
 /// A batch that decodes to more than this is none of ours.
 const DECODED_BYTES_MAX: usize = 256 << 20;
 
@@ -58,6 +62,8 @@ pub(crate) struct LoadFigures {
     pub(crate) bytes: u64,
     /// Records in them.
     pub(crate) records: u64,
+    /// Of these, replayed: the last of each key in each piece.
+    pub(crate) applied: u64,
     /// From the beginning of leadership until everything was replayed.
     pub(crate) replayed: Duration,
     /// And until all of it was committed.
@@ -137,36 +143,57 @@ impl Loading {
         if self.next >= self.end {
             return Ok(self);
         }
-        let read = reader
-            .read(self.next, self.end, PIECE_BYTES)
-            .map_err(Unread::Log)?;
+        let read = reader.read(self.next, self.end, PIECE_BYTES);
+        let read = read.map_err(Unread::Log)?;
+        let nothing = read.bytes.is_empty();
         self.figures.bytes += read.bytes.len() as u64;
-        for batch in iter_batches(read.bytes) {
-            let at = self.next;
-            let unread = |error| Unread::Content(LoadError::Batch { at, error });
-            let batch = batch.map_err(unread)?;
-            self.next = batch.next_offset();
-            if batch.header().is_control() {
-                continue;
-            }
-            let records = batch.records(DECODED_BYTES_MAX).map_err(unread)?;
-            for record in &records {
-                let record = record.map_err(unread)?;
-                let at = record.offset;
-                let key = record.key.unwrap_or_default();
-                let replayed = self.coordinator.replay(key, record.value);
-                replayed.map_err(|error| Unread::Content(LoadError::Replay { at, error }))?;
-                self.figures.records += 1;
-            }
-        }
+        self.replay(read.bytes).map_err(Unread::Content)?;
         // Only compaction leaves nothing to read below the end.
-        self.next = match read.next > self.next {
-            true => read.next,
-            false if self.figures.bytes == 0 && read.next == self.next => self.end,
-            false => self.next,
+        self.next = match nothing && read.next <= self.next {
+            true => self.end,
+            false => self.next.max(read.next),
         };
         Ok(self)
     }
+
+    fn replay(&mut self, bytes: Bytes) -> Result<(), LoadError> {
+        let mut batches = Vec::new();
+        for batch in iter_batches(bytes) {
+            let at = self.next;
+            let batch = batch.map_err(|error| LoadError::Batch { at, error })?;
+            self.next = batch.next_offset();
+            if !batch.header().is_control() {
+                let records = batch.records(DECODED_BYTES_MAX);
+                batches.push(records.map_err(|error| LoadError::Batch { at, error })?);
+            }
+        }
+        let mut records = Vec::new();
+        for batch in &batches {
+            let at = batch.header().base_offset();
+            for record in batch {
+                records.push(record.map_err(|error| LoadError::Batch { at, error })?);
+            }
+        }
+        self.figures.records += records.len() as u64;
+        let last = last_of_each_key(&records);
+        self.figures.applied += last.len() as u64;
+        for record in last {
+            let key = record.key.unwrap_or_default();
+            let replayed = self.coordinator.replay(key, record.value);
+            let at = record.offset;
+            replayed.map_err(|error| LoadError::Replay { at, error })?;
+        }
+        Ok(())
+    }
+}
+
+/// The last record of each key, in the order of the log.
+fn last_of_each_key<'r, 'b>(records: &'r [RecordView<'b>]) -> Vec<&'r RecordView<'b>> {
+    let mut seen = HashSet::new();
+    let backwards = records.iter().rev();
+    let mut last: Vec<_> = backwards.filter(|record| seen.insert(record.key)).collect();
+    last.reverse();
+    last
 }
 
 /// Waits until everything below `end` is committed.
@@ -183,5 +210,39 @@ async fn committed(place: &Place, leading: Leading, end: Offset) -> Result<(), L
         let above = Offset::new(end.get() - 1);
         place.replica.wait(&mut waiter, 0, above, &view);
         waiter.fired().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quipu_record::{Batch, BatchBuilder, Codec, LeaderEpoch, Records, Timestamp};
+
+    fn records(all: &[(&str, Option<&str>)]) -> Records {
+        let mut builder = BatchBuilder::new(Codec::None, 1024);
+        for (key, value) in all {
+            let (key, value) = (key.as_bytes(), value.map(str::as_bytes));
+            let pushed = builder.push(Timestamp::new(1), Some(key), value, &[]);
+            pushed.expect("it fits");
+        }
+        let batch = Batch::check(builder.finish(None).expect("a batch"), 1 << 20).expect("a batch");
+        let stored = batch.stamp(Offset::new(7), LeaderEpoch::new(1));
+        stored.records(1 << 20).expect("records")
+    }
+
+    #[test]
+    fn of_records_with_one_key_the_last_is_replayed_in_its_place() {
+        let records = records(&[
+            ("a", Some("1")),
+            ("b", Some("2")),
+            ("a", None),
+            ("c", Some("3")),
+            ("b", Some("4")),
+        ]);
+        let records: Vec<_> = records.iter().map(|record| record.expect("a record")).collect();
+        let last = last_of_each_key(&records);
+        let offsets: Vec<_> = last.iter().map(|record| record.offset.get()).collect();
+        assert_eq!(offsets, [9, 10, 11]);
+        assert_eq!(last[0].value, None, "a tombstone is a last word too");
     }
 }

@@ -29,6 +29,8 @@ mod writer;
 
 pub(crate) use convert::failure_of;
 pub(crate) use shard::ShardState;
+#[cfg(test)]
+pub(crate) use writer::Writer;
 
 use crate::applied::Applied;
 use crate::controllers::Controllers;

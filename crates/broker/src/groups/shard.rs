@@ -43,7 +43,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) enum Message {
     /// Somebody asks.
-    Ask(Asked),
+    Ask(Box<Asked>),
     /// Whoever waits for this answer is gone.
     Gone(RequestToken),
     /// Which groups expire soon.
@@ -101,7 +101,7 @@ impl ShardHandle {
             answer,
             charge,
         };
-        if self.inbox.send(Message::Ask(asked)).is_err() {
+        if self.inbox.send(Message::Ask(Box::new(asked))).is_err() {
             return Err(going_down());
         }
         let mut cancel = CancelOnDrop {
@@ -224,6 +224,7 @@ impl Shard {
             epoch = %leading.epoch,
             bytes = figures.bytes,
             records = figures.records,
+            applied = figures.applied,
             replayed_ms = figures.replayed.as_millis(),
             took_ms = figures.took.as_millis(),
             anonymous_bytes = anonymous_bytes(),

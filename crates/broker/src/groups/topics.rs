@@ -1,5 +1,6 @@
-//! Topics as coordinators see them: the metadata in effect here, and a version that moves only when something that an
-//! assignment depends on has changed. A change of in-sync replicas is none of that.
+//! Topics as coordinators see them: the metadata in effect here. Its version is that of the metadata, since a coordinator
+//! stores it and the next one, on another broker, compares. A coordinator is told of a change only if it is one that an
+//! assignment depends on: a change of in-sync replicas is not.
 
 use crate::data_plane::DataPlane;
 use quipu_coordinator::Topics;
@@ -14,7 +15,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub(super) struct TopicsNow {
     image: Arc<Image>,
     fingerprint: u64,
-    version: u64,
     racks: OnceLock<Racks>,
 }
 
@@ -37,24 +37,17 @@ impl TopicsCache {
         {
             return Arc::clone(last);
         }
-        let now = Arc::new(TopicsNow::after(last.as_deref(), image));
+        let now = Arc::new(TopicsNow::of(image));
         *last = Some(Arc::clone(&now));
         now
     }
 }
 
 impl TopicsNow {
-    fn after(before: Option<&Self>, image: Arc<Image>) -> Self {
-        let fingerprint = fingerprint(&image);
-        let version = match before {
-            Some(before) if before.fingerprint == fingerprint => before.version,
-            Some(before) => before.version + 1,
-            None => 1,
-        };
+    fn of(image: Arc<Image>) -> Self {
         Self {
+            fingerprint: fingerprint(&image),
             image,
-            fingerprint,
-            version,
             racks: OnceLock::new(),
         }
     }
@@ -66,7 +59,7 @@ impl TopicsNow {
 
     /// Whether something that matters differs.
     pub(super) fn differs(&self, other: &Self) -> bool {
-        self.version != other.version
+        self.fingerprint != other.fingerprint
     }
 
     fn public(&self, id: TopicId) -> Option<&Topic> {
@@ -159,6 +152,6 @@ impl Topics for TopicsNow {
     }
 
     fn version(&self) -> u64 {
-        self.version
+        self.image.version().get()
     }
 }

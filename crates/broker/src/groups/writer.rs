@@ -27,7 +27,7 @@ const COMMIT_MAX: Duration = Duration::from_secs(600);
 
 /// Why nothing more can be written: the coordinator is to be dropped.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub(super) enum WriteError {
+pub(crate) enum WriteError {
     /// The partition's thread refused a batch, or could not commit it.
     #[error("{0}")]
     Refused(#[from] ProduceError),
@@ -41,7 +41,7 @@ pub(super) enum WriteError {
 
 /// Writes the records of one coordinator.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     replica: Arc<Replica>,
     clock: Clock,
     chain: Arc<Chain>,
@@ -57,7 +57,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Writes to a partition that is led here.
-    pub(super) fn new(replica: Arc<Replica>, clock: Clock) -> Self {
+    pub(crate) fn new(replica: Arc<Replica>, clock: Clock) -> Self {
         let (to, answers) = mpsc::unbounded_channel();
         Self {
             replica,
@@ -74,7 +74,7 @@ impl Writer {
 
     /// Adds the records of one step, which stay together; [`Writer::close`] sends them. Says which batch must be
     /// committed before anybody may hear of what was decided so far.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         records: impl ExactSizeIterator<Item = GroupRecord>,
         now: Now,
@@ -94,7 +94,7 @@ impl Writer {
     }
 
     /// Sends what was added, as one batch.
-    pub(super) fn close(&mut self, now: Now) -> Result<(), WriteError> {
+    pub(crate) fn close(&mut self, now: Now) -> Result<(), WriteError> {
         if self.open.is_empty() {
             return Ok(());
         }
@@ -128,7 +128,7 @@ impl Writer {
     }
 
     /// Waits until more is committed. Cancel-safe.
-    pub(super) async fn progress(&mut self) -> Result<(), WriteError> {
+    pub(crate) async fn progress(&mut self) -> Result<(), WriteError> {
         let Some(first) = self.answers.recv().await else {
             // A sender is in `self`.
             return std::future::pending().await;
@@ -143,7 +143,7 @@ impl Writer {
     }
 
     /// How many batches are committed.
-    pub(super) fn committed(&self) -> u64 {
+    pub(crate) fn committed(&self) -> u64 {
         self.committed
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 mod failover;
 mod members;
+mod writing;
 
 /// What takes longer than this will never come.
 const PATIENCE: Duration = Duration::from_secs(60);
