@@ -1,6 +1,7 @@
 //! A whole broker in this process, over a temporary directory and real sockets.
 
 mod cluster;
+mod groups;
 mod stopping;
 
 use super::*;
