@@ -19,6 +19,7 @@ mod broker;
 mod chunk_map;
 mod codec;
 mod command;
+mod growth;
 #[cfg(feature = "test-util")]
 pub mod hostile;
 mod ids;
@@ -41,13 +42,14 @@ pub use command::{
     AllocProducerIds, AlterPartitionError, AlterPartitions, BeginShutdown, BrokerError, BrokerFence,
     BrokerUnfenced, BrokersFenced, ClusterInitialized, Command, ConfigUpdated, CreatePartitions,
     CreatePartitionsError, CreateTopic, CreateTopicError, CutPartition, DeleteTopic, DeleteTopicError,
-    ElectLeaderError, ElectLeaders, EnsureOffsetsTopic, EnsureOffsetsTopicError, FenceBrokers, Ineligible,
-    InitCluster, InitClusterError, IsrChange, IsrMember, LeaderElection, OFFSETS_PARTITIONS, OFFSETS_TOPIC,
-    OfflineReplicas, PARTITIONS_PER_TOPIC_MAX, PRODUCER_ID_BLOCK, PartitionAnswer, PartitionsCreated,
-    ProducerIdBlock, Refusal, RegisterBroker, RegisterBrokerError, Registered, ReplicasOffline, Reply,
-    Request, ShutdownBegun, TopicCreated, TopicDeleted, TopicMistake, UnfenceBroker, UpdateTopicConfig,
-    UpdateTopicConfigError,
+    ElectLeaderError, ElectLeaders, EnsureOffsetsTopic, EnsureOffsetsTopicError, FenceBrokers, GrowTopic,
+    GrowTopicError, Ineligible, InitCluster, InitClusterError, IsrChange, IsrMember, LeaderElection,
+    OFFSETS_PARTITIONS, OFFSETS_TOPIC, OfflineReplicas, PARTITIONS_PER_TOPIC_MAX, PRODUCER_ID_BLOCK,
+    PartitionAnswer, PartitionsCreated, ProducerIdBlock, Refusal, RegisterBroker, RegisterBrokerError,
+    Registered, ReplicasOffline, Reply, Request, ShutdownBegun, TopicCreated, TopicDeleted, TopicGrown,
+    TopicMistake, UnfenceBroker, UpdateTopicConfig, UpdateTopicConfigError,
 };
+pub use growth::Growth;
 pub use ids::{ClusterId, DirectoryId, FeatureLevel, Incarnation};
 pub use image::{Image, ReplayError};
 pub use lifecycle::{Ending, Lifecycle, LifecycleConfig, LifecycleEffect, LifecycleEvent, LifecycleStage};

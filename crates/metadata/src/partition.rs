@@ -29,7 +29,7 @@ pub struct Partition {
 /// The parts of a partition that are empty most of the time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rare {
-    /// Replicas being added by a reassignment.
+    /// Replicas being added: they are among `replicas`.
     pub adding: ReplicaSet,
     /// Replicas being removed by a reassignment.
     pub removing: ReplicaSet,
@@ -59,6 +59,19 @@ pub struct CutReplica {
 }
 
 impl Partition {
+    /// The replicas that are being added. Until all of them are in sync, the partition has the minimum that it had
+    /// without them; otherwise they are replicas like others.
+    #[must_use]
+    pub fn adding(&self) -> &[BrokerId] {
+        self.rare.as_ref().map_or(&[], |r| r.adding.as_slice())
+    }
+
+    /// How many replicas it is meant to have, apart from those that are still being added.
+    #[must_use]
+    pub fn replication_factor(&self) -> usize {
+        self.replicas.len().saturating_sub(self.adding().len())
+    }
+
     /// The cut replicas.
     #[must_use]
     pub fn cut(&self) -> &[CutReplica] {

@@ -37,6 +37,8 @@ pub(crate) struct PartitionChange<'a, S> {
     standing: &'a S,
     isr: ReplicaSet,
     min_insync: u8,
+    replicas: ReplicaSet,
+    adding: ReplicaSet,
     lost: ReplicaSet,
     cut: Option<CutReplica>,
     preferred: Option<BrokerId>,
@@ -51,6 +53,8 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
             standing,
             isr: before.isr.clone(),
             min_insync: before.min_insync,
+            replicas: before.replicas.clone(),
+            adding: before.adding().iter().copied().collect(),
             lost: ReplicaSet::EMPTY,
             cut: None,
             preferred: None,
@@ -67,6 +71,14 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
     /// `min.insync.replicas` shall be this.
     pub(crate) fn min_insync(mut self, min_insync: u8) -> Self {
         self.min_insync = min_insync;
+        self
+    }
+
+    /// The replicas shall be these, none of those before missing, and of them these have yet to come in sync for the
+    /// first time.
+    pub(crate) fn replicas(mut self, replicas: ReplicaSet, adding: ReplicaSet) -> Self {
+        self.replicas = replicas;
+        self.adding = adding;
         self
     }
 
@@ -126,7 +138,9 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
         rare.cut.retain(|c| elr.contains(c.broker));
         rare.last_known_elr = self.last_known(&rare.last_known_elr, &isr, &elr, unclean);
         rare.possible_loss |= unclean;
+        rare.adding = self.adding;
         after.set_rare(rare);
+        after.replicas = self.replicas;
         after.isr = isr;
         after.elr = elr;
         after.min_insync = self.min_insync;
@@ -211,7 +225,9 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
         if let Some(next) = self.longest_cut(candidates) {
             return Elected::Eligible(next);
         }
-        match active().next() {
+        // One that is being added may have nothing at all.
+        let grown = |b: &BrokerId| !self.before.adding().contains(b);
+        match active().find(grown) {
             Some(any) if self.election.unclean && !self.somebody_has_everything(candidates) => {
                 Elected::Unclean(any)
             }

@@ -1,10 +1,10 @@
 //! The shell around [`Liveness`]: one task on each process with a controller. While that controller is the active one it
-//! hears the brokers' signs of life, looks at the clock, and proposes what is called for. [`Balance`] goes with it.
+//! hears the brokers' signs of life, looks at the clock, and proposes what is called for. [`Balance`] and [`Growth`] go with it.
 
 use crate::partition::clock::Clock;
 use quipu_controller::{Activity, Controller, ControllerStatus};
 use quipu_metadata::{
-    Balance, BalanceConfig, Command, Heartbeat, HeartbeatAnswer, Liveness, LivenessConfig, Proposal,
+    Balance, BalanceConfig, Command, Growth, Heartbeat, HeartbeatAnswer, Liveness, LivenessConfig, Proposal,
     Request as _, Settled, Ticket,
 };
 use quipu_record::{BrokerEpoch, BrokerId, Tick};
@@ -51,6 +51,7 @@ impl Sessions {
             controller,
             liveness: Liveness::new(config),
             balance: None,
+            growth: None,
             balance_config: BalanceConfig {
                 settle: config.session * SETTLE_SESSIONS,
                 ..BalanceConfig::default()
@@ -138,6 +139,7 @@ impl Drop for Open {
 enum Ended {
     OfLiveness(Ticket, Settled),
     OfBalance(Settled),
+    OfGrowth(Settled),
 }
 
 struct Keeper {
@@ -145,6 +147,7 @@ struct Keeper {
     liveness: Liveness,
     /// While this controller is the active one.
     balance: Option<Balance>,
+    growth: Option<Growth>,
     balance_config: BalanceConfig,
     clock: Clock,
     settle: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
@@ -163,6 +166,7 @@ impl Keeper {
             let due = [
                 self.liveness.deadline(),
                 self.balance.as_ref().map(Balance::deadline),
+                self.growth.as_ref().map(Growth::deadline),
             ];
             let due = due.into_iter().flatten().min();
             let wait = due.map_or(IDLE, |due| self.clock.until(due));
@@ -196,12 +200,14 @@ impl Keeper {
             }
             self.liveness.no_longer_active();
             self.balance = None;
+            self.growth = None;
         } else if !self.liveness.is_active() || self.term != activity.term {
             tracing::info!(term = activity.term, "this controller is the active one");
             self.term = activity.term;
             let now = self.now();
             self.liveness.became_active(&self.controller.image(), now);
             self.balance = Some(Balance::new(self.balance_config, now));
+            self.growth = Some(Growth::new(now));
         }
     }
 
@@ -211,6 +217,11 @@ impl Keeper {
             Ended::OfBalance(how) => {
                 if let Some(balance) = &mut self.balance {
                     balance.settled(how);
+                }
+            }
+            Ended::OfGrowth(how) => {
+                if let Some(growth) = &mut self.growth {
+                    growth.settled(how);
                 }
             }
         }
@@ -244,6 +255,10 @@ impl Keeper {
         if let Some(elections) = moved {
             self.propose(elections.into_command(), Ended::OfBalance);
         }
+        let grows = self.growth.as_mut().and_then(|growth| growth.tick(&image, now));
+        if let Some(grow) = grows {
+            self.propose(grow.into_command(), Ended::OfGrowth);
+        }
     }
 
     /// What is proposed must not hold up the clock.
@@ -275,6 +290,9 @@ fn tell(command: &Command) {
         Command::UnfenceBroker(unfence) => tracing::info!(broker = %unfence.id, "a broker is unfenced"),
         Command::ElectLeaders(elect) => {
             tracing::info!(kind = ?elect.kind, partitions = elect.partitions.len(), "leaders are elected");
+        }
+        Command::GrowTopic(grow) => {
+            tracing::info!(topic = %grow.topic_id, "an internal topic gets more replicas")
         }
         Command::BeginShutdown(begin) => tracing::info!(broker = %begin.id, "a broker wants to go"),
         command => tracing::info!(command = command.name(), "proposed"),

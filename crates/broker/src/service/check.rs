@@ -5,6 +5,7 @@ use quipu_controller::Controller;
 use quipu_metadata::{Broker, Image, Partition, Topic};
 use quipu_proto::v1::{self, Severity};
 use quipu_record::{BrokerId, PartitionId};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// One message must not hold thousands of partitions that all miss the same broker.
@@ -100,7 +101,33 @@ pub(super) fn cluster(image: &Image) -> Vec<v1::Finding> {
     for (topic, index, state) in image.partitions() {
         partition(image, topic, index, state, &mut findings);
     }
+    findings.extend(image.topics().filter_map(|topic| growing(topic)));
     findings
+}
+
+/// Replicas of the cluster's own topics, as soon as there are brokers for them.
+const INTERNAL_REPLICAS: usize = 3;
+
+/// What an internal topic was made without, and gets by itself.
+fn growing(topic: &Topic) -> Option<v1::Finding> {
+    let replicas = topic
+        .partitions
+        .iter()
+        .map(|(_, state)| state.replication_factor());
+    let few = replicas
+        .min()
+        .filter(|few| topic.internal && *few < INTERNAL_REPLICAS)?;
+    let adding = topic.partitions.iter().flat_map(|(_, state)| state.adding());
+    let adding: BTreeSet<_> = adding.copied().collect();
+    let problem = format!("it has {few} of {INTERNAL_REPLICAS} replicas");
+    let remedy = match adding.is_empty() {
+        true => "start more brokers: it gets replicas on them by itself".to_owned(),
+        false => format!(
+            "wait: the replicas that it is given on broker {} are not in sync yet",
+            join(adding.into_iter())
+        ),
+    };
+    Some(finding(Severity::Warning, &*topic.name, problem, remedy))
 }
 
 fn broker(broker: &Broker) -> Option<v1::Finding> {
@@ -131,7 +158,9 @@ fn partition(
     findings: &mut Vec<v1::Finding>,
 ) {
     let subject = || format!("{} partition {index}", topic.name);
-    let missing = state.replicas.without(|b| state.isr.contains(b));
+    let missing = state
+        .replicas
+        .without(|b| state.isr.contains(b) || state.adding().contains(&b));
     let missing_text = join(missing.iter());
     if state.leader.is_none() {
         let safe: Vec<_> = state.isr.iter().chain(state.elr.iter()).collect();

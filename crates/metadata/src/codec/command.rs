@@ -2,7 +2,7 @@
 
 use super::command_message::{
     AlterPartitionsMessage, CreatePartitionsMessage, CreateTopicMessage, DeleteTopicMessage,
-    EnsureOffsetsTopicMessage, FenceBrokersMessage, InitClusterMessage, LifetimeMessage,
+    EnsureOffsetsTopicMessage, FenceBrokersMessage, GrowTopicMessage, InitClusterMessage, LifetimeMessage,
     RegisterBrokerMessage, UpdateTopicConfigMessage,
 };
 use super::election_message::{ElectLeadersMessage, OfflineReplicasMessage};
@@ -23,6 +23,7 @@ pub(super) const ALLOC_PRODUCER_IDS: u32 = 11;
 pub(super) const ELECT_LEADERS: u32 = 12;
 pub(super) const OFFLINE_REPLICAS: u32 = 13;
 pub(super) const ENSURE_OFFSETS_TOPIC: u32 = 14;
+pub(super) const GROW_TOPIC: u32 = 15;
 
 impl Command {
     /// As stored.
@@ -42,6 +43,7 @@ impl Command {
             Self::AllocProducerIds(c) => seal(ALLOC_PRODUCER_IDS, 1, &LifetimeMessage::from(c)),
             Self::ElectLeaders(c) => seal(ELECT_LEADERS, 1, &ElectLeadersMessage::from(c)),
             Self::OfflineReplicas(c) => seal(OFFLINE_REPLICAS, 1, &OfflineReplicasMessage::from(c)),
+            Self::GrowTopic(c) => seal(GROW_TOPIC, 1, &GrowTopicMessage::from(c)),
             Self::EnsureOffsetsTopic(c) => seal(ENSURE_OFFSETS_TOPIC, 1, &EnsureOffsetsTopicMessage::from(c)),
         }
     }
@@ -75,6 +77,7 @@ impl Command {
             (OFFLINE_REPLICAS, 1) => {
                 Self::OfflineReplicas(body::<OfflineReplicasMessage>(bytes)?.try_into()?)
             }
+            (GROW_TOPIC, 1) => Self::GrowTopic(body::<GrowTopicMessage>(bytes)?.try_into()?),
             (ENSURE_OFFSETS_TOPIC, 1) => {
                 Self::EnsureOffsetsTopic(body::<EnsureOffsetsTopicMessage>(bytes)?.try_into()?)
             }

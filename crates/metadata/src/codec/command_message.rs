@@ -4,8 +4,8 @@ use super::record_message::{ListenerMessage, level, listeners_in, listeners_out}
 use super::{DecodeError, field, list, uuid};
 use crate::{
     AllocProducerIds, AlterPartitions, BeginShutdown, BrokerFence, ClusterId, ConfigChange, CreatePartitions,
-    CreateTopic, CutPartition, DeleteTopic, DirectoryId, EnsureOffsetsTopic, FenceBrokers, Incarnation,
-    InitCluster, IsrChange, IsrMember, RegisterBroker, UnfenceBroker, UpdateTopicConfig,
+    CreateTopic, CutPartition, DeleteTopic, DirectoryId, EnsureOffsetsTopic, FenceBrokers, GrowTopic,
+    Incarnation, InitCluster, IsrChange, IsrMember, RegisterBroker, UnfenceBroker, UpdateTopicConfig,
 };
 use prost::Message;
 use quipu_record::{
@@ -114,6 +114,12 @@ pub(super) struct DeleteTopicMessage {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct EnsureOffsetsTopicMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    topic_id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct GrowTopicMessage {
     #[prost(bytes = "vec", tag = "1")]
     topic_id: Vec<u8>,
 }
@@ -338,6 +344,24 @@ impl TryFrom<EnsureOffsetsTopicMessage> for EnsureOffsetsTopic {
     type Error = DecodeError;
 
     fn try_from(message: EnsureOffsetsTopicMessage) -> Result<Self, DecodeError> {
+        Ok(Self {
+            topic_id: topic_in(&message.topic_id)?,
+        })
+    }
+}
+
+impl From<&GrowTopic> for GrowTopicMessage {
+    fn from(c: &GrowTopic) -> Self {
+        Self {
+            topic_id: c.topic_id.into_bytes().to_vec(),
+        }
+    }
+}
+
+impl TryFrom<GrowTopicMessage> for GrowTopic {
+    type Error = DecodeError;
+
+    fn try_from(message: GrowTopicMessage) -> Result<Self, DecodeError> {
         Ok(Self {
             topic_id: topic_in(&message.topic_id)?,
         })

@@ -5,8 +5,8 @@ use super::{DecodeError, field};
 use crate::topic_config::{CONFIGS, CONFIGS_NOT_HERE};
 use crate::{
     AlterPartitionError, BrokerError, ClusterId, ConfigKey, ConfigMistake, CreatePartitionsError,
-    CreateTopicError, DeleteTopicError, ElectLeaderError, EnsureOffsetsTopicError, FeatureLevel, Ineligible,
-    InitClusterError, RegisterBrokerError, TopicMistake, UpdateTopicConfigError,
+    CreateTopicError, DeleteTopicError, ElectLeaderError, EnsureOffsetsTopicError, FeatureLevel,
+    GrowTopicError, Ineligible, InitClusterError, RegisterBrokerError, TopicMistake, UpdateTopicConfigError,
 };
 use quipu_record::{LeaderEpoch, PartitionEpoch, TopicNameError};
 
@@ -235,6 +235,23 @@ impl Spoken for DeleteTopicError {
             1 => Self::Unknown(heard.topic()?),
             2 => Self::Internal(heard.text()?),
             _ => return heard.unknown("refusal of DeleteTopic"),
+        })
+    }
+}
+
+impl Spoken for GrowTopicError {
+    fn say(&self) -> Words {
+        match self {
+            Self::Unknown(id) => Words::of(1).blob(id.into_bytes()),
+            Self::NotInternal(name) => Words::of(2).text(name),
+        }
+    }
+
+    fn hear(heard: &mut Heard) -> Result<Self, DecodeError> {
+        Ok(match heard.kind {
+            1 => Self::Unknown(heard.topic()?),
+            2 => Self::NotInternal(heard.text()?),
+            _ => return heard.unknown("refusal of GrowTopic"),
         })
     }
 }

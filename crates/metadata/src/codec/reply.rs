@@ -2,8 +2,8 @@
 
 use super::command::{
     ALLOC_PRODUCER_IDS, ALTER_PARTITIONS, BEGIN_SHUTDOWN, CREATE_PARTITIONS, CREATE_TOPIC, DELETE_TOPIC,
-    ELECT_LEADERS, ENSURE_OFFSETS_TOPIC, FENCE_BROKERS, INIT_CLUSTER, OFFLINE_REPLICAS, REGISTER_BROKER,
-    UNFENCE_BROKER, UPDATE_TOPIC_CONFIG,
+    ELECT_LEADERS, ENSURE_OFFSETS_TOPIC, FENCE_BROKERS, GROW_TOPIC, INIT_CLUSTER, OFFLINE_REPLICAS,
+    REGISTER_BROKER, UNFENCE_BROKER, UPDATE_TOPIC_CONFIG,
 };
 use super::partition::PartitionMessage;
 use super::words::{Heard, Spoken, Words};
@@ -11,7 +11,7 @@ use super::{DecodeError, body, field, open, seal};
 use crate::{
     BrokerUnfenced, BrokersFenced, ClusterId, ClusterInitialized, ConfigUpdated, Partition, PartitionAnswer,
     PartitionsCreated, ProducerIdBlock, Registered, ReplicasOffline, Reply, ShutdownBegun, TopicCreated,
-    TopicDeleted,
+    TopicDeleted, TopicGrown,
 };
 use prost::Message;
 use quipu_record::{BrokerId, ProducerId};
@@ -69,6 +69,7 @@ impl Reply {
             Self::AllocProducerIds(a) => answer(ALLOC_PRODUCER_IDS, a),
             Self::ElectLeaders(a) => answer(ELECT_LEADERS, a),
             Self::OfflineReplicas(a) => answer(OFFLINE_REPLICAS, a),
+            Self::GrowTopic(a) => answer(GROW_TOPIC, a),
             Self::EnsureOffsetsTopic(a) => answer(ENSURE_OFFSETS_TOPIC, a),
         }
     }
@@ -94,6 +95,7 @@ impl Reply {
             (ALLOC_PRODUCER_IDS, 1) => Self::AllocProducerIds(answered(bytes)?),
             (ELECT_LEADERS, 1) => Self::ElectLeaders(answered(bytes)?),
             (OFFLINE_REPLICAS, 1) => Self::OfflineReplicas(answered(bytes)?),
+            (GROW_TOPIC, 1) => Self::GrowTopic(answered(bytes)?),
             (ENSURE_OFFSETS_TOPIC, 1) => Self::EnsureOffsetsTopic(answered(bytes)?),
             _ => {
                 return Err(DecodeError::Unknown {
@@ -218,6 +220,19 @@ impl Spoken for PartitionsCreated {
     fn hear(heard: &mut Heard) -> Result<Self, DecodeError> {
         Ok(Self {
             total: heard.number()?,
+        })
+    }
+}
+
+impl Spoken for TopicGrown {
+    fn say(&self) -> Words {
+        Words::of(0).size(self.begun).size(self.completed)
+    }
+
+    fn hear(heard: &mut Heard) -> Result<Self, DecodeError> {
+        Ok(Self {
+            begun: heard.number()?,
+            completed: heard.number()?,
         })
     }
 }

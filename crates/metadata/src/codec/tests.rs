@@ -257,6 +257,10 @@ fn commands() -> Vec<(Command, &'static str)> {
             "080d10011a1b080210ac021a140a100102030405060708090a0b0c0d0e0f101006",
         ),
         (
+            GrowTopic { topic_id: TOPIC }.into_command(),
+            "080f10011a120a100102030405060708090a0b0c0d0e0f10",
+        ),
+        (
             EnsureOffsetsTopic { topic_id: TOPIC }.into_command(),
             "080e10011a120a100102030405060708090a0b0c0d0e0f10",
         ),
@@ -406,6 +410,13 @@ fn replies() -> Vec<(Reply, &'static str)> {
             "080d10011a060a0412020201",
         ),
         (
+            Reply::GrowTopic(Ok(TopicGrown {
+                begun: 2,
+                completed: 1,
+            })),
+            "080f10011a060a0412020201",
+        ),
+        (
             Reply::EnsureOffsetsTopic(Ok(created)),
             "080e10011a180a161202060322100102030405060708090a0b0c0d0e0f10",
         ),
@@ -489,6 +500,8 @@ fn every_refusal_is_understood_as_it_was_said() {
         Reply::UpdateTopicConfig(Err(UpdateTopicConfigError::Unknown(TOPIC))),
         Reply::UpdateTopicConfig(Err(UpdateTopicConfigError::Internal("t".into()))),
         Reply::EnsureOffsetsTopic(Err(EnsureOffsetsTopicError::NoBroker)),
+        Reply::GrowTopic(Err(GrowTopicError::Unknown(TOPIC))),
+        Reply::GrowTopic(Err(GrowTopicError::NotInternal("t".into()))),
         Reply::CreatePartitions(Err(CreatePartitionsError::Unknown(TOPIC))),
         Reply::CreatePartitions(Err(CreatePartitionsError::Internal("t".into()))),
         Reply::CreatePartitions(Err(CreatePartitionsError::TooMany(9))),
@@ -561,7 +574,7 @@ fn what_is_not_known_stops_the_reader() {
         });
         assert_eq!(Record::decode(&unknown(kind, version)), error);
     }
-    for (kind, version) in [(0, 1), (15, 1), (6, 2)] {
+    for (kind, version) in [(0, 1), (16, 1), (6, 2)] {
         let error = Err(DecodeError::Unknown {
             what: "command",
             kind,

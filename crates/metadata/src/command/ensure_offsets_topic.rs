@@ -14,7 +14,7 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 pub const OFFSETS_PARTITIONS: u32 = 16;
 
 /// Its replicas, as soon as there are as many brokers.
-const INTERNAL_REPLICAS: usize = 3;
+pub(super) const INTERNAL_REPLICAS: usize = 3;
 
 /// Makes the offsets topic if it is not there. As often as anybody likes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +47,7 @@ impl EnsureOffsetsTopic {
             let there = TopicCreated {
                 topic_id: topic.id,
                 partitions: u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX),
-                replication_factor: first.map_or(0, |(_, p)| p.replicas.len()),
+                replication_factor: first.map_or(0, |(_, p)| p.replication_factor()),
             };
             return Decision::done(Vec::new(), there);
         }

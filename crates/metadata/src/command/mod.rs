@@ -12,6 +12,7 @@ mod delete_topic;
 mod elect_leaders;
 mod ensure_offsets_topic;
 mod fence_brokers;
+mod grow_topic;
 mod init_cluster;
 mod offline_replicas;
 mod register_broker;
@@ -32,6 +33,8 @@ pub use ensure_offsets_topic::{
     EnsureOffsetsTopic, EnsureOffsetsTopicError, OFFSETS_PARTITIONS, OFFSETS_TOPIC,
 };
 pub use fence_brokers::{BrokerFence, BrokersFenced, FenceBrokers};
+pub(crate) use grow_topic::Steps;
+pub use grow_topic::{GrowTopic, GrowTopicError, TopicGrown};
 pub use init_cluster::{ClusterInitialized, InitCluster, InitClusterError};
 pub use offline_replicas::{OfflineReplicas, ReplicasOffline};
 pub use register_broker::{CutPartition, RegisterBroker, RegisterBrokerError, Registered};
@@ -201,6 +204,8 @@ commands! {
     OfflineReplicas(offline_replicas) => ReplicasOffline, BrokerError;
     /// Groups need the topic that they keep their state in.
     EnsureOffsetsTopic(ensure_offsets_topic) => TopicCreated, EnsureOffsetsTopicError;
+    /// There are more brokers than an internal topic has replicas on.
+    GrowTopic(grow_topic) => TopicGrown, GrowTopicError;
 }
 
 impl Command {

@@ -5,6 +5,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use parse::majority;
 pub use parse::{ConfigChange, ConfigMistake};
 pub use table::{
     CONFIGS, CONFIGS_NOT_HERE, ConfigKey, ConfigKind, ConfigSpec, MAX_MESSAGE_BYTES_LIMIT, RATIO_ONE,
@@ -28,7 +29,7 @@ pub(crate) fn offsets_config(replicas: usize) -> TopicConfig {
         (ConfigKey::CleanupPolicy, COMPACT),
         (ConfigKey::SegmentBytes, 16 << 20),
         (ConfigKey::MaxMessageBytes, MAX_MESSAGE_BYTES_LIMIT),
-        (ConfigKey::MinInsyncReplicas, parse::default_min_insync(replicas)),
+        (ConfigKey::MinInsyncReplicas, majority(replicas)),
         (ConfigKey::Durability, 0),
     ])
 }
@@ -109,6 +110,11 @@ impl TopicConfig {
     pub fn value(&self, key: ConfigKey) -> i64 {
         let set = self.set.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
         set.or_else(|| key.spec().default_raw()).unwrap_or(1)
+    }
+
+    /// These configs with one set to this.
+    pub(crate) fn with(&self, key: ConfigKey, value: i64) -> Self {
+        Self::from_raw(self.set.iter().copied().chain([(key, value)]).collect())
     }
 
     fn unsigned(&self, key: ConfigKey) -> u64 {

@@ -76,8 +76,8 @@ pub struct ConfigChange {
     pub unset: Vec<String>,
 }
 
-/// `min.insync.replicas` when not given.
-pub(crate) fn default_min_insync(replicas: usize) -> i64 {
+/// More than half: `min.insync.replicas` when not given.
+pub(crate) fn majority(replicas: usize) -> i64 {
     i64::try_from(replicas / 2 + 1).unwrap_or(i64::MAX)
 }
 
@@ -106,7 +106,7 @@ impl ConfigChange {
             }
         }
         match pairs.iter().find(|(key, _)| *key == ConfigKey::MinInsyncReplicas) {
-            None => pairs.push((ConfigKey::MinInsyncReplicas, default_min_insync(replicas))),
+            None => pairs.push((ConfigKey::MinInsyncReplicas, majority(replicas))),
             Some((key, asked)) => {
                 if seen.contains(key) && usize::try_from(*asked).is_ok_and(|asked| asked > replicas) {
                     mistakes.push(ConfigMistake::MinInsyncAboveReplicas {

@@ -148,6 +148,8 @@ impl Leader {
             return;
         }
         self.partition_epoch = leadership.partition_epoch;
+        // There may be more than there were.
+        self.replicas = leadership.replicas.clone().into_boxed_slice();
         self.isr = MaximalIsr::committed_as(leadership.isr.iter().copied().collect::<ReplicaSet>());
         self.min_insync = if PlantedBug::MinInsyncClampedByStaleLeader.planted() {
             self.min_insync.min(leadership.min_insync)

@@ -427,3 +427,40 @@ async fn a_broker_whose_place_another_process_took_ends() {
     let stopped = node.broker.shutdown().await.unwrap_err().to_string();
     assert!(stopped.contains("another process has registered"), "{stopped}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_offsets_topic_grows_with_the_cluster() {
+    let voter = internal_address();
+    let first = Place::new(0, voter.clone(), std::slice::from_ref(&voter))
+        .start()
+        .await;
+    let controllers = Controllers::new(None, String::new(), &[voter.to_string()]);
+    let topic_id = quipu_record::TopicId::from_u128(77);
+    let ensure = quipu_metadata::EnsureOffsetsTopic { topic_id };
+    let made = controllers.propose(ensure).await.unwrap();
+    assert_eq!(made.outcome.replication_factor, 1);
+    let name = quipu_metadata::OFFSETS_TOPIC;
+    until("the topic is here", async || !first.findings().await.is_empty()).await;
+    assert_eq!(
+        first.findings().await,
+        [format!("{name}: it has 1 of 3 replicas")]
+    );
+
+    let mut nodes = vec![first];
+    for id in [1, 2] {
+        let place = Place::new(id, internal_address(), std::slice::from_ref(&voter));
+        nodes.push(place.with_roles(&[Role::Broker]).start().await);
+    }
+    let whole =
+        |p: &v1::Partition| (p.replicas.len(), p.in_sync_replicas.len(), p.min_insync_replicas) == (3, 3, 2);
+    until("every partition has three replicas", async || {
+        nodes[0].topic(name).await.partitions.iter().all(whole)
+    })
+    .await;
+    until("nothing is wrong", async || nodes[0].findings().await.is_empty()).await;
+    let topic = nodes[0].topic(name).await;
+    let min = topic.configs.iter().find(|c| c.key == "min.insync.replicas");
+    assert_eq!(min.unwrap().value, "2");
+    nodes.reverse();
+    stop_all(nodes).await;
+}

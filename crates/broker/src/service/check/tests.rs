@@ -4,7 +4,7 @@ use super::*;
 use crate::controllers::Node;
 use crate::service::test_image;
 use quipu_controller::{ControllerId, Member, PeerStatus};
-use quipu_metadata::{BrokerFence, FenceBrokers, UnfenceBroker};
+use quipu_metadata::{BrokerFence, EnsureOffsetsTopic, FenceBrokers, GrowTopic, UnfenceBroker};
 use quipu_record::MetadataVersion;
 
 fn fence(image: &mut Image, id: u32) {
@@ -56,6 +56,23 @@ fn a_lost_broker_its_replicas_and_then_no_leader() {
 
     fence(&mut image, preferred[2].get());
     assert!(found(&image).iter().any(|f| f.contains("it has no leader")));
+}
+
+#[test]
+fn an_internal_topic_with_few_replicas_is_found_until_it_has_grown() {
+    let mut image = test_image::cluster(1);
+    let topic_id = quipu_record::TopicId::from_u128(7);
+    test_image::run(&mut image, EnsureOffsetsTopic { topic_id });
+    let few = "Warning __consumer_offsets: it has 1 of 3 replicas";
+    assert_eq!(found(&image), [few]);
+    for id in [1, 2].map(BrokerId::new) {
+        let epoch = test_image::run(&mut image, test_image::register(id)).epoch;
+        test_image::run(&mut image, UnfenceBroker { id, epoch });
+    }
+    test_image::run(&mut image, GrowTopic { topic_id });
+    assert_eq!(found(&image), [few], "those that are added are not missed");
+    let remedy = &cluster(&image)[0].remedy;
+    assert!(remedy.contains("on broker 1, 2 are not in sync yet"), "{remedy}");
 }
 
 #[test]
