@@ -24,4 +24,4 @@ mod schedule;
 mod trace;
 
 pub use options::{Options, World, run};
-pub use report::{Counts, Deed, Fault, Outcome, Violation};
+pub use report::{ACKED_MIN, Counts, Deed, FAULTS_MIN, Fault, Outcome, Violation};

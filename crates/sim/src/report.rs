@@ -239,6 +239,25 @@ pub struct Counts {
     pub forgiven: u64,
 }
 
+/// How many faults each seed of a cluster must have, so that it proves something.
+pub const FAULTS_MIN: u64 = 30;
+/// How many records must have been acknowledged in it under `acks=all`.
+pub const ACKED_MIN: u64 = 200;
+
+impl Counts {
+    /// Faults of all kinds.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
+    /// Whether a seed of a cluster saw enough, of faults and of what clients got done in spite of them.
+    #[must_use]
+    pub fn reach_the_floors(&self) -> bool {
+        self.faults() >= FAULTS_MIN && self.acked >= ACKED_MIN
+    }
+}
+
 impl AddAssign<&Self> for Counts {
     fn add_assign(&mut self, other: &Self) {
         self.steps += other.steps;

@@ -20,7 +20,12 @@ fn run_all(seeds: u64, options: Options) -> Counts {
         if let Some(fault) = outcome.fault() {
             panic!("seed {seed}: {fault}\n{REPLAY} {seed}");
         }
-        all += &outcome.counts;
+        let counts = &outcome.counts;
+        assert!(
+            options.world == World::Alone || counts.reach_the_floors(),
+            "seed {seed} falls short: {counts}"
+        );
+        all += counts;
     }
     all
 }

@@ -257,6 +257,11 @@ impl Broker {
         boot::flip_bit(&self.disk, shared, plan, mark)
     }
 
+    /// It runs and serves.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.paused.is_none() && self.process.as_ref().is_some_and(Process::is_serving)
+    }
+
     /// It runs, it serves, nobody waits for it.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.paused.is_none() && self.process.as_ref().is_some_and(Process::is_at_rest)

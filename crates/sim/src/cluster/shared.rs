@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) truth: Image,
     /// The first invariant that did not hold.
     pub(crate) violation: Option<Violation>,
+    /// No fault strikes any more.
+    pub(crate) calm: bool,
     /// The world has come to rest: nobody begins anything new.
     pub(crate) resting: bool,
     next_process: u64,
@@ -50,6 +52,7 @@ impl Shared {
             counts: Counts::default(),
             truth: Image::default(),
             violation: None,
+            calm: false,
             resting: false,
             next_process: 0,
             next_value: 1,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// One act; the next one is planned.
 pub(crate) fn act(world: &mut Cluster, act: u32) {
-    if world.shared.resting {
+    if world.shared.calm {
         return;
     }
     let wait = match world.shared.plan.story {

@@ -85,8 +85,12 @@ impl Process {
         Token(self.next_token)
     }
 
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(super) fn is_serving(&self) -> bool {
         self.lifecycle.stage() == LifecycleStage::Serving
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_serving()
             && self
                 .replicas
                 .values()
