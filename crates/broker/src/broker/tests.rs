@@ -2,6 +2,7 @@
 
 mod cluster;
 mod groups;
+mod members;
 mod stopping;
 
 use super::*;

@@ -132,7 +132,7 @@ impl Node {
         created.into_inner().topic.unwrap()
     }
 
-    async fn topic(&self, name: &str) -> v1::Topic {
+    pub(super) async fn topic(&self, name: &str) -> v1::Topic {
         let mut client = TopicServiceClient::new(self.channel().await);
         let request = v1::GetTopicRequest {
             name: name.to_owned(),
