@@ -19,6 +19,7 @@ pub use stats::Stats;
 use crate::fatal::Fatal;
 use crate::metrics::Metrics;
 use crate::partition::budget::ByteBudget;
+use crate::partition::cleaner::{CleanerConfig, CleanerThread};
 use crate::partition::clock::Clock;
 use crate::partition::flusher::{FlushQueue, FlusherThread};
 use crate::partition::read_pool::ReadPool;
@@ -65,6 +66,8 @@ pub struct DataPlaneConfig {
     pub housekeeping: Duration,
     /// How often a stream without traffic gets a sign of life.
     pub heartbeat: Duration,
+    /// How compaction goes about it.
+    pub cleaner: CleanerConfig,
     /// How partitions are copied between brokers.
     pub replication: ReplicationConfig,
 }
@@ -82,6 +85,7 @@ impl Default for DataPlaneConfig {
             flush_method: FlushMethod::Auto,
             housekeeping: Duration::from_secs(60),
             heartbeat: Duration::from_secs(5),
+            cleaner: CleanerConfig::default(),
             replication: ReplicationConfig::default(),
         }
     }
@@ -130,6 +134,7 @@ pub struct DataPlane {
 struct Running {
     workers: Vec<JoinHandle<()>>,
     flusher: FlusherThread,
+    cleaner: CleanerThread,
 }
 
 impl DataPlane {
@@ -154,6 +159,7 @@ impl DataPlane {
         let tail_bytes = config.tail_bytes / threads.len();
         let (proposals, proposed) = mpsc::unbounded_channel();
         let offline = Arc::new(Offline::default());
+        let (cleanings, cleaner) = CleanerThread::start(config.cleaner, threads.clone(), &metrics)?;
         let workers = threads.start(|| WorkerParts {
             clock,
             flushes: Arc::clone(&flushes),
@@ -162,6 +168,8 @@ impl DataPlane {
             housekeeping: config.housekeeping,
             proposals: proposals.clone(),
             offline: Arc::clone(&offline),
+            cleanings: cleanings.clone(),
+            clean_backoff: config.cleaner.backoff,
         })?;
         let flusher = Flusher::new(dir.clone(), config.flush_method);
         let flusher = FlusherThread::start(
@@ -185,7 +193,11 @@ impl DataPlane {
             threads,
             dir,
             assignment: Mutex::default(),
-            running: Mutex::new(Some(Running { workers, flusher })),
+            running: Mutex::new(Some(Running {
+                workers,
+                flusher,
+                cleaner,
+            })),
             config,
         })
     }
@@ -259,6 +271,7 @@ impl DataPlane {
             return Ok(());
         };
         self.replication.stop();
+        running.cleaner.ask_to_stop();
         let until = self.clock.tick(Instant::now() + patience);
         for thread in self.threads.iter() {
             thread.close();
@@ -270,6 +283,8 @@ impl DataPlane {
             // A worker that panicked left its logs to the next start's recovery: its report is missing below.
             let _ = worker.join();
         }
+        // Whoever had cleanings for it has ended.
+        running.cleaner.stop();
         self.replication.end();
         let flusher = running.flusher.stop().ok_or(ShutDownError::FlushedBadly)?;
         let reports: Vec<_> = reports.try_iter().collect();
@@ -286,12 +301,14 @@ impl DataPlane {
     pub fn halt(&self) {
         if let Some(running) = self.take_running() {
             self.replication.stop();
+            running.cleaner.ask_to_stop();
             self.replication.end();
             self.threads.tell_all(|| Command::Stop);
             for worker in running.workers {
                 // A panic has said so itself.
                 let _ = worker.join();
             }
+            running.cleaner.stop();
             running.flusher.stop();
         }
     }

@@ -14,6 +14,7 @@
 //!                              │ Flushed: flushed ↑ ⇒ position
 //! ```
 
+mod clean;
 mod cut;
 mod follow;
 mod followers;
@@ -82,6 +83,8 @@ pub struct Driver<D: Disk> {
     unflushed_bytes: u64,
     /// The view last published.
     published: View,
+    /// A cleaning of the log is under way.
+    cleaning: bool,
     /// The disk failed: nothing is acknowledged any more.
     failed: bool,
     /// Bytes that were flushed are bad: what else was there is not known.
@@ -198,6 +201,7 @@ impl<D: Disk> Driver<D> {
             Input::Damaged(damage) => self.damaged(now, damage, effects),
             Input::DeleteRecords(request) => self.delete_records(now, request, effects),
             Input::Retain => self.retain(now, effects),
+            Input::Cleaned(end) => self.cleaned(now, end, effects),
             Input::Config(settings) => {
                 self.config = settings.partition;
                 self.log.set_config(settings.log);
@@ -306,6 +310,7 @@ impl<D: Disk> Driver<D> {
     /// is to be told to others.
     fn settle(&mut self, now: Now, effects: &mut Effects) {
         self.commit();
+        self.raise_tombstone_floor();
         let mine = self.mine();
         if let Role::Leader(leader) = &mut self.role
             && !self.failed

@@ -104,6 +104,10 @@ pub enum FetchResult {
         high_watermark: Offset,
         /// Everything below was deleted.
         log_start: Offset,
+        /// Tombstones below may be missing at the leader: every assigned replica has flushed them.
+        tombstone_floor: Offset,
+        /// Batches below may leave gaps, where the leader compacted.
+        cleaned_to: Offset,
         /// Batches from the fetch offset on; none if there is only a new high watermark or log start.
         batches: Vec<StoredBatch>,
     },

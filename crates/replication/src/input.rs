@@ -44,10 +44,26 @@ pub enum Input {
     DeleteRecords(DeleteRecords),
     /// House-keeping: retention, expiry of producers, memory. Every few minutes, and whenever the disk is nearly full.
     Retain,
+    /// What [`crate::Driver::plan_cleaning`] gave has ended.
+    Cleaned(CleanEnd),
     /// The topic's settings have changed.
     Config(Settings),
     /// The deadline that [`crate::Effects::deadline`] named has come.
     Tick,
+}
+
+/// How a cleaning ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CleanEnd {
+    /// It did what it could: all there was, or until it was told to stop, or the disk was full.
+    Done,
+    /// It came upon bad bytes.
+    Damaged(Corruption),
+    /// The disk failed under it. Final.
+    Failed {
+        /// What was being done, and what the disk said.
+        what: String,
+    },
 }
 
 /// A topic's settings, as far as one replica needs them.

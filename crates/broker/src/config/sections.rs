@@ -6,6 +6,7 @@ use quipu_metadata::{ConfigChange, FeatureLevel};
 use quipu_record::BrokerId;
 use quipu_storage::FlushMethod;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -88,6 +89,12 @@ pub struct StorageConfig {
     pub flush_method: FlushMethod,
     /// Segment files that may be open at once.
     pub open_files: usize,
+    /// Bytes that compaction reads and writes in a second, at most.
+    pub cleaner_bytes_per_second: u64,
+    /// Bytes of memory that compaction takes for the keys of one pass.
+    pub cleaner_memory_bytes: u64,
+    /// How often logs are looked at for something to compact.
+    pub cleaner_backoff: Duration,
 }
 
 impl StorageConfig {
@@ -104,6 +111,17 @@ impl StorageConfig {
                 )
             }),
             open_files: reader.int("storage.open.files", 2048, 64..=1_000_000),
+            cleaner_bytes_per_second: reader.bytes(
+                "storage.cleaner.bytes.per.second",
+                32 * MIB,
+                64 * KIB..=64 * GIB,
+            ),
+            cleaner_memory_bytes: reader.bytes("storage.cleaner.memory.bytes", 32 * MIB, 64 * KIB..=64 * GIB),
+            cleaner_backoff: Duration::from_millis(reader.int(
+                "storage.cleaner.backoff.ms",
+                15_000,
+                10..=3_600_000,
+            )),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::http;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::metrics::collect::BrokerCollector;
+use crate::partition::cleaner::CleanerConfig;
 use crate::replication::ReplicationConfig;
 use crate::server::{self, Address, BindError, Bound, Served};
 use crate::service::consume::Members;
@@ -317,6 +318,11 @@ impl Shell {
             stream_window_bytes: bytes(limits.stream_window_bytes),
             message_bytes_max: server::message_bytes_max(limits),
             flush_method: storage.flush_method,
+            cleaner: CleanerConfig {
+                bytes_per_second: storage.cleaner_bytes_per_second,
+                memory_bytes: bytes(storage.cleaner_memory_bytes),
+                backoff: storage.cleaner_backoff,
+            },
             replication: ReplicationConfig {
                 fetch_wait: replication.fetch_wait,
                 fetch_bytes: bytes(replication.fetch_bytes),

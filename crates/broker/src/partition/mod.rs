@@ -13,6 +13,7 @@
 //! - Whatever a client makes wait here is counted in bytes: [`budget`] over all, [`inbox`] by thread.
 
 pub(crate) mod budget;
+pub(crate) mod cleaner;
 pub(crate) mod clock;
 pub(crate) mod exchange;
 pub(crate) mod flusher;

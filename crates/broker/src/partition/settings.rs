@@ -2,7 +2,7 @@
 
 use quipu_metadata::TopicConfig;
 use quipu_replication::{Durability, PartitionConfig, Settings};
-use quipu_storage::LogConfig;
+use quipu_storage::{CompactionConfig, LogConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,11 @@ pub(crate) fn settings(config: &TopicConfig, replica_lag_max: Duration) -> Setti
     let log = LogConfig {
         segment_bytes: config.segment_bytes(),
         segment_ms: config.segment_ms(),
+        compaction: policy.compacts().then(|| CompactionConfig {
+            min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio(),
+            min_compaction_lag_ms: config.min_compaction_lag_ms(),
+            delete_retention_ms: config.delete_retention_ms(),
+        }),
         retention_ms: config.retention_ms().filter(|_| policy.deletes()),
         retention_bytes: config.retention_bytes().filter(|_| policy.deletes()),
         ..LogConfig::default()

@@ -14,8 +14,8 @@ use super::reply::Reply;
 use super::worker::{Worker, WorkerParts};
 use quipu_record::{Batch, Offset, RecordsSummary, TopicPartition};
 use quipu_replication::{
-    Acks, DeleteBefore, DeleteRecordsError, Driver, Fetched, FollowerFetch, Followership, IsrAnswered,
-    Leadership, Resign, Settings, Tick, View,
+    Acks, CleanEnd, DeleteBefore, DeleteRecordsError, Driver, Fetched, FollowerFetch, Followership,
+    IsrAnswered, Leadership, Resign, Settings, Tick, View,
 };
 use quipu_storage::{Corruption, FlushDone, Log, RealDisk};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Damaged(TopicPartition, Corruption, oneshot::Sender<bool>),
     /// Until when is this replica certain to be the only leader? Answers with its view of then.
     Vouch(TopicPartition, oneshot::Sender<Option<(Tick, View)>>),
+    /// A cleaning has ended.
+    Cleaned(TopicPartition, CleanEnd),
     /// The topic's settings have changed.
     Config(TopicPartition, Settings),
     /// The topic was deleted: give back the log.

@@ -1,5 +1,6 @@
 //! What a partition thread does: its partitions' drivers, stepped. See `thread.rs` for the shape of a turn.
 
+use super::cleaner::CleanQueue;
 use super::clock::Clock;
 use super::exchange::{Link, Outbox, Proposed};
 use super::flusher::FlushQueue;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+mod clean;
 mod drain;
 mod flush;
 mod replicate;
@@ -46,6 +48,10 @@ pub(crate) struct WorkerParts {
     pub(crate) proposals: mpsc::UnboundedSender<Proposed>,
     /// The replicas that cannot serve.
     pub(crate) offline: Arc<Offline>,
+    /// Where logs go that have enough to clean.
+    pub(crate) cleanings: CleanQueue,
+    /// How often logs are looked at for that.
+    pub(crate) clean_backoff: Duration,
 }
 
 /// One partition thread's own state.
@@ -64,6 +70,8 @@ pub(crate) struct Worker {
     flushing: usize,
     deadlines: BinaryHeap<Reverse<(Tick, TopicPartition)>>,
     housekeeping_at: Option<Tick>,
+    /// When to look for something to clean; `None`: nothing here is compacted.
+    cleaning_at: Option<Tick>,
     effects: Effects,
     /// What this turn means for sessions with leaders.
     outbox: Outbox,
@@ -101,6 +109,7 @@ impl Worker {
             flushing: 0,
             deadlines: BinaryHeap::new(),
             housekeeping_at: None,
+            cleaning_at: None,
             effects: Effects::default(),
             outbox: Outbox::default(),
             verdicts: Vec::new(),
@@ -124,6 +133,7 @@ impl Worker {
             self.append_all(now);
             self.tick(now);
             self.keep_house(now);
+            self.look_for_cleaning(now);
             self.outbox.send();
             self.flushing += self.flushes.len();
             self.parts.flushes.submit(&mut self.flushes);
@@ -136,7 +146,7 @@ impl Worker {
     fn patience(&self) -> Option<Duration> {
         let deadline = self.deadlines.peek().map(|Reverse((tick, _))| *tick);
         let drain = self.drain.as_ref().map(Drain::until);
-        let first = [deadline, drain, self.housekeeping_at]
+        let first = [deadline, drain, self.housekeeping_at, self.cleaning_at]
             .into_iter()
             .flatten()
             .min()?;
@@ -175,8 +185,10 @@ impl Worker {
                 // Who asked may have given up.
                 let _ = answer.send(self.vouched(now, at));
             }
+            Command::Cleaned(at, end) => self.cleaned(now, at, end),
             Command::Config(at, settings) => {
                 self.step(now, at, Input::Config(settings));
+                self.wind_cleaning(now, at);
             }
             Command::DiskFailed(what) => self.fail_all(now, &what),
             Command::Abandon(at, log) => self.abandon(now, at, &log),
@@ -232,6 +244,7 @@ impl Worker {
             flush: Flush::default(),
         };
         self.owned.insert(at, Box::new(owned));
+        self.wind_cleaning(now, at);
     }
 
     /// Whoever waits hears that the disk failed.
@@ -321,6 +334,9 @@ impl Worker {
                 }
                 if self.housekeeping_at.is_none() {
                     self.housekeeping_at = Some(now.mono.after(self.parts.housekeeping));
+                }
+                if self.cleaning_at.is_none() && owned.driver.is_compacted() {
+                    self.cleaning_at = Some(now.mono.after(self.parts.clean_backoff));
                 }
             }
             if let Some(view) = effects.view {

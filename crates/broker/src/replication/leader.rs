@@ -369,7 +369,7 @@ impl Session {
         if let Say::Verdict(verdict) = part.say {
             part.say = Say::Nothing;
             part.told = None;
-            let said = wire::partition_data(part.at, &part.position, verdict, EncodedBatches::default());
+            let said = wire::partition_data(part.at, &part.position, verdict, wire::Sent::default());
             return (Some(said), 0);
         }
         let (Say::News, Some((replica, _))) = (part.say, part.here.clone()) else {
@@ -400,7 +400,7 @@ impl Session {
                 Err(failure) => {
                     part.say = Say::Nothing;
                     let verdict = Verdict::Refused(failure.code);
-                    let said = wire::partition_data(part.at, &part.position, verdict, batches);
+                    let said = wire::partition_data(part.at, &part.position, verdict, wire::Sent::default());
                     return (Some(said), 0);
                 }
             }
@@ -415,7 +415,12 @@ impl Session {
                 log_start: view.log_start,
                 log_end: view.log_end,
             };
-            wire::partition_data(part.at, &part.position, verdict, batches)
+            let sent = wire::Sent {
+                batches,
+                tombstone_floor: replica.reader.tombstone_floor(),
+                cleaned_to: replica.reader.cleaned_to(),
+            };
+            wire::partition_data(part.at, &part.position, verdict, sent)
         });
         if bytes > 0 {
             part.sent = Some(asked.epoch);

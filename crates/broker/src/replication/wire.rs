@@ -5,7 +5,8 @@ use bytes::Bytes;
 use quipu_proto::internal::partition_data::Result as WireResult;
 use quipu_proto::{EncodedBatches, Failure, internal, scalars};
 use quipu_record::{
-    BatchError, ErrorCode, LeaderEpoch, PartitionId, StoredBatch, TopicId, TopicPartition, iter_batches,
+    BatchError, ErrorCode, LeaderEpoch, Offset, PartitionId, StoredBatch, TopicId, TopicPartition,
+    iter_batches,
 };
 use quipu_replication::{FetchResult, Fetched, Position, Verdict};
 
@@ -61,12 +62,23 @@ pub(super) fn follower_position(at: TopicPartition, position: &Position) -> inte
     }
 }
 
+/// What goes with a verdict: batches, and what compaction may have taken from them.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// The batches.
+    pub(super) batches: EncodedBatches,
+    /// Tombstones below may be missing.
+    pub(super) tombstone_floor: Offset,
+    /// Offsets below may leave gaps. Looked up after the batches were read.
+    pub(super) cleaned_to: Offset,
+}
+
 /// A verdict on a position, and the batches that go with it.
 pub(super) fn partition_data(
     at: TopicPartition,
     position: &Position,
     verdict: Verdict,
-    batches: EncodedBatches,
+    sent: Sent,
 ) -> internal::PartitionData {
     let result = match verdict {
         Verdict::Accepted {
@@ -76,7 +88,9 @@ pub(super) fn partition_data(
         } => WireResult::Accepted(internal::Accepted {
             high_watermark: high_watermark.get(),
             log_start: log_start.get(),
-            batches: Some(batches),
+            batches: Some(sent.batches),
+            tombstone_floor: sent.tombstone_floor.get(),
+            cleaned_to: sent.cleaned_to.get(),
         }),
         Verdict::Diverging { epoch, end_offset } => WireResult::Diverging(internal::Diverging {
             epoch: epoch.get(),
@@ -106,6 +120,8 @@ pub(super) fn fetched(wire: internal::PartitionData) -> Result<(TopicPartition, 
         Some(WireResult::Accepted(accepted)) => FetchResult::Accepted {
             high_watermark: scalars::offset("high_watermark", accepted.high_watermark)?,
             log_start: scalars::offset("log_start", accepted.log_start)?,
+            tombstone_floor: scalars::offset("tombstone_floor", accepted.tombstone_floor)?,
+            cleaned_to: scalars::offset("cleaned_to", accepted.cleaned_to)?,
             batches: batches(accepted.batches).map_err(|error| bad_batch(at, &error))?,
         },
         Some(WireResult::Diverging(diverging)) => FetchResult::Diverging {
@@ -165,7 +181,6 @@ mod tests {
     use super::*;
     use crate::partition::test_batches::stored;
     use crate::service::read::Batches;
-    use quipu_record::Offset;
 
     fn at() -> TopicPartition {
         TopicPartition {
@@ -212,7 +227,12 @@ mod tests {
         };
         let sent = vec![stored(5, 2, 100), stored(7, 2, 200)];
         let encoded = Batches::Tail(sent.clone()).encode(u64::MAX).batches;
-        let wire = partition_data(at(), &standing(), accepted, encoded);
+        let sent_with = Sent {
+            batches: encoded,
+            tombstone_floor: Offset::new(3),
+            cleaned_to: Offset::new(4),
+        };
+        let wire = partition_data(at(), &standing(), accepted, sent_with);
         let answer = internal::ReplicateResponse {
             partitions: vec![wire.clone()],
             ..internal::ReplicateResponse::default()
@@ -227,11 +247,13 @@ mod tests {
         let expected = FetchResult::Accepted {
             high_watermark: hw,
             log_start: Offset::ZERO,
+            tombstone_floor: Offset::new(3),
+            cleaned_to: Offset::new(4),
             batches: sent,
         };
         assert_eq!(came.result, expected);
         let refused = Verdict::Refused(ErrorCode::FencedLeaderEpoch);
-        let wire = partition_data(at(), &position, refused, EncodedBatches::default());
+        let wire = partition_data(at(), &position, refused, Sent::default());
         let (_, came) = fetched(wire).expect("good");
         assert_eq!(came.result, FetchResult::Refused(ErrorCode::FencedLeaderEpoch));
     }
@@ -246,7 +268,15 @@ mod tests {
             log_start: Offset::ZERO,
             log_end: Offset::new(7),
         };
-        let wire = partition_data(at(), &standing(), accepted, Bytes::from(bytes).into());
+        let wire = partition_data(
+            at(),
+            &standing(),
+            accepted,
+            Sent {
+                batches: Bytes::from(bytes).into(),
+                ..Sent::default()
+            },
+        );
         assert_eq!(fetched(wire).unwrap_err().code, ErrorCode::CorruptBatch);
     }
 }

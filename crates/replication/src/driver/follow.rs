@@ -20,6 +20,13 @@ pub(super) enum Then {
     TellLater(Duration),
 }
 
+/// What the leader's compaction may have taken from what it sends.
+#[derive(Clone, Copy)]
+pub(super) struct Gaps {
+    tombstone_floor: Offset,
+    cleaned_to: Offset,
+}
+
 impl<D: Disk> Driver<D> {
     pub(super) fn follow(&mut self, now: Now, follows: Followership, effects: &mut Effects) {
         match &mut self.role {
@@ -112,10 +119,26 @@ impl<D: Disk> Driver<D> {
         }
         let then = match fetched.result {
             FetchResult::Accepted {
+                log_start,
+                tombstone_floor,
+                ..
+            } if self.is_behind_the_floor(tombstone_floor) => {
+                self.begin_anew(now, log_start, effects);
+                Then::Tell
+            }
+            FetchResult::Accepted {
                 high_watermark,
                 log_start,
+                tombstone_floor,
+                cleaned_to,
                 batches,
-            } => self.accepted(now, (high_watermark, log_start), &batches, effects),
+            } => {
+                let gaps = Gaps {
+                    tombstone_floor,
+                    cleaned_to,
+                };
+                self.accepted(now, (high_watermark, log_start), gaps, &batches, effects)
+            }
             FetchResult::Diverging { epoch, end_offset } => self.diverging(now, epoch, end_offset, effects),
             FetchResult::OutOfRange { log_start } => {
                 self.begin_anew(now, log_start, effects);
@@ -137,13 +160,14 @@ impl<D: Disk> Driver<D> {
         &mut self,
         now: Now,
         (high_watermark, log_start): (Offset, Offset),
+        gaps: Gaps,
         batches: &[StoredBatch],
         effects: &mut Effects,
     ) -> Then {
         let then = if batches.is_empty() {
             Then::Wait
         } else {
-            self.copy(now, batches, effects)
+            self.copy(now, gaps, batches, effects)
         };
         if self.failed || self.damage.is_some() {
             return Then::Wait;
@@ -155,7 +179,7 @@ impl<D: Disk> Driver<D> {
     }
 
     /// Appends what the leader has, as it is.
-    fn copy(&mut self, now: Now, batches: &[StoredBatch], effects: &mut Effects) -> Then {
+    fn copy(&mut self, now: Now, gaps: Gaps, batches: &[StoredBatch], effects: &mut Effects) -> Then {
         let Role::Follower(follower) = &self.role else {
             return Then::Wait;
         };
@@ -170,8 +194,9 @@ impl<D: Disk> Driver<D> {
         {
             // The leader's log start lies within a batch, and this log begins with that batch.
             self.begin_anew(now, first.base_offset(), effects);
+            self.log.note_purged(gaps.tombstone_floor);
         }
-        match self.log.append(now.wall, batches) {
+        match self.log.append_copied(now.wall, batches, gaps.cleaned_to) {
             Ok(appended) => {
                 for batch in batches {
                     self.producers.replay(batch.header(), now.wall);

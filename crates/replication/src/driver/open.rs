@@ -78,6 +78,7 @@ impl<D: Disk> Driver<D> {
                 log_end,
                 flushed,
             },
+            cleaning: false,
             failed: false,
             damage,
             producers_incomplete: replayed.ended_at.is_some(),

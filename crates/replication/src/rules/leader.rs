@@ -136,6 +136,19 @@ impl Leader {
         self.isr.members()
     }
 
+    /// Every replica has flushed what lies below, and so has whoever else copies from here. One that was not heard in this
+    /// epoch counts for nothing.
+    pub(crate) fn flushed_by_all(&self, mine: &Mine) -> Offset {
+        let others = self.replicas.iter().filter(|broker| **broker != mine.me);
+        let assigned = others.map(|broker| {
+            self.followers
+                .progress(*broker)
+                .map_or(Offset::ZERO, |it| it.flushed)
+        });
+        let copying = self.followers.heard().map(|follower| follower.progress.flushed);
+        assigned.chain(copying).fold(mine.progress.flushed, Offset::min)
+    }
+
     /// Takes over the metadata's word. If too few are left in sync, what waits for a commit is told that none will come.
     pub fn adopt(&mut self, leadership: &Leadership, answers: &mut Vec<Answer>) {
         // Who is eligible may change without the partition's record.

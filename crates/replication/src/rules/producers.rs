@@ -9,7 +9,7 @@ use quipu_record::{
     BatchHeader, LeaderEpoch, Offset, PlantedBug, ProducerEpoch, ProducerId, ProducerStamp, Sequence,
     Timestamp,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 pub mod snapshot;
@@ -116,6 +116,15 @@ struct Refusal {
     first: Sequence,
 }
 
+/// The batches of producers that compaction must keep, if only their headers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LastBatches {
+    /// Where the last batch of a producer begins.
+    pub known: HashSet<Offset>,
+    /// Producers of whom that is not remembered.
+    pub unsure: HashSet<ProducerId>,
+}
+
 /// What it takes to undo one [`Producers::record`].
 #[derive(Debug)]
 pub struct Undo {
@@ -148,6 +157,22 @@ impl Producers {
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// The last batch of each producer among those that end at `stable` or below, which nothing takes back.
+    #[must_use]
+    pub fn last_batches(&self, stable: Offset) -> LastBatches {
+        let mut last = LastBatches::default();
+        for (id, producer) in &self.by_id {
+            let within = producer.marks().iter().rev().find(|mark| mark.end() <= stable);
+            match within {
+                Some(mark) => drop(last.known.insert(mark.base_offset)),
+                // Everything that is remembered is above, and there may be more.
+                None if usize::from(producer.used) == REMEMBERED_BATCHES => drop(last.unsure.insert(*id)),
+                None => {}
+            }
+        }
+        last
     }
 
     /// Whether none is remembered.

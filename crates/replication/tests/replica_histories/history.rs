@@ -272,6 +272,8 @@ impl History {
                 FetchResult::Accepted {
                     high_watermark,
                     log_start,
+                    tombstone_floor: process.driver.reader().tombstone_floor(),
+                    cleaned_to: process.driver.reader().cleaned_to(),
                     batches,
                 }
             }

@@ -29,7 +29,19 @@ impl<D: Disk> Log<D> {
         if purged_to > state.purged_to {
             state.purged_to = purged_to;
             self.purged_unsaved = true;
+            self.shared.raise_tombstone_floor(purged_to);
         }
+    }
+
+    /// Every assigned replica has flushed what lies below `floor`: tombstones may go there.
+    pub fn raise_tombstone_floor(&self, floor: Offset) {
+        self.shared.raise_tombstone_floor(floor.min(self.log_end()));
+    }
+
+    /// How far tombstones may go, or have gone.
+    #[must_use]
+    pub fn tombstone_floor(&self) -> Offset {
+        self.shared.tombstone_floor()
     }
 
     /// A cleaning, if enough of the log is not clean: for a thread of its own. One at a time.
@@ -108,6 +120,7 @@ impl<D: Disk> Log<D> {
         let cut = state.cut(end);
         let lower = (cut.compacted_to, cut.purged_to) != (state.compacted_to, state.purged_to);
         *state = cut;
+        self.shared.cut_tombstone_floor(end);
         if lower && self.files.is_some() {
             cut.write(self.shared.dir().disk(), &self.shared.path())?;
         }

@@ -115,6 +115,7 @@ impl<D: Disk> Log<D> {
             purged_to: state.purged_to.min(end),
             cuts: 0,
         };
+        self.shared.raise_tombstone_floor(state.purged_to.min(end));
         Ok(())
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Shared<D: Disk> {
     deleted: AtomicBool,
     /// Offsets may leave gaps below; goes up before a reader can come by one.
     cleaned_to: AtomicU64,
+    /// Tombstones below may be purged, or may have been.
+    tombstone_floor: AtomicU64,
     /// Held while segments are swapped, and while the log is cut.
     pub(crate) cleaning: Mutex<CleanState>,
     view: RwLock<View<D>>,
@@ -53,6 +55,7 @@ impl<D: Disk> Shared<D> {
             changes: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
             cleaned_to: AtomicU64::new(0),
+            tombstone_floor: AtomicU64::new(0),
             cleaning: Mutex::default(),
             view: RwLock::new(view),
             repairs: Mutex::new(Vec::new()),
@@ -103,6 +106,19 @@ impl<D: Disk> Shared<D> {
 
     pub(crate) fn raise_cleaned_to(&self, offset: Offset) {
         self.cleaned_to.fetch_max(offset.get(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn tombstone_floor(&self) -> Offset {
+        Offset::new(self.tombstone_floor.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn raise_tombstone_floor(&self, offset: Offset) {
+        self.tombstone_floor.fetch_max(offset.get(), Ordering::SeqCst);
+    }
+
+    /// The log ends at `end`.
+    pub(crate) fn cut_tombstone_floor(&self, end: Offset) {
+        self.tombstone_floor.fetch_min(end.get(), Ordering::SeqCst);
     }
 
     pub(crate) fn set_cleaned_to(&self, offset: Offset) {

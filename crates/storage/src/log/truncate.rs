@@ -303,6 +303,7 @@ impl<D: Disk> Log<D> {
     fn is_anew(&mut self, start: Offset) {
         self.shared.set_log_start(start);
         self.shared.set_cleaned_to(Offset::ZERO);
+        self.shared.cut_tombstone_floor(Offset::ZERO);
         self.purged_unsaved = false;
         self.shared.change();
         self.generation = self.shared.dir().marks().next_number();

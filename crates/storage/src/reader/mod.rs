@@ -66,6 +66,12 @@ impl<D: Disk> LogReader<D> {
         self.shared.log_end()
     }
 
+    /// Tombstones below may be missing, or may be soon: whoever ends below may hold what they deleted.
+    #[must_use]
+    pub fn tombstone_floor(&self) -> Offset {
+        self.shared.tombstone_floor()
+    }
+
     /// Offsets may leave gaps below: what was read before this was asked has none above.
     #[must_use]
     pub fn cleaned_to(&self) -> Offset {

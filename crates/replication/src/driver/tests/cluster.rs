@@ -164,6 +164,8 @@ impl Cluster {
                 high_watermark,
                 log_start,
                 batches: self.read(leader, from, log_end),
+                tombstone_floor: self.brokers[leader - 1].driver.reader().tombstone_floor(),
+                cleaned_to: self.brokers[leader - 1].driver.reader().cleaned_to(),
             },
             Verdict::Diverging { epoch, end_offset } => FetchResult::Diverging { epoch, end_offset },
             Verdict::OutOfRange { log_start } => FetchResult::OutOfRange { log_start },

@@ -418,6 +418,8 @@ mod planted {
                 result: FetchResult::Accepted {
                     high_watermark: Offset::new(6),
                     log_start: Offset::ZERO,
+                    tombstone_floor: Offset::ZERO,
+                    cleaned_to: Offset::ZERO,
                     batches: Vec::new(),
                 },
             };

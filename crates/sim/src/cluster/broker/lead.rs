@@ -192,6 +192,8 @@ impl Broker {
                 FetchResult::Accepted {
                     high_watermark,
                     log_start,
+                    tombstone_floor: driver?.reader().tombstone_floor(),
+                    cleaned_to: driver?.reader().cleaned_to(),
                     batches,
                 }
             }
