@@ -2,6 +2,7 @@
 
 mod bench;
 mod cluster;
+mod compacting;
 mod copying;
 mod damage;
 mod failures;
