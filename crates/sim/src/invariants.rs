@@ -7,6 +7,9 @@ mod i12_unclean_exclusion;
 mod i13_idempotence;
 mod i14_acks;
 mod i15_metadata;
+mod i16_committed_offsets;
+mod i17_one_owner;
+mod i18_nothing_skipped;
 mod i1_one_leader;
 mod i2_leader_completeness;
 mod i3_candidate_completeness;
@@ -21,10 +24,15 @@ mod l2_in_sync;
 mod l3_committed;
 mod l4_resolved;
 mod l5_identical;
+mod l6_groups;
 
 pub(crate) use i15_metadata::{NAME as METADATA, same_image};
+pub(crate) use i16_committed_offsets::committed_offset;
+pub(crate) use i17_one_owner::one_owner;
+pub(crate) use i18_nothing_skipped::no_record_skipped;
 pub(crate) use l1_leaders::is_given_up;
 pub(crate) use l4_resolved::Waiting;
+pub(crate) use l6_groups::consumed;
 
 use crate::cluster::ghost::{Ghost, Standing};
 use crate::cluster::message::{BrokerIndex, PartitionIndex, RequestId};

@@ -11,11 +11,12 @@
 //! Where to look: `cluster/` is the cluster (`cluster.rs` is the loop, `plan.rs` what a seed decides beforehand,
 //! `broker/` the process around the drivers, `controller.rs` those who decide, `clients/` who uses it, `nemesis.rs` the
 //! faults, `story.rs` where they follow a plot, `ghost.rs` what is true whatever brokers believe); `alone/` is the same
-//! for one broker and its disk.
+//! for one broker and its disk, and `groups/` for consumer groups.
 
 mod alone;
 mod chance;
 mod cluster;
+mod groups;
 mod invariants;
 mod options;
 mod payload;

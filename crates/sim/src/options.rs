@@ -13,6 +13,8 @@ pub enum World {
     Controllers,
     /// One broker and its disk.
     Alone,
+    /// Consumer groups, their coordinators and the brokers that host their members.
+    Groups,
 }
 
 /// How a seed is run.
@@ -42,5 +44,6 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     match options.world {
         World::Cluster | World::Controllers => crate::cluster::run(seed, options),
         World::Alone => crate::alone::run(seed, options),
+        World::Groups => crate::groups::run(seed, options),
     }
 }

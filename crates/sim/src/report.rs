@@ -85,6 +85,18 @@ kinds! {
         TooFewInSync,
         /// A producer's process is replaced while batches are under way: its epoch rises.
         ProducerReplaced,
+        /// Another broker coordinates groups.
+        CoordinatorMoved,
+        /// A member's process dies.
+        MemberKilled,
+        /// A member takes its time.
+        MemberSlow,
+        /// The connection of a member breaks.
+        StreamBroken,
+        /// A member wants other topics.
+        SubscriptionChanged,
+        /// A topic appears, or gets another partition.
+        TopicsChanged,
     }
 }
 
@@ -141,6 +153,22 @@ impl Fault {
         Self::MinInsyncChanged,
         Self::PreferredElection,
         Self::ProducerReplaced,
+    ];
+
+    /// Those of groups.
+    pub const GROUPS: &'static [Self] = &[
+        Self::CoordinatorMoved,
+        Self::Isolated,
+        Self::Kill,
+        Self::Pause,
+        Self::MessagesLost,
+        Self::MessagesLate,
+        Self::MessagesTwice,
+        Self::MemberKilled,
+        Self::MemberSlow,
+        Self::StreamBroken,
+        Self::SubscriptionChanged,
+        Self::TopicsChanged,
     ];
 
     /// Whether it cuts the network apart.
@@ -237,6 +265,8 @@ pub struct Counts {
     pub deeds: BTreeMap<Deed, u64>,
     /// Partitions whose losses were within the rules, so that their histories were not judged.
     pub forgiven: u64,
+    /// What members of groups did and saw.
+    pub members: BTreeMap<&'static str, u64>,
 }
 
 /// How many faults each seed of a cluster must have, so that it proves something.
@@ -272,6 +302,9 @@ impl AddAssign<&Self> for Counts {
         self.deleted += other.deleted;
         self.checks += other.checks;
         self.forgiven += other.forgiven;
+        for (what, count) in &other.members {
+            *self.members.entry(what).or_default() += count;
+        }
         for (deed, count) in &other.deeds {
             *self.deeds.entry(*deed).or_default() += count;
         }
@@ -309,6 +342,11 @@ impl fmt::Display for Counts {
                 deeds.join(", "),
                 self.forgiven
             )?;
+        }
+        if !self.members.is_empty() {
+            let members = self.members.iter().map(|(what, count)| format!("{what} {count}"));
+            let members: Vec<String> = members.collect();
+            writeln!(f, "members: {}", members.join(", "))?;
         }
         let refusals: Vec<String> = self
             .refusals

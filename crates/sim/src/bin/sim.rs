@@ -50,6 +50,7 @@ enum Which {
     Cluster,
     Controllers,
     Alone,
+    Groups,
 }
 
 /// How often each deed of the protocol must have been seen in a run of so many seeds.
@@ -88,6 +89,7 @@ fn options(arguments: &Arguments) -> Options {
             Which::Cluster => World::Cluster,
             Which::Controllers => World::Controllers,
             Which::Alone => World::Alone,
+            Which::Groups => World::Groups,
         },
         duration: Duration::from_secs(arguments.seconds),
         tell: arguments.tell,
@@ -216,6 +218,7 @@ fn not_vacuous(arguments: &Arguments, sum: &Sum, out: &mut impl Write) -> io::Re
     let (faults, deeds): (_, &[Deed]) = match arguments.world {
         Which::Cluster | Which::Controllers => (Fault::CLUSTER, Deed::ALL),
         Which::Alone => (Fault::ALONE, &[]),
+        Which::Groups => (Fault::GROUPS, &[]),
     };
     let mut missing: Vec<String> = (faults.iter())
         .filter(|fault| !sum.counts.faults.contains_key(fault))

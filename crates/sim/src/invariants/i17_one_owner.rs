@@ -1,0 +1,23 @@
+//! I17: no two streams deliver a partition under live assignment epochs: once a member has delivered it, nobody does
+//! under an epoch that is not later.
+
+use crate::groups::{Claim, Place};
+use crate::report::Violation;
+
+const NAME: &str = "I17 one owner";
+
+/// A stream delivers a partition of which `last` delivered before.
+pub(crate) fn one_owner(place: &Place, last: Option<&Claim>, now: &Claim) -> Result<(), Violation> {
+    let Some(last) = last else {
+        return Ok(());
+    };
+    if now.epoch > last.epoch || (now.epoch == last.epoch && now.member == last.member) {
+        return Ok(());
+    }
+    let (group, at) = place;
+    let what = format!(
+        "group {group}, {at}: {} delivers since epoch {}, after {} since epoch {}",
+        now.member, now.epoch, last.member, last.epoch
+    );
+    Err(Violation { invariant: NAME, what })
+}
