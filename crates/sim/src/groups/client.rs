@@ -21,6 +21,8 @@ pub(super) struct Client {
     index: usize,
     pub(super) group: GroupId,
     member: MemberId,
+    /// Members that it was before.
+    lives: usize,
     pub(super) instance: Option<InstanceId>,
     pub(super) topics: Vec<Arc<str>>,
     auto: bool,
@@ -51,6 +53,7 @@ impl Client {
             index,
             group,
             member,
+            lives: 0,
             instance,
             topics,
             auto: !shared.chance.one_in(3),
@@ -65,9 +68,15 @@ impl Client {
         })
     }
 
-    /// Its connection is gone: it comes back as the same member.
+    /// Its connection is gone: it comes back as the same member if it was one.
     pub(super) fn disconnected(&mut self) {
         self.stream = None;
+        if self.epoch.is_none() {
+            self.lives += 1;
+            if let Ok(member) = MemberId::new(&format!("member-{}-{}", self.index, self.lives)) {
+                self.member = member;
+            }
+        }
         // What it has not processed comes again.
         self.work.clear();
         self.uncommitted.clear();
@@ -92,7 +101,17 @@ impl Client {
     pub(super) fn told(&mut self, shared: &mut Shared, told: Told) {
         match told {
             Told::Epoch(epoch) => self.epoch = Some(epoch),
-            Told::Data { at, epoch, from, next } => self.work.push_back(Work { at, epoch, from, next }),
+            Told::Data {
+                at,
+                epoch,
+                from,
+                next,
+            } => self.work.push_back(Work {
+                at,
+                epoch,
+                from,
+                next,
+            }),
             Told::Revoked(partitions) => {
                 if shared.chance.one_in(3) {
                     // It does not care to process the rest.
@@ -104,6 +123,10 @@ impl Client {
                 self.work.retain(|work| !partitions.contains(&work.at));
                 self.uncommitted.retain(|at, _| !partitions.contains(at));
             }
+            Told::Anew => {
+                self.epoch = None;
+                self.say(shared, Said::Something);
+            }
             Told::Over => {
                 self.epoch = None;
                 self.disconnected();
@@ -113,10 +136,12 @@ impl Client {
 
     /// Works off some of what it has; says when it wants to go on.
     pub(super) fn act(&mut self, shared: &mut Shared) {
-        let many = 1 + shared.chance.below(4);
+        let many = 1 + shared.chance.below(12);
         for _ in 0..many {
             let Some(work) = self.work.pop_front() else { break };
-            shared.truth.process((self.group.clone(), work.at), work.from, work.next);
+            shared
+                .truth
+                .process((self.group.clone(), work.at), work.from, work.next);
             if self.auto {
                 let Work { at, epoch, next, .. } = work;
                 self.say(shared, Said::Ack { at, epoch, next });

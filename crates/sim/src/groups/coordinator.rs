@@ -5,7 +5,8 @@ use super::log::Leader;
 use super::shared::{Asked, Event, Shared, StreamIndex, VOUCHED};
 use super::truth::Read;
 use quipu_coordinator::{
-    Coordinator, Effects, GroupConfig, GroupError, GroupRecord, Input, Request, RequestToken, Response,
+    Coordinator, Effects, GroupConfig, GroupError, GroupId, GroupRecord, Input, Request, RequestToken,
+    Response,
 };
 use quipu_record::{ErrorCode, PlantedBug, Tick};
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,8 @@ pub(super) struct Shard {
     followed: bool,
     parked: VecDeque<Parked>,
     asked: BTreeMap<RequestToken, Waiting>,
+    /// When it is woken next.
+    wake_at: Option<Tick>,
     next_token: u64,
 }
 
@@ -81,6 +84,7 @@ impl Shard {
             followed: true,
             parked: VecDeque::new(),
             asked: BTreeMap::new(),
+            wake_at: None,
             next_token: 0,
         }
     }
@@ -115,7 +119,10 @@ impl Shard {
             }));
         }
         coordinator.loaded(shared.now(), shared.wall());
-        shared.note(format_args!("broker {} coordinates, {upto} records", self.leader.broker));
+        shared.note(format_args!(
+            "broker {} coordinates, {upto} records",
+            self.leader.broker
+        ));
         self.state = State::Active(Box::new(coordinator));
         self.high_watermark = shared.log.high_watermark();
         self.step(shared, Input::TopicsChanged);
@@ -174,7 +181,11 @@ impl Shard {
                 self.parked.push_back(Parked { end, to, answer });
             }
         }
-        if let Some(deadline) = effects.deadline {
+        let planned = self.wake_at.filter(|at| *at > shared.now());
+        if let Some(deadline) = effects.deadline
+            && planned.is_none_or(|at| deadline < at)
+        {
+            self.wake_at = Some(deadline);
             shared.schedule.at(deadline, Event::WakeCoordinator(leader));
         }
         self.release(shared);
@@ -191,11 +202,10 @@ impl Shard {
 
     /// Lets go what waits for nothing any more.
     fn release(&mut self, shared: &mut Shared) {
-        loop {
-            let high_watermark = self.high_watermark;
-            let Some(mut parked) = self.parked.pop_front_if(|parked| parked.end <= high_watermark) else {
-                return;
-            };
+        while let Some(parked) = self.parked.front()
+            && parked.end <= self.high_watermark
+            && let Some(mut parked) = self.parked.pop_front()
+        {
             if !self.is_vouched(shared, &parked.to) {
                 parked.answer = Err(host(ErrorCode::CoordinatorNotAvailable));
             }
@@ -210,7 +220,8 @@ impl Shard {
                 let held = shared.truth.read(&read, found);
                 shared.check(held);
             }
-            if let (Request::Commit(commit), Ok(Response::Committed(results))) = (&parked.to.request, &parked.answer)
+            if let (Request::Commit(commit), Ok(Response::Committed(results))) =
+                (&parked.to.request, &parked.answer)
                 && results.iter().all(Result::is_ok)
             {
                 shared.counts.acked += 1;
@@ -225,12 +236,35 @@ impl Shard {
     fn is_vouched(&self, shared: &Shared, to: &Waiting) -> bool {
         let heard = shared.log.heard(self.leader, shared.now());
         match &to.request {
-            Request::Heartbeat(_) => {
-                heard.is_some_and(|heard| shared.now().since(heard) <= VOUCHED)
-            }
+            Request::Heartbeat(_) => heard.is_some_and(|heard| shared.now().since(heard) <= VOUCHED),
             // A linearizable read: heard since it was asked.
             Request::Offsets(_) => heard.is_some_and(|heard| heard >= to.since),
             _ => true,
+        }
+    }
+
+    /// What it knows of a group, in words.
+    pub(super) fn describe(&mut self, shared: &Shared, group: &GroupId) -> String {
+        let State::Active(coordinator) = &mut self.state else {
+            return "loading".to_owned();
+        };
+        let mut effects = Effects::default();
+        let input = Input::Request(RequestToken::new(0), Request::Describe(group.clone()));
+        coordinator.step(input, shared.now(), shared.wall(), &shared.topics, &mut effects);
+        match effects.answers.pop() {
+            Some((_, Ok(Response::Group(group)))) => {
+                let members = group.members.iter().map(|member| {
+                    let (owned, revoking) = (member.owned.len(), member.revoking.len());
+                    let target = member.target.len();
+                    format!(
+                        "{} epoch {}: {owned} of {target}, revoking {revoking}",
+                        member.member, member.epoch
+                    )
+                });
+                let members: Vec<String> = members.collect();
+                format!("{:?} at {}: {}", group.state, group.epoch, members.join("; "))
+            }
+            other => format!("{other:?}"),
         }
     }
 

@@ -35,7 +35,10 @@ fn come_and_go(world: &mut World) {
 
 fn staying(world: &World) -> Vec<usize> {
     let clients = world.clients.iter().enumerate();
-    clients.filter(|(_, client)| !client.gone).map(|(at, _)| at).collect()
+    clients
+        .filter(|(_, client)| !client.gone)
+        .map(|(at, _)| at)
+        .collect()
 }
 
 fn happens(world: &mut World, fault: Fault) -> bool {
@@ -63,7 +66,12 @@ fn happens(world: &mut World, fault: Fault) -> bool {
             }
             world.brokers[broker].standing = Some(Vec::new());
             let now = world.shared.now();
-            if world.shared.log.leader().is_some_and(|leader| leader.broker == broker) {
+            if world
+                .shared
+                .log
+                .leader()
+                .is_some_and(|leader| leader.broker == broker)
+            {
                 world.shared.log.isolate(now);
                 let wait = world.shared.chance.millis(1_500);
                 world.shared.schedule.after(wait, Event::Elect);
@@ -126,7 +134,11 @@ fn kill(world: &mut World, broker: usize) -> bool {
     }
     world.brokers[broker].shard = None;
     let hosted: Vec<usize> = (0..world.streams.len())
-        .filter(|at| world.streams[*at].as_ref().is_some_and(|stream| stream.broker == broker))
+        .filter(|at| {
+            world.streams[*at]
+                .as_ref()
+                .is_some_and(|stream| stream.broker == broker)
+        })
         .collect();
     for at in hosted {
         if let Some(stream) = world.streams[at].take()
@@ -135,7 +147,12 @@ fn kill(world: &mut World, broker: usize) -> bool {
             world.clients[stream.client].disconnected();
         }
     }
-    if world.shared.log.leader().is_some_and(|leader| leader.broker == broker) {
+    if world
+        .shared
+        .log
+        .leader()
+        .is_some_and(|leader| leader.broker == broker)
+    {
         let now = world.shared.now();
         world.shared.log.isolate(now);
         let wait = world.shared.chance.millis(1_500);
@@ -174,6 +191,8 @@ fn resume(world: &mut World, broker: usize) {
             world.happen(event);
         }
     }
+    // What it did not hear meanwhile.
+    topics_changed(world);
     let leads = world.shared.log.leader().filter(|leader| leader.broker == broker);
     if leads.is_some() {
         heal_leader(world);
@@ -195,7 +214,10 @@ fn heal_leader(world: &mut World) {
     world.shared.log.heal();
     let end = world.shared.log.end();
     let wait = Duration::from_millis(5);
-    world.shared.schedule.after(wait, Event::Replicated { leader, end });
+    world
+        .shared
+        .schedule
+        .after(wait, Event::Replicated { leader, end });
 }
 
 /// Faults are over.
@@ -212,7 +234,11 @@ pub(super) fn rest(world: &mut World) {
     world.elect();
     for group in 0..world.groups.len() {
         let group_id = world.groups[group].clone();
-        if !world.clients.iter().any(|client| client.group == group_id && !client.gone) {
+        if !world
+            .clients
+            .iter()
+            .any(|client| client.group == group_id && !client.gone)
+        {
             world.arrive(group);
         }
     }

@@ -7,9 +7,7 @@ use crate::chance::Chance;
 use crate::report::{Counts, Fault, Violation};
 use crate::schedule::Schedule;
 use crate::trace::Trace;
-use quipu_coordinator::{
-    AssignmentEpoch, GroupError, Mark, MemberEpoch, Request, RequestToken, Response,
-};
+use quipu_coordinator::{AssignmentEpoch, GroupError, Mark, MemberEpoch, Request, RequestToken, Response};
 use quipu_record::{Offset, Tick, Timestamp, TopicPartition};
 use std::fmt;
 use std::time::Duration;
@@ -44,6 +42,8 @@ pub(super) enum Told {
     },
     Revoked(Vec<TopicPartition>),
     Lost(Vec<TopicPartition>),
+    /// Everything is lost, and the member joins anew.
+    Anew,
     /// The stream is over, and its member does not go on by itself.
     Over,
 }
@@ -58,6 +58,8 @@ pub(super) enum Said {
     },
     Commit(u64, Vec<Mark>),
     GiveUp(Vec<TopicPartition>),
+    /// Anything else: credit, say.
+    Something,
     Close,
 }
 
@@ -102,8 +104,6 @@ pub(super) enum Event {
     Broken(StreamIndex),
     /// A client works off what it has, or opens a stream.
     Client(usize),
-    /// A group gets another member.
-    Arrive(usize),
     Strike,
     Elect,
     Lift(Fault, usize),
@@ -120,6 +120,8 @@ pub(super) struct Shared {
     pub(super) log: OffsetsLog,
     pub(super) topics: Catalog,
     pub(super) truth: Truth,
+    /// The stream that each client listens to.
+    pub(super) listening: Vec<Option<StreamIndex>>,
     /// Messages between brokers are lost once in so many.
     pub(super) lossy: Option<usize>,
     pub(super) late: bool,
@@ -159,7 +161,7 @@ impl Shared {
     /// Where every partition ends.
     pub(super) fn data_end(&self) -> Offset {
         let filled = self.now().since(Tick::default()).min(self.data_until);
-        Offset::new(u64::try_from(filled.as_millis() / 10).unwrap_or(0))
+        Offset::new(u64::try_from(filled.as_millis() / 40).unwrap_or(0))
     }
 
     /// Holds what an invariant says.

@@ -3,8 +3,8 @@
 use super::shared::{Asked, Event, REVOCATION, SESSION, Said, Shared, StreamIndex, Told};
 use super::truth::Claim;
 use quipu_coordinator::{
-    AssignmentEpoch, Finish, GroupError, GroupId, InstanceId, Member, MemberConfig, MemberEffect, MemberEpoch,
-    MemberId, MemberInput, Notice, StreamId, Subscription,
+    AssignmentEpoch, Finish, GroupError, GroupId, InstanceId, Member, MemberConfig, MemberEffect,
+    MemberEpoch, MemberId, MemberInput, Notice, StreamId, Subscription,
 };
 use quipu_record::{ErrorCode, Offset, Tick, TopicPartition};
 use std::collections::BTreeMap;
@@ -39,16 +39,20 @@ pub(super) struct Stream {
     pub(super) broker: usize,
     pub(super) client: usize,
     group: GroupId,
+    instance: Option<InstanceId>,
     member: Member,
     cursors: BTreeMap<TopicPartition, Cursor>,
     /// The last thing that was told arrives then: a stream keeps its order.
     told_at: Tick,
+    /// When it is woken next.
+    wake_at: Option<Tick>,
     /// Nothing more will come of it.
     pub(super) over: bool,
 }
 
 impl Stream {
     pub(super) fn open(index: StreamIndex, broker: usize, opening: Opening, shared: &mut Shared) -> Self {
+        let instance = opening.instance.clone();
         let config = MemberConfig {
             group: opening.group.clone(),
             member: opening.member,
@@ -67,14 +71,20 @@ impl Stream {
             client_id: "client".into(),
             client_host: "host".into(),
         };
+        shared.note(format_args!(
+            "client {} ({}) opens stream {index} on broker {broker} from {:?}",
+            opening.client, opening.group, opening.epoch
+        ));
         let mut stream = Self {
             index,
             broker,
             client: opening.client,
             group: opening.group,
+            instance,
             member: Member::new(config, shared.now()),
             cursors: BTreeMap::new(),
             told_at: shared.now(),
+            wake_at: None,
             over: false,
         };
         stream.step(shared, MemberInput::Tick);
@@ -94,9 +104,12 @@ impl Stream {
         for effect in effects {
             self.carry_out(shared, effect);
         }
+        let planned = self.wake_at.filter(|at| *at > shared.now());
         if !self.over
             && let Some(deadline) = self.member.deadline()
+            && planned.is_none_or(|at| deadline < at)
         {
+            self.wake_at = Some(deadline);
             shared.schedule.at(deadline, Event::WakeStream(self.index));
         }
     }
@@ -112,9 +125,16 @@ impl Stream {
                 };
                 shared.schedule.after(PATIENCE, given_up);
                 let led = shared.log.leader().map(|leader| leader.broker);
-                let astray = shared.chance.one_in(40).then(|| shared.chance.below(super::world::BROKERS));
+                let astray = shared
+                    .chance
+                    .one_in(40)
+                    .then(|| shared.chance.below(super::world::BROKERS));
                 let Some(broker) = astray.or(led) else { return };
-                let asked = Asked { stream, token, request };
+                let asked = Asked {
+                    stream,
+                    token,
+                    request,
+                };
                 shared.send(Event::Request { broker, asked });
             }
             MemberEffect::Start { at, epoch, committed } => {
@@ -134,6 +154,7 @@ impl Stream {
             MemberEffect::Tell(notice) => self.tell_notice(shared, notice),
             MemberEffect::Fail(error) => {
                 *shared.counts.refusals.entry(error.code().name()).or_default() += 1;
+                shared.note(format_args!("stream {} ends: {error}", self.index));
                 self.over = true;
                 self.tell(shared, Told::Over);
             }
@@ -142,13 +163,18 @@ impl Stream {
     }
 
     fn tell_notice(&mut self, shared: &mut Shared, notice: Notice) {
+        if !matches!(&notice, Notice::Committed(_, results) if results.iter().all(|(_, result)| result.is_ok()))
+        {
+            shared.note(format_args!("stream {}: {notice:?}", self.index));
+        }
         match notice {
             Notice::Joined(epoch) => self.tell(shared, Told::Epoch(epoch)),
             Notice::Changed(changed) => {
                 shared.did("revoked", changed.revoked.len());
                 shared.did("lost", changed.lost.len());
-                if let Some(epoch) = changed.epoch {
-                    self.tell(shared, Told::Epoch(epoch));
+                match changed.epoch {
+                    Some(epoch) => self.tell(shared, Told::Epoch(epoch)),
+                    None => self.tell(shared, Told::Anew),
                 }
                 if !changed.revoked.is_empty() {
                     self.tell(shared, Told::Revoked(changed.revoked));
@@ -169,9 +195,19 @@ impl Stream {
     }
 
     /// A partition's beginning was found.
-    pub(super) fn found(&mut self, shared: &mut Shared, at: TopicPartition, epoch: AssignmentEpoch, begin: Offset) {
+    pub(super) fn found(
+        &mut self,
+        shared: &mut Shared,
+        at: TopicPartition,
+        epoch: AssignmentEpoch,
+        begin: Offset,
+    ) {
         if self.member.open(at, epoch) {
             shared.did("assigned", 1);
+            shared.note(format_args!(
+                "stream {} begins {at} at {begin}, epoch {epoch}",
+                self.index
+            ));
             self.cursors.insert(at, Cursor { epoch, next: begin });
         }
     }
@@ -180,7 +216,8 @@ impl Stream {
     pub(super) fn deliver(&mut self, shared: &mut Shared) {
         self.step(shared, MemberInput::Tick);
         let end = shared.data_end();
-        let open: Vec<(TopicPartition, Cursor)> = self.cursors.iter().map(|(at, cursor)| (*at, *cursor)).collect();
+        let open: Vec<(TopicPartition, Cursor)> =
+            self.cursors.iter().map(|(at, cursor)| (*at, *cursor)).collect();
         for (at, cursor) in open {
             if cursor.next >= end || self.member.may_deliver(at) != Some(cursor.epoch) {
                 continue;
@@ -189,17 +226,29 @@ impl Stream {
             let next = Offset::new((cursor.next.get() + many).min(end.get()));
             let claim = Claim {
                 member: self.member.id().clone(),
+                instance: self.instance.clone(),
                 epoch: cursor.epoch,
             };
-            let held = shared.truth.deliver((self.group.clone(), at), claim);
-            shared.check(held);
+            // What goes to a connection that its client has left is delivered to nobody.
+            if shared.listening.get(self.client) == Some(&Some(self.index)) {
+                let held = shared.truth.deliver((self.group.clone(), at), claim);
+                shared.check(held);
+            }
             let (from, epoch) = (cursor.next, cursor.epoch);
-            self.tell(shared, Told::Data { at, epoch, from, next });
+            self.tell(
+                shared,
+                Told::Data {
+                    at,
+                    epoch,
+                    from,
+                    next,
+                },
+            );
             self.cursors.insert(at, Cursor { epoch, next });
             self.step(shared, MemberInput::Sent { at, next });
         }
         if !self.over {
-            let wait = shared.chance.millis(40);
+            let wait = shared.chance.millis(80);
             shared.schedule.after(wait, Event::Deliver(self.index));
         }
     }
@@ -213,6 +262,7 @@ impl Stream {
             },
             Said::Commit(request, marks) => MemberInput::Commit { request, marks },
             Said::GiveUp(partitions) => MemberInput::GiveUp(partitions),
+            Said::Something => MemberInput::Heard,
             Said::Close => MemberInput::Finish(Finish::Closed),
         };
         self.step(shared, input);

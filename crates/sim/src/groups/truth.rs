@@ -3,7 +3,7 @@
 use crate::invariants::{committed_offset, no_record_skipped, one_owner};
 use crate::report::Violation;
 use quipu_coordinator::{
-    AssignmentEpoch, Commit, Committed as Found, GroupError, GroupId, MemberId, Request, Response,
+    AssignmentEpoch, Commit, Committed as Found, GroupError, GroupId, InstanceId, MemberId, Request, Response,
 };
 use quipu_record::{Offset, TopicPartition};
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ pub(crate) type Place = (GroupId, TopicPartition);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Claim {
     pub(crate) member: MemberId,
+    /// A new process of a static member goes on with what the one before had.
+    pub(crate) instance: Option<InstanceId>,
     pub(crate) epoch: AssignmentEpoch,
 }
 
@@ -78,7 +80,9 @@ impl Truth {
     /// A coordinator decided something that is in the log that all go by; the log ends at `end` with it.
     pub(super) fn decided(&mut self, request: &Request, answer: &Result<Response, GroupError>, end: usize) {
         let offsets: Vec<(Place, Offset)> = match (request, answer) {
-            (Request::Commit(commit), Ok(Response::Committed(results))) if results.iter().all(Result::is_ok) => {
+            (Request::Commit(commit), Ok(Response::Committed(results)))
+                if results.iter().all(Result::is_ok) =>
+            {
                 let offsets = commit.offsets.iter();
                 offsets
                     .map(|one| ((commit.group.clone(), one.at), one.offset))
@@ -93,7 +97,10 @@ impl Truth {
             _ => return,
         };
         for (place, offset) in offsets {
-            self.commits.entry(place).or_default().push(Committed { end, offset });
+            self.commits
+                .entry(place)
+                .or_default()
+                .push(Committed { end, offset });
         }
     }
 
@@ -142,7 +149,10 @@ impl Truth {
 
     /// A client has processed records.
     pub(super) fn process(&mut self, place: Place, from: Offset, next: Offset) {
-        self.processed.entry(place).or_default().add(from.get(), next.get());
+        self.processed
+            .entry(place)
+            .or_default()
+            .add(from.get(), next.get());
     }
 
     /// How many records were processed more than once.
@@ -152,7 +162,13 @@ impl Truth {
 
     /// How many records were processed.
     pub(super) fn processed(&self) -> u64 {
-        let above = |processed: &Processed| processed.above.iter().map(|(from, next)| next - from).sum::<u64>();
+        let above = |processed: &Processed| {
+            processed
+                .above
+                .iter()
+                .map(|(from, next)| next - from)
+                .sum::<u64>()
+        };
         let all = self.processed.values();
         all.map(|processed| processed.below + above(processed)).sum()
     }

@@ -14,7 +14,7 @@ use crate::options::Options;
 use crate::report::{Counts, Outcome, Violation};
 use crate::schedule::Schedule;
 use crate::trace::Trace;
-use quipu_coordinator::{Finish, GroupError, GroupId, Input, InstanceId, MemberInput, Topics};
+use quipu_coordinator::{Finish, GroupError, GroupId, Input, InstanceId, MemberInput};
 use quipu_record::{ErrorCode, Tick};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +65,7 @@ impl World {
             log: OffsetsLog::new(),
             topics,
             truth: Truth::default(),
+            listening: Vec::new(),
             lossy: None,
             late: false,
             twice: false,
@@ -105,6 +106,12 @@ impl World {
                 break;
             };
             self.shared.counts.steps += 1;
+            self.shared.listening.clear();
+            let listening = self
+                .clients
+                .iter()
+                .map(|client| client.stream.filter(|_| !client.gone));
+            self.shared.listening.extend(listening);
             if let Some(event) = self.held_back(event) {
                 self.happen(event);
             }
@@ -113,7 +120,8 @@ impl World {
 
     /// An event of a process that stands still waits for it.
     fn held_back(&mut self, event: Event) -> Option<Event> {
-        let of_stream = |stream: &StreamIndex| self.streams.get(*stream)?.as_ref().map(|stream| stream.broker);
+        let of_stream =
+            |stream: &StreamIndex| self.streams.get(*stream)?.as_ref().map(|stream| stream.broker);
         let broker = match &event {
             Event::Request { broker, .. } => Some(*broker),
             Event::Answer { stream, .. }
@@ -148,12 +156,18 @@ impl World {
                     answer: Err(GroupError::host(ErrorCode::NotCoordinator, "not here")),
                 }),
             },
-            Event::Answer { stream, token, answer } => {
+            Event::Answer {
+                stream,
+                token,
+                answer,
+            } => {
                 self.stream(stream, |stream, shared| {
                     stream.step(shared, MemberInput::Answered(token, answer));
                 });
             }
-            Event::Replicated { leader, end } => self.shard(leader, |shard, shared| shard.replicated(shared, end)),
+            Event::Replicated { leader, end } => {
+                self.shard(leader, |shard, shared| shard.replicated(shared, end))
+            }
             Event::Load(leader) => self.shard(leader, Shard::load),
             Event::Resign(leader) => {
                 let shard = self.brokers[leader.broker]
@@ -170,11 +184,19 @@ impl World {
                 self.stream(stream, |stream, shared| stream.step(shared, MemberInput::Tick));
             }
             Event::Deliver(stream) => self.stream(stream, Stream::deliver),
-            Event::Found { stream, at, epoch, begin } => {
+            Event::Found {
+                stream,
+                at,
+                epoch,
+                begin,
+            } => {
                 self.stream(stream, |stream, shared| stream.found(shared, at, epoch, begin));
             }
             Event::ToClient { stream, told } => {
-                let client = self.clients.iter_mut().find(|client| client.stream == Some(stream));
+                let client = self
+                    .clients
+                    .iter_mut()
+                    .find(|client| client.stream == Some(stream));
                 if let Some(client) = client.filter(|client| !client.gone) {
                     client.told(&mut self.shared, told);
                 }
@@ -186,7 +208,6 @@ impl World {
                 });
             }
             Event::Client(client) => self.act(client),
-            Event::Arrive(group) => self.arrive(group),
             Event::Strike => nemesis::strike(self),
             Event::Elect => self.elect(),
             Event::Lift(fault, broker) => nemesis::lift(self, fault, broker),
@@ -224,8 +245,10 @@ impl World {
         let now = self.shared.now();
         let leader = self.shared.log.elect(broker, end, now);
         self.shared.truth.cut(end);
-        self.shared
-            .note(format_args!("broker {broker} leads in epoch {}, from {end}", leader.epoch));
+        self.shared.note(format_args!(
+            "broker {broker} leads in epoch {}, from {end}",
+            leader.epoch
+        ));
         if let Some(before) = before {
             let wait = self.shared.chance.millis(1_500);
             self.shared.schedule.after(wait, Event::Resign(before));
@@ -235,7 +258,9 @@ impl World {
         }
         self.brokers[broker].shard = Some(Shard::new(leader, &mut self.shared));
         let wait = self.shared.chance.millis(40);
-        self.shared.schedule.after(wait, Event::Replicated { leader, end });
+        self.shared
+            .schedule
+            .after(wait, Event::Replicated { leader, end });
     }
 
     /// A group gets another member.
@@ -269,7 +294,9 @@ impl World {
             return;
         }
         if client.stream.is_none() {
-            let able: Vec<usize> = (0..BROKERS).filter(|at| self.brokers[*at].standing.is_none()).collect();
+            let able: Vec<usize> = (0..BROKERS)
+                .filter(|at| self.brokers[*at].standing.is_none())
+                .collect();
             if !able.is_empty() {
                 let broker = able[self.shared.chance.below(able.len())];
                 self.open(index, broker);
@@ -277,14 +304,13 @@ impl World {
         } else if client.slow_until <= self.shared.now() {
             client.act(&mut self.shared);
         }
-        let wait = self.shared.chance.millis(60);
+        let wait = self.shared.chance.millis(80);
         self.shared.schedule.after(wait, Event::Client(index));
     }
 
     fn open(&mut self, index: usize, broker: usize) {
-        let client = &mut self.clients[index];
         // An older stream of the same member on this broker makes room.
-        let member = client.member().clone();
+        let member = self.clients[index].member().clone();
         for at in 0..self.streams.len() {
             let same = self.streams[at]
                 .as_ref()
@@ -296,8 +322,8 @@ impl World {
             }
         }
         let stream = self.streams.len();
-        client.stream = Some(stream);
-        let opening = client.opening();
+        self.clients[index].stream = Some(stream);
+        let opening = self.clients[index].opening();
         self.streams
             .push(Some(Stream::open(stream, broker, opening, &mut self.shared)));
     }
@@ -339,8 +365,13 @@ impl World {
 
     fn end(mut self) -> Outcome {
         if self.shared.violation.is_none()
-            && let Some(violation) = self.unconsumed()
+            && let Some(mut violation) = self.unconsumed()
         {
+            for group in &self.groups {
+                for shard in self.brokers.iter_mut().filter_map(|broker| broker.shard.as_mut()) {
+                    violation.what += &format!("; {group}: {}", shard.describe(&self.shared, group));
+                }
+            }
             self.shared.check(Err(violation));
         }
         let mut shared = self.shared;

@@ -17,14 +17,21 @@ pub(crate) fn committed_offset(
     found: Option<Offset>,
 ) -> Result<(), Violation> {
     let at_begin = commits.iter().rfind(|commit| commit.end <= begun);
-    let during = commits.iter().filter(|commit| commit.end > begun && commit.end <= end);
-    let mut possible = std::iter::once(at_begin.map(|commit| commit.offset))
-        .chain(during.map(|commit| Some(commit.offset)));
+    let during = commits
+        .iter()
+        .filter(|commit| commit.end > begun && commit.end <= end);
+    let mut possible =
+        std::iter::once(at_begin.map(|commit| commit.offset)).chain(during.map(|commit| Some(commit.offset)));
     if possible.any(|possible| possible == found) {
         return Ok(());
     }
     let (group, at) = place;
     let last = at_begin.map(|commit| commit.offset);
-    let what = format!("group {group}, {at}: {found:?} was read, and {last:?} had been committed before it was asked");
-    Err(Violation { invariant: NAME, what })
+    let what = format!(
+        "group {group}, {at}: {found:?} was read, and {last:?} had been committed before it was asked"
+    );
+    Err(Violation {
+        invariant: NAME,
+        what,
+    })
 }

@@ -11,7 +11,8 @@ pub(crate) fn one_owner(place: &Place, last: Option<&Claim>, now: &Claim) -> Res
     let Some(last) = last else {
         return Ok(());
     };
-    if now.epoch > last.epoch || (now.epoch == last.epoch && now.member == last.member) {
+    let same = now.member == last.member || (now.instance.is_some() && now.instance == last.instance);
+    if now.epoch > last.epoch || (now.epoch == last.epoch && same) {
         return Ok(());
     }
     let (group, at) = place;
@@ -19,5 +20,8 @@ pub(crate) fn one_owner(place: &Place, last: Option<&Claim>, now: &Claim) -> Res
         "group {group}, {at}: {} delivers since epoch {}, after {} since epoch {}",
         now.member, now.epoch, last.member, last.epoch
     );
-    Err(Violation { invariant: NAME, what })
+    Err(Violation {
+        invariant: NAME,
+        what,
+    })
 }

@@ -12,6 +12,10 @@ pub(crate) fn consumed(place: &Place, processed: u64, end: u64) -> Result<(), Vi
     if processed >= end {
         return Ok(());
     }
-    let what = format!("group {group}, {at}: faults are over, and of {end} records {processed} are processed");
-    Err(Violation { invariant: NAME, what })
+    let what =
+        format!("group {group}, {at}: faults are over, and of {end} records {processed} are processed");
+    Err(Violation {
+        invariant: NAME,
+        what,
+    })
 }
