@@ -14,8 +14,9 @@ use std::time::Duration;
 
 /// Sessions of members.
 pub(super) const SESSION: Duration = Duration::from_secs(2);
-/// How long a partition may take to be given up.
-pub(super) const REVOCATION: Duration = Duration::from_secs(1);
+/// How long a partition may take to be given up: longer than a host that hears nothing goes on with it, so that not even
+/// a revocation that nobody hears of leaves two owners.
+pub(super) const REVOCATION: Duration = Duration::from_millis(1_500);
 /// A stale coordinator falls silent after this.
 pub(super) const VOUCHED: Duration = Duration::from_millis(666);
 
