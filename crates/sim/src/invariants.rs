@@ -28,7 +28,7 @@ mod l6_groups;
 
 pub(crate) use i15_metadata::{NAME as METADATA, same_image};
 pub(crate) use i16_committed_offsets::committed_offset;
-pub(crate) use i17_one_owner::one_owner;
+pub(crate) use i17_one_owner::{commit_of_the_owner, one_owner};
 pub(crate) use i18_nothing_skipped::no_record_skipped;
 pub(crate) use l1_leaders::is_given_up;
 pub(crate) use l4_resolved::Waiting;

@@ -184,3 +184,34 @@ fn crc_unchecked_is_caught() {
 fn dirty_descriptor_closed_is_caught() {
     is_caught_alone(PlantedBug::DirtyDescriptorClosed);
 }
+
+fn groups() -> Options {
+    Options {
+        world: World::Groups,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn every_invariant_holds_in_every_seed_of_groups() {
+    let all = run_all(100, groups());
+    struck_by_all(&all, Fault::GROUPS);
+    for what in ["assigned", "revoked", "lost", "records processed again"] {
+        assert!(all.members.contains_key(what), "{what}: {all}");
+    }
+}
+
+#[test]
+fn two_owners_is_caught() {
+    is_caught_within_100_seeds(PlantedBug::TwoOwners, groups());
+}
+
+#[test]
+fn commit_unfenced_is_caught() {
+    is_caught_within_100_seeds(PlantedBug::CommitUnfenced, groups());
+}
+
+#[test]
+fn serve_before_loaded_is_caught() {
+    is_caught_within_100_seeds(PlantedBug::ServeBeforeLoaded, groups());
+}

@@ -232,6 +232,10 @@ impl World {
             Ok(Response::Heartbeat(answer)) => host.told(answer, sent),
             Ok(other) => return Err(format!("a heartbeat was answered by {other:?}")),
             Err(GroupError::GroupFull(_) | GroupError::UnreleasedInstance) => {}
+            // To be asked again.
+            Err(error) if error.code() == quipu_record::ErrorCode::CoordinatorLoading => {
+                self.counts.add("asked-to-wait");
+            }
             Err(GroupError::FencedMemberEpoch | GroupError::UnknownMember) => {
                 self.counts.add("fenced");
                 host.drop_all();

@@ -10,6 +10,7 @@ use crate::reconcile::Owned;
 use crate::record::{Change, Current, Info};
 use crate::state::Parked;
 use crate::{Assignor, GroupEpoch, GroupError, Heartbeat, MemberEpoch, MemberId, RequestToken, StreamId};
+use quipu_record::ErrorCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,6 +214,13 @@ impl Deciding<'_> {
     ) -> Result<Standing, GroupError> {
         let id = &heartbeat.member;
         let known = info.candidate_stream() == Some(stream);
+        // Two streams that begin at once: which one is older cannot be told, as requests overtake each other. The one that came
+        // first speaks or leaves in a moment; or else its host has dropped everything by then.
+        let silent = self.now.since(self.member(id)?.live.candidate_heard);
+        if info.candidate.is_some() && !known && silent < info.session_timeout / 12 * 7 {
+            let message = "another stream of this member begins: ask again";
+            return Err(GroupError::host(ErrorCode::CoordinatorLoading, message));
+        }
         if let Some(member) = self.group.members.get_mut(id)
             && (known || heartbeat.subscription.is_some())
         {

@@ -1,6 +1,6 @@
 //! What is true whatever anybody believes: what was committed and where, who was given what, and what was processed.
 
-use crate::invariants::{committed_offset, no_record_skipped, one_owner};
+use crate::invariants::{commit_of_the_owner, committed_offset, no_record_skipped, one_owner};
 use crate::report::Violation;
 use quipu_coordinator::{
     AssignmentEpoch, Commit, Committed as Found, GroupError, GroupId, InstanceId, MemberId, Request, Response,
@@ -129,11 +129,14 @@ impl Truth {
     /// Somebody is told that an offset is committed.
     pub(super) fn committed(&self, commit: &Commit) -> Result<(), Violation> {
         // Who administers a group may put its offsets anywhere.
-        if commit.member.is_none() {
+        let Some((member, epoch)) = &commit.member else {
             return Ok(());
-        }
+        };
         for one in &commit.offsets {
             let place = (commit.group.clone(), one.at);
+            if let Some(owner) = self.claims.get(&place) {
+                commit_of_the_owner(&place, owner, member, AssignmentEpoch::from(*epoch))?;
+            }
             let below = self.processed.get(&place).map_or(0, |processed| processed.below);
             no_record_skipped(&place, one.offset, Offset::new(below))?;
         }
