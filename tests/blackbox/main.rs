@@ -17,6 +17,8 @@ mod dev;
 #[cfg(test)]
 mod flood;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod kills;
