@@ -30,8 +30,13 @@ use quipu_record::{ErrorCode, Offset, PartitionId, TopicId};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+/// At the close a broker may take so long over each of its steps.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// A partition that a group shares out.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -417,13 +422,33 @@ impl GroupConsumer {
         committed
     }
 
+    /// Waits, for a while, until something holds no longer.
+    async fn wait_while(&mut self, holds: impl Fn(&Core) -> bool) {
+        let waiting = async {
+            while holds(&self.shared.lock().core) {
+                self.shared.news.notified().await;
+            }
+        };
+        // Then it goes without.
+        let _ = timeout(LEAVE_WITHIN, waiting).await;
+    }
+
     async fn tell_the_group(&mut self, will_return: bool) -> Result<(), CallError> {
+        // Who leaves while it joins may be overtaken by its own joining.
+        self.wait_while(Core::opening).await;
+        {
+            let mut state = self.shared.lock();
+            state.core.leave();
+            state.half_close();
+        }
+        self.wait_while(Core::connected).await;
         let (member, epoch) = self.member();
-        if epoch == MemberEpoch::default() {
-            // It never got in.
+        let left = self.shared.lock().core.left();
+        let is_static = self.shared.config.instance_id.is_some();
+        if epoch == MemberEpoch::default() || (left && will_return == is_static) {
+            // It never got in, or the broker has told the group.
             return Ok(());
         }
-        self.shared.lock().half_close();
         let request = v1::LeaveGroupRequest {
             group: self.shared.config.group.clone(),
             member_id: member,

@@ -63,7 +63,7 @@ impl Opening {
                         return Err(broken("the consumer is gone".into()));
                     }
                 }
-                Ok(None) => return Err(broken("the broker ended the stream".into())),
+                Ok(None) => return Err(End::Over),
                 Err(status) => return Err(of_status(&address, &status)),
             }
         }

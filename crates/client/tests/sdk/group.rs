@@ -378,7 +378,11 @@ async fn a_static_member_says_that_it_will_be_back_unless_it_leaves_for_good() {
     let left = cluster.group("g", |group| {
         group.left.iter().map(|(_, back)| *back).collect::<Vec<_>>()
     });
-    assert_eq!(left, [true, false]);
+    assert_eq!(
+        left,
+        [true, true, false],
+        "its last stream says that it will be back"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

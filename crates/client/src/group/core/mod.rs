@@ -77,6 +77,8 @@ pub(crate) struct Core {
     /// Partitions that cannot be begun.
     troubles: VecDeque<(Key, Failure)>,
     refused: Option<Failure>,
+    leaving: bool,
+    left: bool,
     effects: VecDeque<Effect>,
 }
 
@@ -106,6 +108,8 @@ impl Core {
             changes: VecDeque::new(),
             troubles: VecDeque::new(),
             refused: None,
+            leaving: false,
+            left: false,
             effects: VecDeque::new(),
         }
     }
@@ -194,6 +198,10 @@ impl Core {
         }
         match end {
             End::Broken(why) => tracing::debug!(why, "a group's stream ended"),
+            End::Over if self.leaving => {
+                self.left = true;
+            }
+            End::Over => {}
             End::Refused(failure) => {
                 tracing::debug!(%failure, "a group's stream was refused");
                 match failure.code {
@@ -210,7 +218,28 @@ impl Core {
         self.link = Link::Waiting {
             until: now.after(pause),
         };
+        if self.leaving {
+            self.link = Link::Over;
+        }
         self.tick(now);
+    }
+
+    /// The member has said its last word: the broker ends the stream, and no other is opened.
+    pub(crate) fn leave(&mut self) {
+        self.leaving = true;
+        if matches!(self.link, Link::Waiting { .. }) {
+            self.link = Link::Over;
+        }
+    }
+
+    /// Whether the broker is expected to say whether the group takes the member.
+    pub(crate) const fn opening(&self) -> bool {
+        matches!(self.link, Link::Opening { .. })
+    }
+
+    /// The broker has ended the last stream in order.
+    pub(crate) const fn left(&self) -> bool {
+        self.left
     }
 
     /// Nothing comes any more.

@@ -79,6 +79,8 @@ pub(crate) enum Change {
 pub(crate) enum End {
     /// Nobody knows why.
     Broken(String),
+    /// The broker ended it in order, after the member's last word.
+    Over,
     /// A broker said why.
     Refused(Failure),
 }

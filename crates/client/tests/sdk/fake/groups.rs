@@ -317,6 +317,23 @@ fn assign(
 }
 
 impl Session {
+    /// The client said its last word: its member leaves, a static one until it is back.
+    pub(super) fn last_word(&self) {
+        let Some(stream) = &self.group else { return };
+        let mut state = self.broker.shared.state();
+        let group = state.groups.entry(stream.group.clone()).or_default();
+        let Some(member) = group.member(&stream.member) else {
+            return;
+        };
+        let will_return = member.instance.is_some();
+        group.left.push((stream.member.clone(), will_return));
+        if !will_return {
+            group.remove(&stream.member);
+        }
+        drop(state);
+        self.broker.shared.changed();
+    }
+
     /// Tells the member what has changed. `false`: the stream is over.
     pub(super) async fn reconcile(&mut self) -> bool {
         let Some(group) = &mut self.group else {

@@ -589,7 +589,8 @@ impl ConsumeService for Broker {
                                 return;
                             }
                         }
-                        _ => return,
+                        Ok(None) => return session.last_word(),
+                        Err(_) => return,
                     },
                     _ = changed.changed() => {}
                 }
