@@ -147,11 +147,14 @@ fn brokers_restart_one_after_another_under_a_hundred_members() -> Result<()> {
     assert_eq!(before, after);
     assert_eq!(moved, Vec::<String>::new());
     stop.send_replace(true);
-    let ended = runtime.block_on(tokio::time::timeout(PATIENCE, async {
-        while let Some(ended) = members.join_next().await {
-            ended.map_err(|error| error.to_string())??;
-        }
-        Ok::<_, String>(())
-    }))?;
+    let ended = runtime.block_on(async {
+        let ending = async {
+            while let Some(ended) = members.join_next().await {
+                ended.map_err(|error| error.to_string())??;
+            }
+            Ok::<_, String>(())
+        };
+        tokio::time::timeout(PATIENCE, ending).await
+    })?;
     Ok(ended?)
 }
