@@ -1,12 +1,15 @@
 //! Commits, one after the other: a later one never overtakes an earlier one that is tried again, so that the committed
 //! offset goes where the application said last. Pure.
 
-use super::types::{CommitId, Effect, Wanted};
-use crate::consumer::{Key, StreamId};
+use super::Core;
+use super::types::{CommitId, Effect, Link, Wanted};
+use crate::consumer::{Key, Start, StreamId};
 use crate::group::error::CommitError;
 use crate::moment::Moment;
 use quipu_proto::Failure;
+use quipu_record::Offset;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 #[derive(Debug)]
 struct Pending {
@@ -159,5 +162,103 @@ impl Commits {
             let commit = first.id;
             effects.push_back(Effect::Committed { commit, result });
         }
+    }
+}
+
+impl Core {
+    /// Commits these offsets; of all that moved if none is given. `None`: there is nothing to commit.
+    ///
+    /// # Errors
+    /// One of the partitions is not this member's.
+    pub(crate) fn commit(
+        &mut self,
+        now: Moment,
+        offsets: Vec<(Key, Offset, String)>,
+        within: Duration,
+    ) -> Result<Option<CommitId>, CommitError> {
+        if let Some(failure) = &self.refused {
+            return Err(CommitError::Ended(failure.clone()));
+        }
+        let mut wanted = Vec::with_capacity(offsets.len());
+        for (key, next, metadata) in offsets {
+            let partition = self.partitions.get_mut(&key);
+            let partition = partition.ok_or_else(|| CommitError::not_assigned(&key))?;
+            partition.moved = true;
+            let epoch = partition.epoch;
+            wanted.push(Wanted {
+                key,
+                next,
+                epoch,
+                metadata,
+            });
+        }
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let id = self.commits.push(wanted, now.after(within));
+        self.send_commits(now);
+        Ok(Some(id))
+    }
+
+    /// Where every partition stands whose place is worth a commit.
+    pub(crate) fn uncommitted(&self) -> Vec<(Key, Offset, String)> {
+        let moved = self.partitions.iter().filter(|(_, partition)| partition.moved);
+        let places = moved.filter_map(|(key, partition)| match partition.place {
+            Start::Offset(place) if partition.committed != Some(place) => {
+                Some((key.clone(), place, String::new()))
+            }
+            _ => None,
+        });
+        places.collect()
+    }
+
+    /// Whether a commit has no answer yet that names one of these partitions.
+    pub(crate) fn committing(&self, keys: &[Key]) -> bool {
+        self.commits.involve(keys)
+    }
+
+    /// The answer to a commit came: `failure` if it was not done.
+    pub(crate) fn committed(
+        &mut self,
+        now: Moment,
+        stream: StreamId,
+        id: CommitId,
+        failure: Option<(Key, Failure)>,
+    ) {
+        let pause = self.commit_backoff.next(self.settings.limits, &mut self.jitter);
+        let again_at = now.after(pause);
+        let done = self
+            .commits
+            .answered(stream, id, failure, again_at, &mut self.effects);
+        if let Some(offsets) = done {
+            self.commit_backoff.reset();
+            for offset in offsets {
+                if let Some(partition) = self.partitions.get_mut(&offset.key)
+                    && partition.epoch == offset.epoch
+                {
+                    partition.committed = Some(offset.next);
+                }
+            }
+        }
+        self.send_commits(now);
+    }
+
+    pub(super) fn send_commits(&mut self, now: Moment) {
+        let Link::Open { stream } = self.link else {
+            return;
+        };
+        let (partitions, naming) = (&self.partitions, self.name_by.is_some());
+        let held = |offset: &Wanted| match partitions.get(&offset.key) {
+            Some(partition) if partition.epoch != offset.epoch => Some(false),
+            Some(partition) if partition.confirmed => Some(true),
+            Some(_) if naming => None,
+            Some(_) | None => Some(false),
+        };
+        self.commits.send(now, stream, held, &mut self.effects);
+    }
+
+    /// No commit waits for an answer.
+    pub(crate) fn settled(&self) -> bool {
+        self.commits.is_empty()
     }
 }

@@ -13,7 +13,7 @@ mod commits;
 mod partitions;
 mod types;
 
-pub(crate) use types::{Change, CommitId, Effect, End, Given, Owned, Wanted};
+pub(crate) use types::{Change, CommitId, Effect, End, Given, Owned};
 
 use super::config::CommitMode;
 use super::error::CommitError;
@@ -23,7 +23,7 @@ use crate::consumer::{Key, Start, StreamId};
 use crate::moment::Moment;
 use commits::Commits;
 use quipu_proto::Failure;
-use quipu_record::{ErrorCode, Offset};
+use quipu_record::ErrorCode;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use types::{Hold, Link};
@@ -364,97 +364,6 @@ impl Core {
         }
     }
 
-    /// Commits these offsets; of all that moved if none is given. `None`: there is nothing to commit.
-    ///
-    /// # Errors
-    /// One of the partitions is not this member's.
-    pub(crate) fn commit(
-        &mut self,
-        now: Moment,
-        offsets: Vec<(Key, Offset, String)>,
-        within: Duration,
-    ) -> Result<Option<CommitId>, CommitError> {
-        if let Some(failure) = &self.refused {
-            return Err(CommitError::Ended(failure.clone()));
-        }
-        let mut wanted = Vec::with_capacity(offsets.len());
-        for (key, next, metadata) in offsets {
-            let partition = self.partitions.get_mut(&key);
-            let partition = partition.ok_or_else(|| CommitError::not_assigned(&key))?;
-            partition.moved = true;
-            let epoch = partition.epoch;
-            wanted.push(Wanted {
-                key,
-                next,
-                epoch,
-                metadata,
-            });
-        }
-        if wanted.is_empty() {
-            return Ok(None);
-        }
-        let id = self.commits.push(wanted, now.after(within));
-        self.send_commits(now);
-        Ok(Some(id))
-    }
-
-    /// Where every partition stands whose place is worth a commit.
-    pub(crate) fn uncommitted(&self) -> Vec<(Key, Offset, String)> {
-        let moved = self.partitions.iter().filter(|(_, partition)| partition.moved);
-        let places = moved.filter_map(|(key, partition)| match partition.place {
-            Start::Offset(place) if partition.committed != Some(place) => {
-                Some((key.clone(), place, String::new()))
-            }
-            _ => None,
-        });
-        places.collect()
-    }
-
-    /// Whether a commit has no answer yet that names one of these partitions.
-    pub(crate) fn committing(&self, keys: &[Key]) -> bool {
-        self.commits.involve(keys)
-    }
-
-    /// The answer to a commit came: `failure` if it was not done.
-    pub(crate) fn committed(
-        &mut self,
-        now: Moment,
-        stream: StreamId,
-        id: CommitId,
-        failure: Option<(Key, Failure)>,
-    ) {
-        let pause = self.commit_backoff.next(self.settings.limits, &mut self.jitter);
-        let again_at = now.after(pause);
-        let done = self
-            .commits
-            .answered(stream, id, failure, again_at, &mut self.effects);
-        if let Some(offsets) = done {
-            self.commit_backoff.reset();
-            for offset in offsets {
-                if let Some(partition) = self.partitions.get_mut(&offset.key)
-                    && partition.epoch == offset.epoch
-                {
-                    partition.committed = Some(offset.next);
-                }
-            }
-        }
-        self.send_commits(now);
-    }
-
-    fn send_commits(&mut self, now: Moment) {
-        let Link::Open { stream } = self.link else {
-            return;
-        };
-        let (partitions, naming) = (&self.partitions, self.name_by.is_some());
-        let held = |offset: &Wanted| match partitions.get(&offset.key) {
-            Some(partition) if partition.epoch != offset.epoch => Some(false),
-            Some(partition) if partition.confirmed => Some(true),
-            Some(_) if naming => None,
-            Some(_) | None => Some(false),
-        };
-        self.commits.send(now, stream, held, &mut self.effects);
-    }
-
     /// When everything is lost though nobody says so: the group gives it to others after the session.
     fn session_ends(&self) -> Moment {
         self.heard.after(self.settings.session / 4 * 3)
@@ -515,11 +424,6 @@ impl Core {
             .chain(self.name_by)
             .chain(self.acks_at);
         all.chain(self.commits.due(now)).min()
-    }
-
-    /// No commit waits for an answer.
-    pub(crate) fn settled(&self) -> bool {
-        self.commits.is_empty()
     }
 }
 

@@ -2,9 +2,10 @@
 //! that a partition is this member's it is given without a hole and without a repetition, nothing is given once it is known
 //! to be gone, and nothing is acknowledged that was not processed.
 
+use super::types::Wanted;
 use super::*;
 use crate::consumer::Places;
-use quipu_record::{PartitionId, TopicId};
+use quipu_record::{Offset, PartitionId, TopicId};
 
 const HISTORIES: u64 = 500;
 const STEPS: u64 = 400;
