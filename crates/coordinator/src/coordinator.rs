@@ -225,8 +225,13 @@ impl Coordinator {
                 .collect::<Vec<_>>(),
         );
         self.missing = missing;
-        if !self.missing.is_empty() {
-            let soon = moment.now.after(MISSING_FOR);
+        self.sweep_soon();
+    }
+
+    /// Looks for topics that are missing as soon as they have been so for long enough.
+    fn sweep_soon(&mut self) {
+        if let Some(since) = self.missing.values().min() {
+            let soon = since.after(MISSING_FOR);
             self.sweep = Some(self.sweep.map_or(soon, |sweep| sweep.min(soon)));
         }
     }
@@ -253,6 +258,7 @@ impl Coordinator {
         if self.sweep.is_some_and(|sweep| sweep <= moment.now) {
             self.sweep = Some(moment.now.after(self.config.expiry_interval));
             self.expire(moment);
+            self.sweep_soon();
         }
     }
 
@@ -265,9 +271,9 @@ impl Coordinator {
             .filter(|(topic, since)| gone(since) && moment.topics.partitions(**topic).is_none())
             .map(|(topic, _)| *topic)
             .collect();
-        for topic in &gone {
-            self.missing.remove(topic);
-        }
+        // Those that are back are not missing.
+        self.missing
+            .retain(|topic, _| !gone.contains(topic) && moment.topics.partitions(*topic).is_none());
         for id in self.ids() {
             let more = self.with(&id, moment, |it| {
                 gone.iter().for_each(|topic| it.forget_topic(*topic));

@@ -1,7 +1,26 @@
 //! Consumer groups: who is a member, who shall have which partition, and how far each was processed. Pure.
 //!
 //! A [`Coordinator`] is the state of one partition of `__consumer_offsets`. Every request is decided into records, which are
-//! stored as one batch and replayed; the answer leaves once they are committed.
+//! stored as one batch and replayed; the answer leaves once they, and all that were decided before, are committed. There is
+//! no way back: where an append fails, the coordinator is dropped, and the log replayed into a new one.
+//!
+//! Members follow the group by KIP-848: a *target* says who shall have what, and each member moves towards it by itself,
+//! giving up first what the target takes from it. Commits are fenced by KIP-1251. Where we differ, and why:
+//!
+//! - A member's epoch grows as it is told to give something up, so that whoever speaks in that epoch has seen it. Late and
+//!   repeated heartbeats can then do no harm (`reconcile`).
+//! - A stream speaks for a member once it has shown that it had an answer; as a new one comes, the one before gives up no
+//!   more, and cannot leave for it (`live::heartbeat`).
+//! - The deadline of a revocation takes the partitions that were to be given up, never the member.
+//!
+//! Invariants
+//! - A partition has one owner at most: it is given to the next as the record is written that says the one before has it no
+//!   more. Commits of two members for one partition are never both taken (I17).
+//! - The committed offset is that of the last acknowledged commit or reset (I16).
+//! - Records alone make the state; deciding is deterministic: no clock, no chance, no order of a hash.
+//! - A record that is not understood stops the replay: it is never skipped.
+//!
+//! Elsewhere: appending, committing and loading are the broker's; [`Member`] is the hosting side of one stream.
 
 mod assignor;
 mod codec;
@@ -10,6 +29,8 @@ mod coordinator;
 mod error;
 #[cfg(feature = "test-util")]
 pub mod histories;
+#[cfg(feature = "test-util")]
+pub mod hostile;
 mod ids;
 mod live;
 mod member;

@@ -1,0 +1,336 @@
+//! Short stories about one group, each about one rule.
+
+mod scene;
+
+use quipu_coordinator::*;
+use quipu_record::{ErrorCode, TopicPartition};
+use scene::{Scene, at, group, member};
+use std::time::Duration;
+
+fn ids(answer: &HeartbeatAnswer) -> Vec<TopicPartition> {
+    let told = answer.assignment.as_ref().expect("told");
+    told.iter().map(|one| one.at).collect()
+}
+
+fn waiting(scene: &Scene, id: &str, epoch: MemberEpoch, owned: &[TopicPartition]) -> Request {
+    Request::Heartbeat(Heartbeat {
+        epoch: Some(epoch),
+        subscription: None,
+        owned: Some(owned.to_vec()),
+        max_wait: Duration::from_secs(10),
+        ..scene.opening(id)
+    })
+}
+
+#[test]
+fn a_second_member_gets_its_half_once_the_first_has_given_it_up() {
+    let mut scene = Scene::new(&[("t", 4)]);
+    let a = scene.join("a");
+    assert_eq!(ids(&a).len(), 4);
+    let parked = scene.ask(waiting(&scene, "a", a.epoch, &ids(&a)));
+    assert!(!scene.answers.contains_key(&parked), "nothing to tell yet");
+    let b = scene.join("b");
+    assert_eq!(ids(&b), []);
+    // The first is told at once, as it waited.
+    let Some(Ok(Response::Heartbeat(told))) = scene.answers.remove(&parked) else {
+        panic!("answered");
+    };
+    assert_eq!(ids(&told).len(), 2);
+    assert_eq!(told.revocation_left, Some(Duration::from_secs(60)));
+    let describe = scene.describe();
+    assert_eq!(describe.stalled.len(), 2);
+    assert_eq!(describe.stalled[0].holder, member("a"));
+    assert_eq!(describe.stalled[0].waiting, Some(member("b")));
+    // It says that it still has everything; then that it has given up what it should.
+    let waits = scene.ask(waiting(&scene, "b", b.epoch, &[]));
+    scene.stay("a", told.epoch, &ids(&a));
+    assert!(!scene.answers.contains_key(&waits));
+    scene.stay("a", told.epoch, &ids(&told));
+    let Some(Ok(Response::Heartbeat(got))) = scene.answers.remove(&waits) else {
+        panic!("answered");
+    };
+    assert_eq!(ids(&got).len(), 2);
+    assert_eq!(scene.describe().state, GroupState::Stable);
+}
+
+#[test]
+fn the_deadline_takes_only_what_was_revoked() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    let a = scene.join("a");
+    let b = scene.join("b");
+    let has = ids(&a);
+    let told = scene.stay("a", a.epoch, &has);
+    let (kept, lost) = (
+        ids(&told)[0],
+        *has.iter().find(|at| !ids(&told).contains(at)).expect("one"),
+    );
+    assert_eq!(scene.commit("a", told.epoch, lost, 5), Ok(()), "it may finish");
+    for _ in 0..7 {
+        scene.wait(Duration::from_secs(10));
+        scene.stay("a", told.epoch, &has);
+        scene.stay("b", b.epoch, &[]);
+    }
+    let refused = scene.commit("a", told.epoch, lost, 6);
+    assert_eq!(refused, Err(GroupError::StaleAssignment));
+    assert_eq!(
+        scene.commit("a", told.epoch, kept, 7),
+        Ok(()),
+        "it stays, with what it keeps"
+    );
+    let told = scene.stay("a", told.epoch, &has);
+    assert_eq!(
+        (ids(&told), told.revocation_left),
+        (vec![kept], None),
+        "the other is lost"
+    );
+    assert_eq!(scene.owned("b"), [lost]);
+    assert_eq!(scene.committed("g", lost), Some(5));
+}
+
+#[test]
+fn a_lost_answer_is_told_again_and_older_epochs_are_fenced() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    let a = scene.join("a");
+    scene.join("b");
+    let told = scene.stay("a", a.epoch, &ids(&a));
+    assert_eq!(scene.stay("a", a.epoch, &ids(&a)), told, "the answer was lost");
+    let told = scene.stay("a", told.epoch, &ids(&told));
+    scene.leave("b");
+    let next = scene.stay("a", told.epoch, &ids(&told));
+    assert_eq!(ids(&next).len(), 2);
+    let old = Heartbeat {
+        epoch: Some(a.epoch),
+        subscription: None,
+        ..scene.opening("a")
+    };
+    assert_eq!(scene.beat(old), Err(GroupError::FencedMemberEpoch));
+    // It joins anew, and has what it had.
+    let again = scene.join("a");
+    assert_eq!((again.epoch, ids(&again)), (next.epoch, ids(&next)));
+}
+
+#[test]
+fn a_static_member_that_restarts_moves_nothing() {
+    let mut scene = Scene::new(&[("t", 6)]);
+    let opening = |scene: &Scene, id: &str| Heartbeat {
+        instance: InstanceId::new("i").ok(),
+        ..scene.opening(id)
+    };
+    scene.join("b");
+    let first = scene.beat(opening(&scene, "a1")).expect("joins");
+    scene.settle(&["b", "a1"]);
+    let (has, epoch) = (scene.owned("a1"), scene.describe().epoch);
+    let early = scene.beat(opening(&scene, "a2"));
+    assert_eq!(early, Err(GroupError::UnreleasedInstance));
+    let leave = Leave {
+        group: group("g"),
+        member: member("a1"),
+        stream: Some(StreamId::new(1)),
+        will_return: true,
+    };
+    assert_eq!(scene.call(Request::Leave(leave)), Ok(Response::Left));
+    let back = scene.beat(opening(&scene, "a2")).expect("is back");
+    assert_eq!(ids(&back), has);
+    assert_eq!(scene.describe().epoch, epoch, "nothing to share out anew");
+    let late = Heartbeat {
+        epoch: Some(first.epoch),
+        subscription: None,
+        ..opening(&scene, "a1")
+    };
+    assert_eq!(scene.beat(late), Err(GroupError::FencedInstance));
+    assert_eq!(scene.owned("b").len(), 3);
+}
+
+#[test]
+fn a_new_stream_speaks_once_it_was_answered_and_the_old_one_cannot_leave_for_it() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    let a = scene.join("a");
+    let by = |scene: &Scene, opens: bool| Heartbeat {
+        epoch: Some(a.epoch),
+        stream: Some(StreamId::new(2)),
+        subscription: scene.opening("a").subscription.filter(|_| opens),
+        owned: None,
+        ..scene.opening("a")
+    };
+    let resumed = scene.beat(by(&scene, true)).expect("resumes");
+    assert_eq!(ids(&resumed), ids(&a));
+    let leave = |stream| Leave {
+        group: group("g"),
+        member: member("a"),
+        stream: Some(StreamId::new(stream)),
+        will_return: false,
+    };
+    assert_eq!(scene.call(Request::Leave(leave(1))), Ok(Response::Left));
+    scene.beat(by(&scene, false)).expect("still there");
+    let old = Heartbeat {
+        epoch: Some(a.epoch),
+        ..scene.opening("a")
+    };
+    assert_eq!(scene.beat(old), Err(GroupError::FencedMemberEpoch));
+    scene.fail_over();
+    assert_eq!(scene.call(Request::Leave(leave(1))), Ok(Response::Left));
+    assert_eq!(scene.owned("a"), ids(&a));
+    assert_eq!(scene.call(Request::Leave(leave(2))), Ok(Response::Left));
+    assert_eq!(scene.describe().state, GroupState::Empty);
+}
+
+#[test]
+fn a_silent_member_is_gone_after_its_session_and_a_failover_gives_a_fresh_one() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    scene.join("a");
+    scene.wait(Duration::from_secs(40));
+    scene.fail_over();
+    scene.wait(Duration::from_secs(40));
+    assert_eq!(scene.describe().members.len(), 1);
+    scene.wait(Duration::from_secs(6));
+    assert_eq!(scene.describe().state, GroupState::Empty);
+}
+
+#[test]
+fn topics_that_appear_later_are_taken_up_by_name_and_by_pattern() {
+    let mut scene = Scene::new(&[("t", 1)]);
+    scene.join("a");
+    let mut by_pattern = scene.opening("b");
+    by_pattern.subscription = Some(Subscription {
+        topics: Vec::new(),
+        pattern: Some("[tv].*".into()),
+    });
+    scene.beat(by_pattern).expect("joins");
+    let epoch = scene.describe().epoch;
+    scene.topic("u", 7, 2);
+    scene.topic("vv", 8, 3);
+    scene.topic("w", 9, 1);
+    assert_eq!(
+        scene.describe().epoch,
+        epoch.next().next(),
+        "only what somebody wants counts"
+    );
+    let targets = scene.targets();
+    assert_eq!(targets.len(), 6);
+    assert!(
+        targets
+            .iter()
+            .all(|(at, id)| at.topic != at_topic(8) || *id == member("b"))
+    );
+    for pattern in ["(", "a)|(b", "x{9999}{9999}"] {
+        let mut bad = scene.opening("c");
+        bad.subscription = Some(Subscription {
+            topics: Vec::new(),
+            pattern: Some(pattern.into()),
+        });
+        let refused = scene.beat(bad).map_err(|error| error.code());
+        assert_eq!(refused, Err(ErrorCode::InvalidRequest), "{pattern}");
+    }
+}
+
+fn at_topic(id: u128) -> quipu_record::TopicId {
+    quipu_record::TopicId::from_u128(id)
+}
+
+#[test]
+fn offsets_expire_a_week_after_the_last_member_went_and_are_still_shown() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let mut scene = Scene::new(&[("t", 1)]);
+    let a = scene.join("a");
+    assert_eq!(scene.commit("a", a.epoch, at(1, 0), 42), Ok(()));
+    scene.leave("a");
+    scene.wait(DAY * 5);
+    assert!(scene.coordinator.expiring(scene.wall).is_empty());
+    scene.wait(DAY + Duration::from_secs(60));
+    let soon = scene.coordinator.expiring(scene.wall);
+    assert_eq!((soon.len(), soon[0].offsets), (1, 1), "a warning, a day before");
+    scene.fail_over();
+    scene.wait(DAY);
+    assert_eq!(scene.committed("g", at(1, 0)), None);
+    let shown = &scene.describe().offsets[0];
+    let committed = shown.committed.as_ref().expect("its last position");
+    assert_eq!((shown.expired, committed.offset.get()), (true, 42));
+    // What is committed anew takes its place.
+    scene.admin_commit("g", at(1, 0), 50);
+    assert!(!scene.describe().offsets[0].expired);
+}
+
+#[test]
+fn offsets_of_a_deleted_topic_are_forgotten_but_not_by_old_metadata() {
+    let mut scene = Scene::new(&[("t", 1)]);
+    scene.admin_commit("g", at(1, 0), 42);
+    scene.topic("t", 0, 0);
+    scene.wait(Duration::from_secs(30));
+    scene.topic("t", 1, 1);
+    scene.wait(Duration::from_secs(3_600));
+    assert_eq!(scene.committed("g", at(1, 0)), Some(42));
+    scene.topic("t", 0, 0);
+    scene.wait(Duration::from_secs(61));
+    assert_eq!(scene.committed("g", at(1, 0)), None);
+    let gone = scene.call(Request::Describe(group("g")));
+    assert_eq!(gone, Err(GroupError::UnknownGroup));
+}
+
+#[test]
+fn administrators_wait_until_the_members_are_gone() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    let a = scene.join("a");
+    assert_eq!(scene.commit("a", a.epoch, at(1, 0), 9), Ok(()));
+    let reset = |validate_only| {
+        Request::Reset(Reset {
+            group: group("g"),
+            offsets: vec![(at(1, 0), quipu_record::Offset::new(3))],
+            validate_only,
+        })
+    };
+    let delete = |validate_only| Request::Delete {
+        group: group("g"),
+        validate_only,
+    };
+    for request in [reset(false), delete(true), delete(false)] {
+        assert_eq!(scene.call(request), Err(GroupError::GroupNotEmpty));
+    }
+    scene.leave("a");
+    scene.call(reset(true)).expect("may");
+    assert_eq!(scene.committed("g", at(1, 0)), Some(9));
+    scene.call(reset(false)).expect("may");
+    assert_eq!(scene.committed("g", at(1, 0)), Some(3));
+    scene.call(delete(true)).expect("may");
+    assert_eq!(scene.call(delete(false)), Ok(Response::Deleted));
+    assert_eq!(scene.call(delete(false)), Err(GroupError::UnknownGroup));
+    scene.fail_over();
+    assert_eq!(scene.coordinator.group_count(), 0);
+}
+
+#[test]
+fn a_group_takes_no_more_members_than_it_may() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    scene.config(GroupConfig {
+        group_max_size: 1,
+        ..GroupConfig::default()
+    });
+    scene.join("a");
+    let opening = scene.opening("b");
+    assert_eq!(scene.beat(opening), Err(GroupError::GroupFull(1)));
+    let mut odd = scene.opening("a");
+    odd.assignor = Some("best".to_owned());
+    let refused = scene.beat(odd);
+    assert_eq!(refused, Err(GroupError::UnsupportedAssignor("best".to_owned())));
+}
+
+#[test]
+fn many_joins_at_once_make_few_targets() {
+    let mut scene = Scene::new(&[("t", 12)]);
+    scene.config(GroupConfig::default());
+    for index in 0..6 {
+        scene.join(&format!("m{index}"));
+    }
+    assert_eq!(
+        scene.describe().target_epoch,
+        GroupEpoch::new(1),
+        "the first at once"
+    );
+    assert_eq!(scene.describe().state, GroupState::Assigning);
+    scene.wait(Duration::from_millis(250));
+    assert_eq!(
+        scene.describe().target_epoch,
+        GroupEpoch::new(6),
+        "the rest together"
+    );
+    assert_eq!(scene.target("m5").len(), 2);
+}
