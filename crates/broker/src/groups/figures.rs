@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 /// Series of lag at most; what is beyond is counted and left out.
@@ -22,6 +22,8 @@ const LAGS_MAX: usize = 10_000;
 const PAUSE: Duration = Duration::from_secs(5);
 /// What takes longer is left out.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Groups that are asked for at once.
+const AT_ONCE: usize = 256;
 
 /// The groups coordinated here.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -115,29 +117,12 @@ impl Groups {
             return figures;
         }
         let groups = self.list_here(until).await.unwrap_or_default();
-        let mut committed = Committed::new();
-        for summary in groups {
+        for summary in &groups {
             *figures.groups.entry(state_name(summary.state)).or_default() += 1;
             figures.members += summary.members as u64;
-            let query = OffsetsQuery {
-                group: summary.group.clone(),
-                partitions: None,
-            };
-            let asked = self
-                .ask_here(&summary.group, Request::Offsets(query), until)
-                .await;
-            let Ok(Response::Offsets(offsets)) = asked else {
-                continue;
-            };
-            for (at, one) in offsets {
-                if let Some(one) = one {
-                    committed
-                        .entry(at)
-                        .or_default()
-                        .push((summary.group.clone(), one.offset));
-                }
-            }
         }
+        let names = groups.into_iter().map(|summary| summary.group).collect();
+        let committed = self.committed(names, until).await;
         figures.expiring = self.expiring_here().await.len() as u64;
         let ends = ends(self.plane(), committed.keys().copied()).await;
         for (at, groups) in committed {
@@ -150,6 +135,35 @@ impl Groups {
             .lags
             .sort_by(|a, b| (&a.group, &a.topic, a.at).cmp(&(&b.group, &b.topic, b.at)));
         figures
+    }
+
+    /// What groups have committed. Asked many at a time, since one round of followers vouches for all of them.
+    async fn committed(&self, names: Vec<GroupId>, until: Instant) -> Committed {
+        let mut committed = Committed::new();
+        for names in names.chunks(AT_ONCE) {
+            let mut asked = JoinSet::new();
+            for group in names.iter().cloned() {
+                let groups = self.clone();
+                asked.spawn(async move {
+                    let query = OffsetsQuery {
+                        group: group.clone(),
+                        partitions: None,
+                    };
+                    let offsets = groups.ask_here(&group, Request::Offsets(query), until).await;
+                    (group, offsets)
+                });
+            }
+            while let Some(answered) = asked.join_next().await {
+                // What failed is left out.
+                if let Ok((group, Ok(Response::Offsets(offsets)))) = answered {
+                    for (at, one) in offsets {
+                        let one = one.map(|one| (group.clone(), one.offset));
+                        committed.entry(at).or_default().extend(one);
+                    }
+                }
+            }
+        }
+        committed
     }
 }
 

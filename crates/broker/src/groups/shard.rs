@@ -20,7 +20,7 @@ use quipu_metadata::Image;
 use quipu_record::{ErrorCode, Offset};
 use quipu_replication::Leading;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -80,6 +80,7 @@ pub(crate) enum ShardState {
 pub(super) struct ShardHandle {
     inbox: mpsc::UnboundedSender<Message>,
     shared: Arc<Shared>,
+    replica: Weak<Replica>,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +117,11 @@ impl ShardHandle {
             self.shared.commits.fetch_add(committed as u64, Ordering::Relaxed);
         }
         answer
+    }
+
+    /// Whether it lives, and works on this replica.
+    pub(super) fn is_of(&self, replica: &Arc<Replica>) -> bool {
+        !self.inbox.is_closed() && self.replica.as_ptr() == Arc::as_ptr(replica)
     }
 
     /// Groups here whose offsets expire soon.
@@ -182,6 +188,7 @@ impl Shard {
         let handle = ShardHandle {
             inbox: to,
             shared: Arc::clone(&shared),
+            replica: Arc::downgrade(&place.replica),
         };
         let shard = Self { place, inbox, shared };
         (shard, handle)

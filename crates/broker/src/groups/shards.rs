@@ -99,7 +99,7 @@ impl Making {
                 changed = self.images.changed() => if changed.is_err() {
                     return;
                 },
-                // One that panicked has said so itself; its partition is served again after the next start.
+                // One that panicked has said so itself; another takes its place.
                 Some(_) = self.tasks.join_next() => {}
             }
         }
@@ -116,12 +116,15 @@ impl Making {
                 topic: topic.id,
                 partition,
             };
-            if state.leader != Some(me) || self.shards.get(at).is_some() {
+            if state.leader != Some(me) {
                 continue;
             }
             let Some(replica) = self.plane.topics.replica(at) else {
                 continue;
             };
+            if self.shards.get(at).is_some_and(|shard| shard.is_of(&replica)) {
+                continue;
+            }
             let (shard, handle) = Shard::new(Place {
                 plane: Arc::clone(&self.plane),
                 replica,
