@@ -20,9 +20,6 @@ pub(super) struct GroupsCollector {
 impl Collector for GroupsCollector {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> fmt::Result {
         let states = self.shards.states();
-        if states.is_empty() {
-            return Ok(());
-        }
         self.loads(&mut to, states.iter().map(|(_, state)| state))?;
         encode_figures(&mut to, &self.latest.take())
     }
