@@ -52,6 +52,8 @@ pub enum PlantedBug {
     TombstonePurgedEarly,
     /// Compaction goes past the high watermark.
     CompactPastHighWatermark,
+    /// A leader takes itself for the only one, whoever it was heard by.
+    VouchedByNobody,
     /// What was sent to a member counts as processed, and is committed for it.
     CommitUnprocessed,
 }
@@ -82,6 +84,7 @@ impl PlantedBug {
         Self::ServeBeforeLoaded,
         Self::TombstonePurgedEarly,
         Self::CompactPastHighWatermark,
+        Self::VouchedByNobody,
         Self::CommitUnprocessed,
     ];
 

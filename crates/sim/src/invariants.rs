@@ -10,6 +10,7 @@ mod i15_metadata;
 mod i16_committed_offsets;
 mod i17_one_owner;
 mod i18_nothing_skipped;
+mod i19_vouched;
 mod i1_one_leader;
 mod i2_leader_completeness;
 mod i3_candidate_completeness;
@@ -42,7 +43,7 @@ use crate::report::{Deed, Violation};
 use quipu_metadata::{Command, Partition, Record, Reply};
 use quipu_record::{BatchHeader, BrokerEpoch, StoredBatch};
 use quipu_replication::rules::producers::Producers;
-use quipu_replication::{Acks, Driver, Effects, FollowerFetch, Input, Token, View};
+use quipu_replication::{Acks, Driver, Effects, FollowerFetch, Input, Tick, Token, View};
 use quipu_storage::test_util::FakeDisk;
 use std::collections::HashMap;
 use std::fmt;
@@ -141,7 +142,23 @@ pub(crate) fn after_step(shared: &mut Shared, step: &Step<'_>) {
     };
     let ghost = &mut shared.ghosts[step.partition];
     let fresh = follow(ghost, step);
+    let before = ghost.true_high_watermark;
     let found = look(&place, ghost, &shared.standings, step, fresh);
+    if ghost.true_high_watermark > before {
+        ghost
+            .rises
+            .push((shared.schedule.now(), ghost.true_high_watermark));
+    }
+    shared.look(found);
+}
+
+/// Looks at what a leader would answer to who wants the latest, and until when its followers vouch for it.
+pub(crate) fn on_vouched(shared: &mut Shared, partition: PartitionIndex, view: &View, vouched: Tick) {
+    let place = Place {
+        plan: &shared.plan,
+        partition,
+    };
+    let found = i19_vouched::on_vouched(&place, &shared.ghosts[partition], view, vouched);
     shared.look(found);
 }
 

@@ -161,6 +161,11 @@ fn min_insync_clamped_by_stale_leader_is_caught() {
 }
 
 #[test]
+fn vouched_by_nobody_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::VouchedByNobody);
+}
+
+#[test]
 fn no_directory_sync_is_caught() {
     is_caught_alone(PlantedBug::NoDirectorySync);
 }

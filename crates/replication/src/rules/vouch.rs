@@ -9,7 +9,7 @@
 
 use super::isr::MaximalIsr;
 use crate::clock::Tick;
-use quipu_record::BrokerId;
+use quipu_record::{BrokerId, PlantedBug};
 
 /// The last moment at which this leader was the only one that could commit; `None`: it does not know of any.
 ///
@@ -23,6 +23,9 @@ pub fn vouched(
     min_insync: usize,
     begun: impl Fn(BrokerId) -> Option<Tick>,
 ) -> Option<Tick> {
+    if PlantedBug::VouchedByNobody.planted() {
+        return Some(now);
+    }
     let moment = |broker| if broker == me { Some(now) } else { begun(broker) };
     let by_all_in_sync = || {
         if isr.committed().len() < min_insync {

@@ -9,8 +9,8 @@ use super::real::Real;
 use super::shared::Shared;
 use crate::invariants::{self, Decided};
 use quipu_metadata::{
-    ClusterId, Command, Delta, FeatureLevel, Heartbeat, Image, InitCluster, Liveness, LivenessConfig, Reply,
-    Request as _, Settled, Ticket,
+    ClusterId, Command, Delta, FeatureLevel, Growth, Heartbeat, Image, InitCluster, Liveness, LivenessConfig,
+    Reply, Request as _, Settled, Ticket,
 };
 use quipu_record::{BrokerEpoch, BrokerId, MetadataVersion};
 use quipu_replication::Tick;
@@ -37,6 +37,7 @@ pub(crate) struct Controller {
     /// Real ones, if this world has them.
     real: Option<Real>,
     liveness: Liveness,
+    growth: Growth,
     clock: Clock,
     /// Everything decided, from version 1 on.
     log: Vec<Arc<Delta>>,
@@ -59,6 +60,7 @@ impl Controller {
         let mut controller = Self {
             real: shared.plan.real.then(|| Real::new(shared.plan.seed)),
             liveness: Liveness::new(LivenessConfig::of_session(SESSION)),
+            growth: Growth::new(Tick::default()),
             clock: Clock::default(),
             log: Vec::new(),
             queue: VecDeque::new(),
@@ -116,6 +118,7 @@ impl Controller {
         let Some(deadline) = self.liveness.deadline() else {
             return;
         };
+        let deadline = deadline.min(self.growth.deadline());
         let at = self.clock.when(deadline).max(shared.schedule.now());
         if self.tick_planned.is_none_or(|planned| at < planned) {
             self.tick_planned = Some(at);
@@ -209,7 +212,22 @@ impl Controller {
         for proposal in proposals {
             self.enqueue(shared, proposal.command, None, Some(proposal.ticket));
         }
+        if self.liveness.is_active() {
+            self.grow(shared, now);
+        }
         self.plan_tick(shared);
+    }
+
+    /// Lets internal topics grow. What becomes of a proposal is not waited for: it may come twice, and late.
+    fn grow(&mut self, shared: &mut Shared, now: Tick) {
+        let grows = match self.image() {
+            Some(image) => self.growth.tick(&image, now),
+            None => self.growth.tick(&shared.truth, now),
+        };
+        if let Some(grow) = grows {
+            self.enqueue(shared, grow.into_command(), None, None);
+            self.growth.settled(Settled::Failed);
+        }
     }
 
     /// One entry of the log: a command, or several that came at once.
@@ -383,6 +401,7 @@ impl Controller {
             Some(image) => self.liveness.became_active(&image, now),
             None => self.liveness.became_active(&shared.truth, now),
         }
+        self.growth = Growth::new(now);
         self.tick_planned = None;
         self.plan_commit(shared);
         self.plan_tick(shared);

@@ -4,6 +4,7 @@ use quipu_metadata::Partition;
 use quipu_record::{
     BatchHeader, BrokerEpoch, BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence,
 };
+use quipu_replication::Tick;
 use std::collections::{BTreeMap, HashMap};
 
 /// A batch as it stands in a log.
@@ -100,6 +101,8 @@ pub(crate) struct Ghost {
     pub(crate) identities: HashMap<Identity, Offset>,
     /// The greatest high watermark that any leader ever had.
     pub(crate) true_high_watermark: Offset,
+    /// When it rose, to what.
+    pub(crate) rises: Vec<(Tick, Offset)>,
     /// Who led in which epoch.
     pub(crate) leaders: BTreeMap<LeaderEpoch, BrokerId>,
     /// The high watermark of each leader in its epoch.
@@ -141,6 +144,7 @@ impl Ghost {
         self.identities.clear();
         self.acked.clear();
         self.of_epoch.clear();
+        self.rises.clear();
         self.true_high_watermark = Offset::ZERO;
         for mirror in &mut self.replicas {
             mirror.matched = Offset::ZERO;

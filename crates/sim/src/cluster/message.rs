@@ -4,6 +4,7 @@ use crate::report::Fault;
 use bytes::Bytes;
 use quipu_checker::ReadRecord;
 use quipu_metadata::{Command, Delta, Heartbeat, HeartbeatAnswer, Image, Reply as Decided};
+use quipu_record::Tick;
 use quipu_record::{BrokerEpoch, BrokerId, LeaderEpoch, MetadataVersion, Offset};
 use quipu_replication::{
     Acks, Appended, DeleteRecordsError, Fetched as ReplicaFetched, Position, ProduceError,
@@ -136,6 +137,8 @@ pub(crate) struct ReplicateRequest {
     /// Nothing that was said before counts.
     pub(crate) anew: bool,
     pub(crate) positions: Vec<(PartitionIndex, Position)>,
+    /// When it was sent, by the world's own clock.
+    pub(crate) sent: Tick,
 }
 
 /// What a leader answers.

@@ -63,6 +63,8 @@ pub(crate) struct TopicPlan {
     pub(crate) log: LogConfig,
     /// When it is created.
     pub(crate) at: Duration,
+    /// The cluster's own: made with one replica, it grows to three by itself.
+    pub(crate) grows: bool,
 }
 
 /// One partition of the world.
@@ -166,10 +168,11 @@ impl Plan {
 
 impl TopicPlan {
     fn of(seed: u64, index: usize, brokers: usize, duration: Duration, chance: &mut Chance) -> Self {
-        let durability = if chance.one_in(3) {
-            Durability::Replicated
-        } else {
-            Durability::Fsync
+        // Not by chance, and not the one that stories are about: all else in a seed's world is as it would be without.
+        let grows = index > 0 && seed.is_multiple_of(3);
+        let durability = match chance.one_in(3) && !grows {
+            true => Durability::Replicated,
+            false => Durability::Fsync,
         };
         let config = PartitionConfig {
             durability,
@@ -179,13 +182,15 @@ impl TopicPlan {
             ..PartitionConfig::default()
         };
         let retained = 8192 << chance.below(4);
-        let replicas = if brokers == 5 && chance.one_in(3) { 5 } else { 3 };
+        let most = if brokers == 5 && chance.one_in(3) { 5 } else { 3 };
+        let partitions = if chance.one_in(2) { 1 } else { 2 };
+        let min_insync = if chance.one_in(4) { 1 } else { 2 };
         Self {
             id: TopicId::from_u128(u128::from(seed) << 64 | (index as u128 + 1)),
             name: format!("topic-{index}"),
-            partitions: if chance.one_in(2) { 1 } else { 2 },
-            replicas,
-            min_insync: if chance.one_in(4) { 1 } else { 2 },
+            partitions,
+            replicas: if grows { 1 } else { most },
+            min_insync: if grows { 1 } else { min_insync },
             config: Arc::new(config),
             log: LogConfig {
                 segment_bytes: 2048 << chance.below(4),
@@ -200,6 +205,7 @@ impl TopicPlan {
             } else {
                 chance.between(Duration::from_millis(1), duration / 4)
             },
+            grows,
         }
     }
 
@@ -230,7 +236,7 @@ impl TopicPlan {
                 ("durability".to_owned(), durability.to_owned()),
                 ("min.insync.replicas".to_owned(), self.min_insync.to_string()),
             ],
-            internal: false,
+            internal: self.grows,
         }
     }
 }

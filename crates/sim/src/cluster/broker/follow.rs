@@ -157,6 +157,7 @@ impl Broker {
             session.changed = false;
             let request = ReplicateRequest {
                 broker_epoch,
+                sent: now,
                 number: session.number,
                 anew: session.answers.asked(session.number),
                 positions: session

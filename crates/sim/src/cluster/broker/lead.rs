@@ -5,8 +5,11 @@ use crate::cluster::message::{
     Address, BrokerEvent, BrokerIndex, Message, PartitionIndex, ReplicateRequest, ReplicateResponse,
 };
 use crate::cluster::shared::Shared;
+use crate::invariants;
 use quipu_record::{BrokerEpoch, LeaderEpoch, Offset, iter_batches};
-use quipu_replication::{FetchResult, FetchToken, Fetched, FollowerFetch, Input, Position, Tick, Verdict};
+use quipu_replication::{
+    FetchResult, FetchToken, Fetched, FollowerFetch, FollowerHeard, Input, Position, Tick, Verdict,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -30,6 +33,8 @@ struct Session {
     answered: u64,
     /// The last high watermark and log start that were told, and at which place: told at another one, they were dropped.
     told: BTreeMap<PartitionIndex, (LeaderEpoch, Offset, Offset, Offset)>,
+    /// The latest request that was heard: when it was sent, in which lifetime, and the epoch it names for each partition.
+    begun: Option<(Tick, BrokerEpoch, BTreeMap<PartitionIndex, LeaderEpoch>)>,
 }
 
 #[derive(Debug)]
@@ -72,6 +77,15 @@ impl Broker {
         if request.anew {
             session.told.clear();
         }
+        if session
+            .begun
+            .as_ref()
+            .is_none_or(|(sent, ..)| *sent < request.sent)
+        {
+            let epochs = request.positions.iter();
+            let epochs = epochs.map(|(partition, position)| (*partition, position.leader_epoch));
+            session.begun = Some((request.sent, request.broker_epoch, epochs.collect()));
+        }
         session.asked = Some(Asked {
             number: request.number,
             broker_epoch: request.broker_epoch,
@@ -79,8 +93,31 @@ impl Broker {
             until: now.after(WAIT),
             fresh: true,
         });
+        self.look_at_vouched(shared);
         self.plan(shared, WAIT, BrokerEvent::Replicate);
         self.plan_replicate(shared);
+    }
+
+    /// What is led here would be read now by somebody who wants the latest.
+    fn look_at_vouched(&self, shared: &mut Shared) {
+        let Some(process) = &self.process else { return };
+        let now = shared.schedule.now();
+        for (partition, replica) in &process.replicas {
+            let sessions = process.leading.followers.iter().zip(&shared.plan.brokers);
+            let heard = sessions.filter_map(|(session, broker)| {
+                let (at, broker_epoch, epochs) = session.begun.as_ref()?;
+                Some(FollowerHeard {
+                    broker: *broker,
+                    broker_epoch: *broker_epoch,
+                    leader_epoch: *epochs.get(partition)?,
+                    at: *at,
+                })
+            });
+            let heard: Vec<_> = heard.collect();
+            if let Some(vouched) = replica.driver.vouched(now, &heard) {
+                invariants::on_vouched(shared, *partition, &replica.driver.view(), vouched);
+            }
+        }
     }
 
     pub(super) fn answer_followers(&mut self, shared: &mut Shared) {
