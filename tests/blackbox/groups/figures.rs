@@ -259,7 +259,6 @@ fn the_coordinators_broker_is_killed_and_the_group_goes_on() -> Result<()> {
     let killed = Instant::now();
     bed.cluster.kill(coordinator)?;
     let committed = lock(&watcher.last).clone();
-    bed.watch(killed)?;
     until("commits go on", || {
         let now = lock(&watcher.last);
         Ok(committed
@@ -267,6 +266,7 @@ fn the_coordinators_broker_is_killed_and_the_group_goes_on() -> Result<()> {
             .all(|(partition, before)| now.get(partition) > Some(before)))
     })?;
     let commits_after = killed.elapsed();
+    bed.watch(killed)?;
     let pauses = bed.pauses(killed);
     let moved = {
         let after = owners(&describe(&bed.cluster.addresses())?);
