@@ -80,14 +80,15 @@ fn config(
         ));
     }
     let (member, epoch) = match &asked.member_id {
-        Some(id) => {
-            let epoch = (asked.member_epoch > 0).then(|| MemberEpoch::new(asked.member_epoch));
-            (MemberId::new(id).map_err(refused)?, epoch)
+        Some(id) if asked.member_epoch > 0 => {
+            let epoch = MemberEpoch::new(asked.member_epoch);
+            (MemberId::new(id).map_err(refused)?, Some(epoch))
         }
         None if asked.member_epoch > 0 => {
             return Err(invalid("member_epoch without member_id: whose is it?"));
         }
-        None => (MemberId::new(&Uuid::new_v4().to_string()).map_err(refused)?, None),
+        // Who joins is a new member, whatever it was before: requests of an earlier stream that come late are not its own.
+        _ => (MemberId::new(&Uuid::new_v4().to_string()).map_err(refused)?, None),
     };
     let instance = asked.instance_id.as_deref().map(InstanceId::new);
     let auto_commit = match v1::CommitMode::from_wire(asked.commit)? {
