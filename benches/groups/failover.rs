@@ -189,9 +189,7 @@ async fn leaders(channel: &Channel) -> Result<BTreeMap<u32, Option<u32>>> {
         .await?;
     let topics = routing.into_inner().topics;
     let partitions = topics.into_iter().flat_map(|topic| topic.partitions);
-    Ok(partitions
-        .map(|route| (route.partition, route.leader.map(|leader| leader.broker_id)))
-        .collect())
+    Ok(partitions.map(|route| (route.partition, route.leader)).collect())
 }
 
 /// When nothing is led by `victim` any more.
