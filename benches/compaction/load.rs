@@ -64,7 +64,7 @@ async fn send(
             let batch = Batch {
                 topic: topic.clone(),
                 partition: Some(0),
-                payload: Some(batch::Payload::Encoded(encoded.into())),
+                payload: Some(batch::Payload::Encoded(encoded)),
                 ..Batch::default()
             };
             let message = ProduceStreamRequest {

@@ -91,9 +91,9 @@ async fn commit(addresses: &str, requests: u64) -> Result<()> {
         channels.push(connect(address).await?);
     }
     let mut senders = tokio::task::JoinSet::new();
-    for sender in 0..DEPTH {
+    for (sender, channel) in (0..DEPTH).zip(channels.iter().cycle()) {
         let next = Arc::clone(&next);
-        let mut client = GroupServiceClient::new(channels[sender as usize % channels.len()].clone());
+        let mut client = GroupServiceClient::new(channel.clone());
         senders.spawn(async move {
             // A sender has groups of its own, so that the commits of a group keep their order.
             let own: Vec<u64> = (0..GROUPS).filter(|group| group % DEPTH == sender).collect();

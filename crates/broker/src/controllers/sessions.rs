@@ -137,9 +137,9 @@ impl Drop for Open {
 
 /// Whose proposal came to an end, and how.
 enum Ended {
-    OfLiveness(Ticket, Settled),
-    OfBalance(Settled),
-    OfGrowth(Settled),
+    Liveness(Ticket, Settled),
+    Balance(Settled),
+    Growth(Settled),
 }
 
 struct Keeper {
@@ -213,13 +213,13 @@ impl Keeper {
 
     fn ended(&mut self, ended: Ended) {
         match ended {
-            Ended::OfLiveness(ticket, how) => self.liveness.settled(ticket, how),
-            Ended::OfBalance(how) => {
+            Ended::Liveness(ticket, how) => self.liveness.settled(ticket, how),
+            Ended::Balance(how) => {
                 if let Some(balance) = &mut self.balance {
                     balance.settled(how);
                 }
             }
-            Ended::OfGrowth(how) => {
+            Ended::Growth(how) => {
                 if let Some(growth) = &mut self.growth {
                     growth.settled(how);
                 }
@@ -245,7 +245,7 @@ impl Keeper {
         let (image, now) = (self.controller.image(), self.now());
         if self.liveness.deadline().is_some_and(|due| due <= now) {
             for Proposal { ticket, command } in self.liveness.tick(&image, now) {
-                self.propose(command, move |how| Ended::OfLiveness(ticket, how));
+                self.propose(command, move |how| Ended::Liveness(ticket, how));
             }
         }
         let moved = self
@@ -253,11 +253,11 @@ impl Keeper {
             .as_mut()
             .and_then(|balance| balance.tick(&image, now));
         if let Some(elections) = moved {
-            self.propose(elections.into_command(), Ended::OfBalance);
+            self.propose(elections.into_command(), Ended::Balance);
         }
         let grows = self.growth.as_mut().and_then(|growth| growth.tick(&image, now));
         if let Some(grow) = grows {
-            self.propose(grow.into_command(), Ended::OfGrowth);
+            self.propose(grow.into_command(), Ended::Growth);
         }
     }
 

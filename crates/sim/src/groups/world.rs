@@ -99,7 +99,10 @@ impl World {
     fn live(&mut self) {
         let end = Tick::default().after(self.duration).after(TO_REST);
         while self.shared.violation.is_none() && self.shared.schedule.now() < end {
-            if self.shared.resting && self.shared.counts.steps % 64 == 0 && self.unconsumed().is_none() {
+            if self.shared.resting
+                && self.shared.counts.steps.is_multiple_of(64)
+                && self.unconsumed().is_none()
+            {
                 break;
             }
             let Some(event) = self.shared.schedule.next() else {

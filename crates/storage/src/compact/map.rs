@@ -63,7 +63,7 @@ impl OffsetMap {
         if len == 0 {
             return (0, hash);
         }
-        let scaled = u128::from(hash[0]) * len as u128 >> 64;
+        let scaled = (u128::from(hash[0]) * len as u128) >> 64;
         let mut at = usize::try_from(scaled).unwrap_or(0);
         while self.slots[at][2] != 0 && self.slots[at][..2] != hash {
             at = if at + 1 == len { 0 } else { at + 1 };
