@@ -1,5 +1,6 @@
 //! The rules of agreement, one decision a file: pure, no disk, no clock.
 
+pub mod fetch_session;
 pub mod follower;
 pub mod follower_fetch;
 pub mod followers;

@@ -5,11 +5,11 @@
 //! older one; it says up to which answer everything was taken in, so that nothing is sent twice.
 
 use super::dial::{self, Address};
-use super::session::FollowerSession;
 use super::{Common, wire};
 use crate::partition::exchange::{Link, Turn};
 use quipu_proto::internal;
-use quipu_record::{BrokerEpoch, BrokerId};
+use quipu_record::{BrokerEpoch, BrokerId, TopicPartition};
+use quipu_replication::rules::fetch_session::FollowerSession;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -33,7 +33,7 @@ pub(super) struct Follower {
     address: watch::Receiver<Option<Address>>,
     turns: mpsc::UnboundedReceiver<Turn>,
     link: Link,
-    session: FollowerSession,
+    session: FollowerSession<TopicPartition>,
     /// Answers that threads are taking in, in order.
     taking: VecDeque<Taking>,
     answers: u64,

@@ -11,7 +11,8 @@ use crate::partition::replica::Replica;
 use crate::partition::watch::{News, Watch};
 use crate::service::read;
 use quipu_proto::{EncodedBatches, Failure, internal};
-use quipu_record::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition};
+use quipu_record::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, TopicPartition};
+use quipu_replication::rules::fetch_session::{LeaderPart, News as Told};
 use quipu_replication::{FetchToken, FollowerFetch, Position, Tick, Verdict};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -48,16 +49,11 @@ struct Part {
     at: TopicPartition,
     /// What this broker has of it, and the session's watch on that.
     here: Option<(Arc<Replica>, Arc<Watch>)>,
-    position: Position,
+    /// Where the follower stands, and what it was told.
+    told: LeaderPart,
     /// The leadership under which the position was judged last.
     judged_in: Option<LeaderEpoch>,
     say: Say,
-    /// The high watermark and log start that the follower was told.
-    told: Option<(Offset, Offset)>,
-    /// The request in whose answer batches were sent that the follower has not taken in.
-    sent: Option<u64>,
-    /// Meanwhile it asked for the same once more: what was sent came to nothing.
-    asked_again: bool,
     in_line: bool,
 }
 
@@ -174,12 +170,7 @@ impl Session {
     fn set(&mut self, at: TopicPartition, position: Position) -> u32 {
         if let Some(key) = self.keys.get(&at).copied() {
             if let Some(part) = self.part(key) {
-                if part.position.fetch_offset != position.fetch_offset {
-                    // Whatever was on the way for the place before has come, or is of no use.
-                    part.sent = None;
-                }
-                part.asked_again = part.sent.is_some() && part.position == position;
-                part.position = position;
+                part.told.stands(position);
                 if let Some((_, watch)) = &part.here {
                     watch.set_leader_epoch(position.leader_epoch);
                 }
@@ -198,12 +189,9 @@ impl Session {
         self.parts[key as usize] = Some(Part {
             at,
             here,
-            position,
+            told: LeaderPart::new(position),
             judged_in: None,
             say: Say::Nothing,
-            told: None,
-            sent: None,
-            asked_again: false,
             in_line: false,
         });
         key
@@ -239,12 +227,9 @@ impl Session {
         {
             self.on_the_way.pop_front();
             if let Some(part) = self.part(key)
-                && part.sent == Some(sent)
+                && part.told.taken(sent)
             {
-                part.sent = None;
-                if std::mem::take(&mut part.asked_again) {
-                    self.enqueue(key);
-                }
+                self.enqueue(key);
             }
         }
     }
@@ -256,7 +241,7 @@ impl Session {
             let Some(part) = self.parts.get(key as usize).and_then(Option::as_ref) else {
                 continue;
             };
-            let here = self.watch(key, part.at, part.position.leader_epoch);
+            let here = self.watch(key, part.at, part.told.position().leader_epoch);
             match (here, self.part(key)) {
                 (Some(here), Some(part)) => {
                     part.here = Some(here);
@@ -285,7 +270,7 @@ impl Session {
                 token: FetchToken(key.into()),
                 broker,
                 broker_epoch,
-                position: part.position,
+                position: part.told.position(),
             };
             fetches.push((part.at, fetch));
         }
@@ -366,10 +351,11 @@ impl Session {
         let Some(part) = self.part(key) else {
             return (None, 0);
         };
+        let position = part.told.position();
         if let Say::Verdict(verdict) = part.say {
             part.say = Say::Nothing;
-            part.told = None;
-            let said = wire::partition_data(part.at, &part.position, verdict, wire::Sent::default());
+            part.told.tell_off();
+            let said = wire::partition_data(part.at, &position, verdict, wire::Sent::default());
             return (Some(said), 0);
         }
         let (Say::News, Some((replica, _))) = (part.say, part.here.clone()) else {
@@ -379,13 +365,13 @@ impl Session {
         let leads = |epoch| {
             move |view: &quipu_replication::View| view.leading.is_some_and(|leading| leading.epoch == epoch)
         };
-        let leads = leads(part.position.leader_epoch);
+        let leads = leads(position.leader_epoch);
         if !leads(&view) {
             // It will be judged again: that is news.
             return (None, 0);
         }
-        let from = part.position.fetch_offset;
-        let wanted = part.sent.is_none() && view.log_end > from;
+        let from = position.fetch_offset;
+        let wanted = part.told.wants_batches() && view.log_end > from;
         let mut batches = EncodedBatches::default();
         if wanted && room > 0 {
             match read::read(&plane, &replica, from, view.log_end, room).await {
@@ -400,15 +386,15 @@ impl Session {
                 Err(failure) => {
                     part.say = Say::Nothing;
                     let verdict = Verdict::Refused(failure.code);
-                    let said = wire::partition_data(part.at, &part.position, verdict, wire::Sent::default());
+                    let said = wire::partition_data(part.at, &position, verdict, wire::Sent::default());
                     return (Some(said), 0);
                 }
             }
         }
         let bytes = batches.len();
-        let now = (view.high_watermark, view.log_start);
-        let said = (bytes > 0 || part.told != Some(now)).then(|| {
-            part.told = Some(now);
+        let now = Told::of(&view);
+        let said = (bytes > 0 || part.told.is_new(now)).then(|| {
+            part.told.say(now, (bytes > 0).then_some(asked.epoch));
             let verdict = Verdict::Accepted {
                 from,
                 high_watermark: view.high_watermark,
@@ -420,10 +406,9 @@ impl Session {
                 tombstone_floor: replica.reader.tombstone_floor(),
                 cleaned_to: replica.reader.cleaned_to(),
             };
-            wire::partition_data(part.at, &part.position, verdict, sent)
+            wire::partition_data(part.at, &position, verdict, sent)
         });
         if bytes > 0 {
-            part.sent = Some(asked.epoch);
             self.on_the_way.push_back((asked.epoch, key));
         } else if wanted {
             self.enqueue(key);

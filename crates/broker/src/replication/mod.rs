@@ -21,7 +21,6 @@ mod isr;
 mod leader;
 mod offline;
 mod service;
-mod session;
 mod wire;
 
 pub(crate) use dial::endpoint;
