@@ -253,7 +253,9 @@ impl Broker {
     /// A bit of a log flips, below what was flushed. Says whether there was one.
     pub(crate) fn flip_bit(&mut self, shared: &mut Shared, partition: usize) -> bool {
         let plan = shared.plan.partitions[partition].partition;
-        let mark = shared.ghosts[partition].replicas[self.me].marked;
+        let ghost = &shared.ghosts[partition];
+        // What is not committed the others need not have: there would be nothing to mend it from.
+        let mark = ghost.replicas[self.me].marked.min(ghost.true_high_watermark);
         boot::flip_bit(&self.disk, shared, plan, mark)
     }
 
