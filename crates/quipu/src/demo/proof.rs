@@ -1,7 +1,9 @@
 //! The proof at the end of the demo: pure, from what was acknowledged and what was read to what holds.
 
+mod group;
 mod replicas;
 
+pub(crate) use group::{Consumed, consumed_by_group};
 pub(crate) use replicas::{Copied, Replica, same_replicas};
 
 use super::flights::Flights;

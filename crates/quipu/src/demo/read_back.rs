@@ -15,11 +15,20 @@ pub(super) struct ReadBack {
     pub(super) ends: Vec<(PartitionId, Offset)>,
 }
 
-/// Reads all partitions up to their high watermarks.
-pub(super) async fn all(client: &Client, topic: &str, partitions: u32) -> Result<ReadBack, Failure> {
+/// The high watermark of each partition.
+pub(super) async fn ends(
+    client: &Client,
+    topic: &str,
+    partitions: u32,
+) -> Result<Vec<(PartitionId, Offset)>, Failure> {
     let queries = (0..partitions).map(|p| (topic.to_owned(), PartitionId::new(p), Start::Latest));
     let ends = client.admin().list_offsets(queries.collect()).await?;
-    let ends: Vec<_> = ends.into_iter().map(|end| (end.partition, end.offset)).collect();
+    Ok(ends.into_iter().map(|end| (end.partition, end.offset)).collect())
+}
+
+/// Reads all partitions up to their high watermarks.
+pub(super) async fn all(client: &Client, topic: &str, partitions: u32) -> Result<ReadBack, Failure> {
+    let ends = ends(client, topic, partitions).await?;
     let mut unread: Vec<_> = ends
         .iter()
         .copied()

@@ -1,5 +1,6 @@
 //! What the demo found, in JSON.
 
+use super::group::Rebalance;
 use super::outage::Outage;
 use super::proof::Proof;
 use serde::Serialize;
@@ -14,6 +15,7 @@ pub(super) struct Report {
     pub(super) source: SourceReport,
     pub(super) produced: ProducedReport,
     pub(super) outage: OutageReport,
+    pub(super) rebalances: Vec<RebalanceReport>,
     pub(super) consumed: ConsumedReport,
     pub(super) checks: Vec<CheckReport>,
     /// Flights read, per carrier.
@@ -54,6 +56,31 @@ pub(super) struct OutageReport {
     /// The same, until all of them had acknowledged something.
     pub(super) failover_of_all_seconds: f64,
     pub(super) recovery_seconds: f64,
+}
+
+/// Something that made the group share its partitions anew.
+#[derive(Clone, Serialize)]
+pub(super) struct RebalanceReport {
+    pub(super) what: &'static str,
+    /// Partitions of each member.
+    pub(super) before: Vec<usize>,
+    pub(super) after: Vec<usize>,
+    /// Partitions that another member has now.
+    pub(super) moved: usize,
+    /// Until every partition gave records again.
+    pub(super) flowing_after_seconds: f64,
+}
+
+impl From<&Rebalance> for RebalanceReport {
+    fn from(rebalance: &Rebalance) -> Self {
+        Self {
+            what: rebalance.what,
+            before: rebalance.before.clone(),
+            after: rebalance.after.clone(),
+            moved: rebalance.moved,
+            flowing_after_seconds: rebalance.flowing.as_secs_f64(),
+        }
+    }
 }
 
 #[derive(Serialize)]

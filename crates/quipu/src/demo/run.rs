@@ -2,15 +2,19 @@
 
 use super::brokers::Brokers;
 use super::flights::{Flight, Flights};
+use super::group::Group;
 use super::outage::{self, Outage, Sent, Watched};
-use super::proof::{Place, Proof, prove, same_replicas};
-use super::report::{self, ConsumedReport, OutageReport, ProducedReport, Report, SourceReport};
+use super::proof::{Place, Proof, consumed_by_group, prove, same_replicas};
+use super::report::{
+    self, ConsumedReport, OutageReport, ProducedReport, RebalanceReport, Report, SourceReport,
+};
 use super::screen::Screen;
 use super::{read_back, replicas};
 use crate::measure::Pace;
 use crate::output::{Ending, Failure, Outcome, Output, json_line, progress_of};
 use indicatif::ProgressBar;
 use quipu_client::{Client, Delivered, NewTopic, Producer, ProducerConfig, ProducerTopic, Record};
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,7 +23,9 @@ use tokio::sync::oneshot;
 
 const TOPIC: &str = "flights";
 const PARTITIONS: NonZeroU32 = NonZeroU32::new(6).unwrap();
-/// A leader is killed when so much of the data is sent.
+/// A third member joins when so much of the data is sent.
+const JOIN_AT: f64 = 0.2;
+/// A leader is killed when so much of it is; a member after that.
 const KILL_AT: f64 = 0.5;
 /// How often records are sent at the steady rate.
 const TICK: Duration = Duration::from_millis(5);
@@ -59,7 +65,10 @@ async fn play(brokers: u32, seconds: u64, directory: &Path, out: Output) -> Outc
     screen.brokers(&brokers, TOPIC, PARTITIONS.get())?;
     screen.source(&flights)?;
 
-    let produced = produce(&client, &flights, &mut brokers, seconds, screen).await?;
+    let mut group = Group::start(&client, TOPIC, PARTITIONS.get(), &brokers.addresses()).await?;
+    screen.group(2, TOPIC, PARTITIONS.get())?;
+
+    let produced = produce(&client, &flights, &mut brokers, &mut group, seconds, screen).await?;
     screen.produced(&produced.report)?;
     if brokers.count() > 1 {
         screen.in_sync(brokers.until_in_sync(&client, TOPIC).await?)?;
@@ -70,7 +79,11 @@ async fn play(brokers: u32, seconds: u64, directory: &Path, out: Output) -> Outc
     let consumed = ConsumedReport::new(read.records.len(), began.elapsed());
     screen.consumed(&consumed)?;
 
+    let processed = group.finish(&client, &read.ends).await?;
     let mut proof = prove(&flights, &produced.places, &read.records, PARTITIONS);
+    proof
+        .checks
+        .extend(consumed_by_group(&produced.places, &read.ends, &processed));
     let copies = brokers.count().min(COPIES);
     let specs = brokers.stop().await?;
     let replicas = replicas::read(&specs, topic.id, PARTITIONS.get())?;
@@ -96,6 +109,7 @@ fn tell(
         },
         produced: produced.report.clone(),
         outage: OutageReport::from(&produced.outage),
+        rebalances: produced.rebalances.clone(),
         consumed,
         checks: report::checks(proof),
         totals: proof.totals.clone(),
@@ -119,12 +133,14 @@ struct Produced {
     places: Vec<Option<Place>>,
     report: ProducedReport,
     outage: Outage,
+    rebalances: Vec<RebalanceReport>,
 }
 
 async fn produce(
     client: &Client,
     flights: &Flights,
     brokers: &mut Brokers,
+    group: &mut Group,
     seconds: u64,
     screen: Screen,
 ) -> Result<Produced, Failure> {
@@ -132,12 +148,17 @@ async fn produce(
     let topic = producer.topic(TOPIC).await?;
     let started = Instant::now();
     let bar = progress_of(flights.rows.len() as u64, "flights acknowledged");
+    let (join, to_join) = oneshot::channel();
     let (half_way, at_half) = oneshot::channel();
+    let signals = vec![(JOIN_AT, join), (KILL_AT, half_way)];
 
     let sent = Sent::default();
-    let sending = send(&flights.rows, seconds, &producer, &topic, &sent, half_way, &bar);
+    let sending = send(&flights.rows, seconds, &producer, &topic, &sent, signals, &bar);
     let killing = async {
         // An error of the sender's is told by the sender.
+        to_join.await.map_err(|_| Failure::new("producing ended early"))?;
+        let joined = RebalanceReport::from(&group.third(client).await?);
+        bar.suspend(|| screen.rebalance(&joined))?;
         at_half.await.map_err(|_| Failure::new("producing ended early"))?;
         bar.set_message("killed with SIGKILL");
         let watched = Watched {
@@ -150,11 +171,13 @@ async fn produce(
         let outage = outage::cause(brokers, &watched).await?;
         bar.set_message("");
         bar.suspend(|| screen.outage(&OutageReport::from(&outage)))?;
-        Ok::<_, Failure>(outage)
+        let killed = RebalanceReport::from(&group.kill_one(client).await?);
+        bar.suspend(|| screen.rebalance(&killed))?;
+        Ok::<_, Failure>((outage, vec![joined, killed]))
     };
     let (all_sent, outage) = tokio::join!(sending, killing);
     all_sent?;
-    let outage = outage?;
+    let (outage, rebalances) = outage?;
     producer.flush().await?;
     let seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
@@ -185,6 +208,7 @@ async fn produce(
         places,
         report,
         outage,
+        rebalances,
     })
 }
 
@@ -195,7 +219,7 @@ async fn send(
     producer: &Producer,
     topic: &ProducerTopic,
     sent: &Sent,
-    half_way: oneshot::Sender<()>,
+    signals: Vec<(f64, oneshot::Sender<()>)>,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
     let pace = Pace::new(Some((rows.len() as u64).div_ceil(seconds)));
@@ -204,8 +228,11 @@ async fn send(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss
     )]
-    let kill_at = (rows.len() as f64 * KILL_AT) as usize;
-    let mut half_way = Some(half_way);
+    let row_of = |share: f64| (rows.len() as f64 * share) as usize;
+    let mut signals: VecDeque<_> = signals
+        .into_iter()
+        .map(|(share, signal)| (row_of(share), signal))
+        .collect();
     let mut ticks = tokio::time::interval(TICK);
     let started = Instant::now();
     for (row, flight) in rows.iter().enumerate() {
@@ -219,8 +246,10 @@ async fn send(
         }
         .at(flight.time);
         sent.push(topic.send(record).await?);
-        if let Some(signal) = half_way.take_if(|_| row >= kill_at) {
-            // Nobody listens only if the killing has failed, which is told there.
+        while signals.front().is_some_and(|(at, _)| row >= *at)
+            && let Some((_, signal)) = signals.pop_front()
+        {
+            // Nobody listens only if something has failed, which is told there.
             let _ = signal.send(());
         }
     }

@@ -3,7 +3,7 @@
 use super::brokers::Brokers;
 use super::flights::Flights;
 use super::proof::group_digits;
-use super::report::{CheckReport, ConsumedReport, OutageReport, ProducedReport};
+use super::report::{CheckReport, ConsumedReport, OutageReport, ProducedReport, RebalanceReport};
 use crate::output::{Failure, Output, print};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -131,6 +131,29 @@ impl Screen {
             after_producing.as_secs_f64()
         );
         self.line("in sync", &text)
+    }
+
+    pub(super) fn group(self, members: usize, topic: &str, partitions: u32) -> Result<(), Failure> {
+        self.line(
+            "group",
+            &format!("{members} processes share the {partitions} partitions of {topic} as they are produced"),
+        )
+    }
+
+    pub(super) fn rebalance(self, rebalance: &RebalanceReport) -> Result<(), Failure> {
+        let shares = |shares: &[usize]| {
+            let shares: Vec<String> = shares.iter().map(usize::to_string).collect();
+            shares.join("+")
+        };
+        let text = format!(
+            "{}: {} became {}, partitions moved: {}; all flow again after {:.2} s",
+            rebalance.what,
+            shares(&rebalance.before),
+            shares(&rebalance.after),
+            rebalance.moved,
+            rebalance.flowing_after_seconds
+        );
+        self.line("rebalance", &text)
     }
 
     pub(super) fn consumed(self, consumed: &ConsumedReport) -> Result<(), Failure> {
