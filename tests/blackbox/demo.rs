@@ -31,6 +31,16 @@ fn it_proves_what_it_claims() -> Result<()> {
         "{report}"
     );
     assert_eq!(report["brokers"], 3);
+    let rebalances = report["rebalances"].as_array().map_or(&[][..], Vec::as_slice);
+    let shares: Vec<_> = rebalances
+        .iter()
+        .map(|rebalance| rebalance["after"].clone())
+        .collect();
+    assert_eq!(
+        shares,
+        [serde_json::json!([2, 2, 2]), serde_json::json!([3, 3])],
+        "{report}"
+    );
     let (failover, led) = (
         &report["outage"]["failover_seconds"],
         &report["outage"]["partitions"],
@@ -40,7 +50,7 @@ fn it_proves_what_it_claims() -> Result<()> {
     assert_eq!(report["totals"]["UA"], 4_637);
     let checks = report["checks"].as_array().map_or(&[][..], Vec::as_slice);
     assert!(
-        checks.len() >= 6 && checks.iter().all(|check| check["holds"] == true),
+        checks.len() == 9 && checks.iter().all(|check| check["holds"] == true),
         "{report}"
     );
     assert_eq!(

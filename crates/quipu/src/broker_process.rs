@@ -186,7 +186,7 @@ impl BrokerSpec {
     }
 }
 
-fn is_configuration(name: &std::ffi::OsStr) -> bool {
+pub(crate) fn is_configuration(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"QUIPU_") && name != LOG_FILTER
 }
 

@@ -12,6 +12,7 @@ mod failure;
 mod local_cluster;
 mod measure;
 mod output;
+mod owner;
 mod text;
 
 use clap::Parser;

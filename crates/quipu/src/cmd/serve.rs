@@ -3,9 +3,9 @@
 use crate::broker_process::Ready;
 use crate::cli::Session;
 use crate::output::{Ending, Failure, Outcome, json_line, print};
+use crate::owner;
 use quipu_broker::config::Sources;
 use quipu_broker::{Broker, Config, Ended, StartError, logging};
-use std::io;
 use std::path::PathBuf;
 
 const CONFIGURATION: &str = "docs/quipu.toml lists every key with its default";
@@ -58,7 +58,7 @@ pub(crate) fn run(args: Args, session: &Session) -> Outcome {
     let runtime = quipu_broker::runtime(&config.threads);
     let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
     let json = session.output().is_json();
-    let stop = stop_with_stdin(args.stop_with_stdin);
+    let stop = owner::is_gone(args.stop_with_stdin);
     let ended = runtime.block_on(quipu_broker::run(
         config,
         logs,
@@ -137,20 +137,6 @@ fn tell_ready(broker: &Broker, json: bool) {
         ))
     };
     drop(told);
-}
-
-/// Ends when standard input does, if that was asked for; else never.
-async fn stop_with_stdin(asked_for: bool) {
-    if !asked_for {
-        return std::future::pending().await;
-    }
-    let (closed, wait) = tokio::sync::oneshot::channel::<()>();
-    std::thread::spawn(move || {
-        // Whatever is said there, and whether it ends well, does not matter: only that it ends.
-        drop(io::copy(&mut io::stdin(), &mut io::sink()));
-        drop(closed);
-    });
-    drop(wait.await);
 }
 
 #[cfg(feature = "test-util")]

@@ -3,6 +3,7 @@
 
 use super::proof::{Consumed, Place};
 use super::read_back;
+use crate::broker_process::is_configuration;
 use crate::output::Failure;
 use quipu_client::{Client, GroupState, Offset, PartitionId};
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// Its name.
 pub(super) const GROUP: &str = "flight-watchers";
@@ -55,6 +56,8 @@ struct Member {
     child: Child,
     lines: Arc<Mutex<Vec<Line>>>,
     killed: bool,
+    /// Held open: it closes with this process, and the member leaves.
+    _stdin: Option<ChildStdin>,
 }
 
 impl Group {
@@ -80,13 +83,20 @@ impl Group {
 
     fn join(&mut self) -> Result<(), Failure> {
         let binary = std::env::current_exe().map_err(Failure::new)?;
-        let mut child = Command::new(binary)
+        let mut command = Command::new(binary);
+        // What is configured for other clusters of this user is not for it.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_configuration(name)) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(["consume", self.topic, "--group", GROUP, "--format", FORMAT])
-            .args(["--bootstrap", &self.addresses])
-            .stdin(Stdio::null())
+            .args(["--bootstrap", &self.addresses, "--stop-with-stdin"])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
+            // An interrupt is the demo's to deal with.
+            .process_group(0)
             .spawn()
             .map_err(|error| Failure::new(format_args!("cannot start a member: {error}")))?;
         let lines = Arc::default();
@@ -94,6 +104,7 @@ impl Group {
             tokio::spawn(read(out, Arc::clone(&lines)));
         }
         self.members.push(Member {
+            _stdin: child.stdin.take(),
             child,
             lines,
             killed: false,
@@ -120,7 +131,7 @@ impl Group {
     }
 
     async fn rebalanced(
-        &self,
+        &mut self,
         what: &'static str,
         before: &BTreeMap<PartitionId, String>,
         begun: Instant,
@@ -144,7 +155,7 @@ impl Group {
     }
 
     /// Waits until exactly those that live share all partitions: who has which.
-    async fn until_shared(&self, client: &Client) -> Result<BTreeMap<PartitionId, String>, Failure> {
+    async fn until_shared(&mut self, client: &Client) -> Result<BTreeMap<PartitionId, String>, Failure> {
         let living = self.members.iter().filter(|member| !member.killed).count();
         let begun = Instant::now();
         loop {
@@ -158,13 +169,14 @@ impl Group {
                     return Ok(owners);
                 }
             }
+            self.all_there()?;
             patient(begun, "the group does not share the partitions")?;
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
     /// When every partition had given a record after this moment, or had nothing left to give.
-    async fn until_flowing(&self, after: Instant, client: &Client) -> Result<Instant, Failure> {
+    async fn until_flowing(&mut self, after: Instant, client: &Client) -> Result<Instant, Failure> {
         let begun = Instant::now();
         loop {
             let mut first: BTreeMap<PartitionId, Instant> = BTreeMap::new();
@@ -188,6 +200,7 @@ impl Group {
             if first.len() == self.partitions as usize {
                 return Ok(first.into_values().max().unwrap_or(after));
             }
+            self.all_there()?;
             patient(begun, "not every partition gives records to the group")?;
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -202,6 +215,7 @@ impl Group {
     ) -> Result<Consumed, Failure> {
         let begun = Instant::now();
         while !self.has_all(ends) {
+            self.all_there()?;
             patient(begun, "the group does not process all that there is")?;
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -221,6 +235,18 @@ impl Group {
             processed: processed.collect(),
             committed: committed.collect(),
         })
+    }
+
+    /// No member has ended by itself.
+    fn all_there(&mut self) -> Result<(), Failure> {
+        for member in self.members.iter_mut().filter(|member| !member.killed) {
+            if let Some(status) = member.child.try_wait().map_err(Failure::new)? {
+                return Err(Failure::new(format_args!(
+                    "a member of the group ended with {status}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn has_all(&self, ends: &[(PartitionId, Offset)]) -> bool {

@@ -3,6 +3,7 @@
 use super::Args;
 use super::printer::Printer;
 use crate::output::{Ending, Failure, Outcome, say};
+use crate::owner;
 use quipu_client::{
     Admin, Client, ErrorCode, FetchedBatch, GroupConfig, GroupConsumer, Offset, PartitionId, Start,
 };
@@ -37,6 +38,7 @@ pub(super) async fn run(client: &Client, group: &str, args: &Args, mut printer: 
         ended = read(&mut consumer, &mut printer, ends.as_mut()) => ended,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
+        () = owner::is_gone(args.stop_with_stdin) => Ok(()),
     };
     // What could not be printed was not processed: without a word to the group it goes to another.
     ended?;

@@ -58,6 +58,9 @@ pub(crate) struct Args {
     /// Where to go on if what was to be read is gone; none: fail
     #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
     reset: Reset,
+    /// Leave the group and stop when standard input ends, for a program that owns this member
+    #[arg(long, hide = true, requires = "group")]
+    stop_with_stdin: bool,
     /// How to print a record; without it, its value and a line feed
     #[arg(long, short, value_parser = RecordFormat::parse)]
     format: Option<RecordFormat>,

@@ -2,7 +2,7 @@
 
 use super::{Check, Place, group_digits};
 use quipu_record::{Offset, PartitionId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What came of a group.
 #[derive(Clone, Debug)]
@@ -26,31 +26,58 @@ pub(crate) fn consumed_by_group(
     ]
 }
 
-/// Every acknowledged record was processed; twice only what a killed member had not committed.
+/// Every acknowledged record was processed, and nothing else; again only what a killed member had processed last: what it had
+/// not committed.
 fn each_once_at_least(acked: &[Option<Place>], group: &Consumed) -> Check {
     let mut check = Check::new("each processed by the group");
-    let mut times: HashMap<Place, (u32, bool)> = HashMap::new();
-    for (killed, places) in &group.processed {
-        for place in places {
-            let (times, by_killed) = times.entry(*place).or_default();
-            *times += 1;
-            *by_killed |= *killed;
-        }
+    let mut times: HashMap<Place, u32> = HashMap::new();
+    for place in group.processed.iter().flat_map(|(_, places)| places) {
+        *times.entry(*place).or_default() += 1;
     }
-    for place in acked.iter().flatten().filter(|place| !times.contains_key(place)) {
+    let acked: HashSet<Place> = acked.iter().flatten().copied().collect();
+    for place in acked.iter().filter(|place| !times.contains_key(place)) {
         check.fault(|| format!("{}/{} was processed by nobody", place.partition, place.offset));
     }
-    let twice = times.iter().filter(|(_, (times, _))| *times > 1);
-    for (place, (times, _)) in twice.clone().filter(|(_, (_, by_killed))| !by_killed) {
-        check.fault(|| {
-            let (partition, offset) = (place.partition, place.offset);
-            format!("{partition}/{offset} was processed {times} times, and no member that had it was killed")
-        });
+    for place in times.keys().filter(|place| !acked.contains(place)) {
+        check.fault(|| format!("{}/{} was never acknowledged", place.partition, place.offset));
     }
-    let processed = acked.iter().flatten().filter(|place| times.contains_key(place));
-    let (processed, twice) = (group_digits(processed.count()), group_digits(twice.count()));
-    check.looked_at = format!("{processed}, {twice} again");
+    let last = last_of_the_killed(group, &times);
+    let again: Vec<Place> = times
+        .iter()
+        .filter(|(_, times)| **times > 1)
+        .map(|(place, _)| *place)
+        .collect();
+    for place in &again {
+        if times[place] > 2 || !last.contains(place) {
+            check.fault(|| {
+                let (times, Place { partition, offset }) = (times[place], *place);
+                format!("{partition}/{offset} was processed {times} times, not as a killed member's last")
+            });
+        }
+    }
+    let processed = acked.iter().filter(|place| times.contains_key(place));
+    let (processed, again) = (group_digits(processed.count()), group_digits(again.len()));
+    check.looked_at = format!("{processed}, {again} again");
     check
+}
+
+/// Of each partition, the records at the end of what a killed member processed of it that were processed again.
+fn last_of_the_killed(group: &Consumed, times: &HashMap<Place, u32>) -> HashSet<Place> {
+    let mut last = HashSet::new();
+    for (_, places) in group.processed.iter().filter(|(killed, _)| *killed) {
+        let mut over: HashSet<PartitionId> = HashSet::new();
+        for place in places.iter().rev() {
+            if over.contains(&place.partition) {
+                continue;
+            }
+            if times.get(place).is_some_and(|times| *times > 1) {
+                last.insert(*place);
+            } else {
+                over.insert(place.partition);
+            }
+        }
+    }
+    last
 }
 
 /// A member gets each of its partitions in order, and so the flights of each aircraft.
@@ -136,6 +163,14 @@ mod tests {
         let mut repeated = good();
         repeated.2.processed[0].0 = false;
         assert_eq!(broken(&repeated), ["each processed by the group"]);
+
+        let mut committed_and_repeated = good();
+        committed_and_repeated.2.processed[1].1.insert(10, place(0, 2));
+        assert_eq!(broken(&committed_and_repeated), ["each processed by the group"]);
+
+        let mut strange = good();
+        strange.2.processed[1].1.push(place(1, 10));
+        assert_eq!(broken(&strange), ["each processed by the group"]);
 
         let mut reordered = good();
         reordered.2.processed[1].1.swap(3, 4);
