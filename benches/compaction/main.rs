@@ -183,10 +183,8 @@ fn log_bytes(broker: &Broker) -> Result<f64> {
         &["topic", "describe", "table", "--output", "json"],
     )?;
     let described: serde_json::Value = serde_json::from_str(&described)?;
-    let id = described["id"]
-        .as_str()
-        .or(described["topic_id"].as_str())
-        .unwrap_or_default();
+    let one = described.get(0).unwrap_or(&described);
+    let id = one["topic_id"].as_str().ok_or("the topic has no id")?;
     let mut bytes = 0;
     for entry in std::fs::read_dir(broker.data_dir().join("logs").join(id).join("0"))? {
         let entry = entry?;
