@@ -45,12 +45,13 @@ fn encode(
     builder.finish(None).map_err(|error| error.to_string())
 }
 
-/// Sends what `next` gives to partition 0 of a topic, so much at a time; returns how many bytes were acknowledged.
+/// Sends what `next` gives to partition 0 of a topic, so much at a time; `acknowledged` is told of each batch's bytes.
 async fn send(
     address: &str,
     topic: &str,
     mut next: impl FnMut() -> Option<std::result::Result<Bytes, String>> + Send + 'static,
-) -> Result<u64> {
+    mut acknowledged: impl FnMut(u64),
+) -> Result<()> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
     let mut client = ProduceServiceClient::new(endpoint.connect().await?);
     let (sender, receiver) = mpsc::channel(DEPTH);
@@ -84,41 +85,53 @@ async fn send(
         .produce_stream(ReceiverStream::new(receiver))
         .await?
         .into_inner();
-    let mut bytes = 0;
     while let Some(size) = sent.recv().await {
         let answer = answers.message().await?.ok_or("the stream ended early")?;
         if let Some(error) = answer.result.and_then(|result| result.error) {
             return Err(error.message.into());
         }
-        bytes += size;
+        acknowledged(size);
     }
     sending.await??;
-    Ok(bytes)
+    Ok(())
 }
 
 /// Writes the table, and then enough of its last key that everything before is in complete segments.
 pub(crate) async fn fill(address: &str, updates: u64, keys: u64) -> Result<()> {
     let mut builder = BatchBuilder::new(Codec::None, 128 * 1024);
     let mut from = 0;
-    send(address, "table", move || {
+    let next = move || {
         let range = from..(from + BATCH).min(updates);
         from = range.end;
         (!range.is_empty()).then(|| encode(&mut builder, range, keys))
-    })
-    .await?;
-    Ok(())
+    };
+    send(address, "table", next, |_| ()).await
 }
 
-/// Writes to another topic until told to stop; returns the bytes acknowledged.
-pub(crate) async fn produce(address: &str, stop: &std::sync::Arc<AtomicBool>, until: Instant) -> Result<u64> {
+/// Writes to another topic until told to stop; returns the bytes acknowledged in each second.
+pub(crate) async fn produce(
+    address: &str,
+    stop: &std::sync::Arc<AtomicBool>,
+    until: Instant,
+) -> Result<Vec<u64>> {
     let mut builder = BatchBuilder::new(Codec::None, 128 * 1024);
     let encoded = encode(&mut builder, 0..BATCH, BATCH)?;
     let stop = std::sync::Arc::clone(stop);
-    send(address, "other", move || {
+    let next = move || {
         let go_on = Instant::now() < until && !stop.load(Ordering::Acquire);
         go_on.then(|| Ok(encoded.clone()))
+    };
+    let begun = Instant::now();
+    let mut seconds = Vec::new();
+    send(address, "other", next, |bytes| {
+        let second = usize::try_from(begun.elapsed().as_secs()).unwrap_or(usize::MAX);
+        seconds.resize(second + 1, 0);
+        seconds[second] += bytes;
     })
-    .await
+    .await?;
+    // The last second was not a whole one.
+    seconds.pop();
+    Ok(seconds)
 }
 
 /// What a reader of the whole table finds.

@@ -1,6 +1,6 @@
-//! The one thread that compacts logs, one after another, at a rate and with a memory that the configuration sets. It has
-//! the lowest priority that the system gives, and stands in nobody's way: what it reads and writes is its own, and owner
-//! and readers of a log go on meanwhile.
+//! The one thread that compacts logs, one after another, at a rate and with a memory that the configuration sets. It comes
+//! after all other threads, but gets its turn when they keep every core busy: a table that nobody compacts only grows. What
+//! it reads and writes is its own, and owner and readers of a log go on meanwhile.
 
 use super::thread::{Command, Threads};
 use crate::metrics::Metrics;
@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// A third of what another thread gets where they compete. At 19 it got next to nothing, and never came to an end.
+const NICE: i32 = 5;
 
 /// How compaction goes about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +73,7 @@ impl CleanerThread {
             let stop = Arc::clone(&stop);
             move || {
                 // Without it, it is only less polite.
-                let _ = rustix::process::setpriority_process(None, 19);
+                let _ = rustix::process::setpriority_process(None, NICE);
                 let mut budget = CleanBudget {
                     map_bytes: config.memory_bytes,
                     seed: seed(),
