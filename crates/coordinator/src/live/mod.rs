@@ -185,7 +185,16 @@ impl Deciding<'_> {
             owned,
             is_free,
         );
-        next.is_some_and(|next| self.set_current(id, next))
+        let Some(next) = next else { return false };
+        // It said itself that it gave up what it had to: that it may keep the rest is nothing new to it, and it goes on
+        // waiting for what is.
+        let knows = !member.live.untold
+            && (next.epoch, &next.assigned) == (member.current().epoch, &member.current().assigned);
+        let frees = self.set_current(id, next);
+        if let Some(member) = self.group.members.get_mut(id).filter(|_| knows) {
+            member.live.untold = false;
+        }
+        frees
     }
 
     /// Moves on everybody who waits here and is behind, until nothing becomes free any more; whoever has something new to

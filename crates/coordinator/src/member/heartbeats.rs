@@ -27,6 +27,8 @@ pub(super) struct Heartbeats {
     /// An answer may have been missed: the next heartbeat asks for everything.
     missed: bool,
     failures: u32,
+    /// Answers that came at once and told nothing, one after another.
+    early: u32,
     /// It waits for a word of the client before it joins anew.
     quarantined: bool,
 }
@@ -52,6 +54,7 @@ impl Heartbeats {
             vouched: None,
             missed: false,
             failures: 0,
+            early: 0,
             quarantined: false,
         }
     }
@@ -268,9 +271,10 @@ impl Member {
             let nothing = !news && (beat.owned.is_none() || beat.holdings == self.holdings);
             let early = nothing && now < beat.sent.after(self.beats.wait() / 2);
             self.beats.next = Some(match early && self.beats.missed == beat.owned.is_none() {
-                true => beat.sent.after(self.beats.wait() / 2),
+                true => now.after(backoff(self.beats.early).min(self.beats.wait() / 2)),
                 false => now,
             });
+            self.beats.early = if early { self.beats.early.saturating_add(1) } else { 0 };
         }
     }
 }
