@@ -53,6 +53,22 @@ fn a_second_member_gets_its_half_once_the_first_has_given_it_up() {
     assert_eq!(scene.describe().state, GroupState::Stable);
 }
 
+/// It was answered at once, with nothing new; a member that is told nothing takes its time to ask again.
+#[test]
+fn a_member_that_gave_up_what_it_had_to_waits_for_the_next_change() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    let a = scene.join("a");
+    scene.join("b");
+    let told = scene.stay("a", a.epoch, &ids(&a));
+    let gave_up = scene.ask(waiting(&scene, "a", told.epoch, &ids(&told)));
+    assert!(!scene.answers.contains_key(&gave_up), "nothing to tell yet");
+    scene.leave("b");
+    let Some(Ok(Response::Heartbeat(next))) = scene.answers.remove(&gave_up) else {
+        panic!("answered");
+    };
+    assert_eq!(ids(&next).len(), 2);
+}
+
 #[test]
 fn the_deadline_takes_only_what_was_revoked() {
     let mut scene = Scene::new(&[("t", 2)]);
@@ -94,9 +110,10 @@ fn a_lost_answer_is_told_again_and_older_epochs_are_fenced() {
     scene.join("b");
     let told = scene.stay("a", a.epoch, &ids(&a));
     assert_eq!(scene.stay("a", a.epoch, &ids(&a)), told, "the answer was lost");
-    let told = scene.stay("a", told.epoch, &ids(&told));
+    let has = ids(&told);
+    assert_eq!(scene.stay("a", told.epoch, &has).assignment, None, "nothing new");
     scene.leave("b");
-    let next = scene.stay("a", told.epoch, &ids(&told));
+    let next = scene.stay("a", told.epoch, &has);
     assert_eq!(ids(&next).len(), 2);
     let old = Heartbeat {
         epoch: Some(a.epoch),

@@ -274,7 +274,11 @@ impl Member {
                 true => now.after(backoff(self.beats.early).min(self.beats.wait() / 2)),
                 false => now,
             });
-            self.beats.early = if early { self.beats.early.saturating_add(1) } else { 0 };
+            self.beats.early = if early {
+                self.beats.early.saturating_add(1)
+            } else {
+                0
+            };
         }
     }
 }
