@@ -3,7 +3,7 @@
 
 use crate::support::{PATIENCE, Result};
 use quipu_checker::{
-    Acks, Event, Final, History, Key, Kind, Op, Poll, PolledPartition, Process, ReadRecord, Send, Time,
+    Event, Fault, Final, History, Key, Kind, Op, Poll, PolledPartition, Process, ReadRecord, Send, Time,
     Value, ValueId, Verdict, check,
 };
 use quipu_client::{
@@ -89,7 +89,7 @@ impl Recorder {
 
     /// Something was done to the brokers.
     pub(crate) fn fault(&self, what: String) -> Result<()> {
-        self.push(Process::Nemesis, Kind::Info, Op::Fault { what })
+        self.push(Process::Nemesis, Kind::Info, Op::Fault(Fault::told(what)))
     }
 
     /// When a partition acknowledged something, in order.
@@ -153,11 +153,8 @@ async fn send(
             hash: hash(&bytes),
         };
         let mut op = Send {
-            key: recorder.key(partition),
-            values: vec![value],
-            acks: Acks::All,
             producer: Some(producer),
-            offset: None,
+            ..Send::new(recorder.key(partition), vec![value])
         };
         recorder.push(process, Kind::Invoke, Op::Send(op.clone()))?;
         let delivered = match topic.send(Record::new(&bytes).to(partition)).await {
@@ -191,20 +188,9 @@ async fn poll(recorder: Arc<Recorder>, mut consumer: Consumer, partition: Partit
         .await?;
     let mut from = Offset::ZERO;
     while !recorder.stopped() {
-        let asked = PolledPartition {
-            key: recorder.key(partition),
-            from,
-            records: Vec::new(),
-            high_watermark: None,
-        };
+        let asked = PolledPartition::asked(recorder.key(partition), from);
         let mut got = asked.clone();
-        recorder.push(
-            process,
-            Kind::Invoke,
-            Op::Poll(Poll {
-                partitions: vec![asked],
-            }),
-        )?;
+        recorder.push(process, Kind::Invoke, Op::Poll(Poll::of(vec![asked])))?;
         // An answer that does not come while we wait is an empty one.
         if let Ok(batch) = tokio::time::timeout(Duration::from_millis(200), consumer.next()).await {
             let batch = batch?;
@@ -212,13 +198,7 @@ async fn poll(recorder: Arc<Recorder>, mut consumer: Consumer, partition: Partit
             got.high_watermark = Some(batch.high_watermark());
             from = batch.next_offset();
         }
-        recorder.push(
-            process,
-            Kind::Ok,
-            Op::Poll(Poll {
-                partitions: vec![got],
-            }),
-        )?;
+        recorder.push(process, Kind::Ok, Op::Poll(Poll::of(vec![got])))?;
     }
     Ok(())
 }
@@ -245,13 +225,8 @@ pub(crate) async fn read_all(recorder: &Recorder, client: &Client) -> Result<u64
             records.extend(read_records(&batch)?);
         }
         count += records.len() as u64;
-        let last = Final {
-            replica: BrokerId::new(0),
-            key: recorder.key(partition),
-            log_start: Offset::ZERO,
-            leader_epoch: None,
-            records,
-        };
+        let key = recorder.key(partition);
+        let last = Final::new(BrokerId::new(0), key, Offset::ZERO, records);
         recorder.push(Process::Nemesis, Kind::Info, Op::Final(last))?;
     }
     Ok(count)

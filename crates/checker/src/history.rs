@@ -11,20 +11,24 @@ mod json;
 mod tests;
 
 pub use event::{
-    Acks, Event, Final, Key, Kind, Op, Poll, PolledPartition, Process, ReadRecord, Send, Time, Trim, Value,
-    ValueId,
+    Acks, Advanced, Assign, Commit, CommitId, Committed, Committer, Event, Fault, Final, FinalBatch,
+    FoundCommit, Group, GroupEpoch, Key, Kind, Latest, Member, MemberEpoch, MetadataRead, MetadataWrite, Op,
+    Owned, Phase, Poll, PolledPartition, Process, ReadRecord, Released, Send, Step, Subscribe, Time, Topic,
+    Trim, Txn, Value, ValueId,
 };
 pub use json::{FORMAT_LINE, LineError, from_line, from_lines, to_line};
 
-use std::collections::HashMap;
+use crate::counting::Counting;
+use serde::Serialize;
 use thiserror::Error;
 
 /// An event's place in its history.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(transparent)]
 pub struct EventId(pub usize);
 
 /// One operation: where it begins and, if it does, where it completes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Operation {
     /// Its invocation.
     pub invoke: EventId,
@@ -92,6 +96,22 @@ pub enum HistoryError {
         /// The operation that sent it first.
         before: usize,
     },
+    /// A commit's name used twice: a read would not tell which of the two it saw.
+    #[error("event {event}: commit {id} was invoked before: each commit has a name of its own")]
+    CommitReused {
+        /// Which event.
+        event: usize,
+        /// The name.
+        id: CommitId,
+    },
+}
+
+/// A value that an operation sends.
+#[derive(Clone, Copy, Debug)]
+struct SentValue {
+    operation: u32,
+    /// Its place among all values of the operation.
+    at: u32,
 }
 
 /// What a process is doing.
@@ -107,9 +127,14 @@ enum Doing {
 pub struct History {
     events: Vec<Event>,
     operations: Vec<Operation>,
-    processes: HashMap<Process, Doing>,
-    /// Which operation sends a value.
-    senders: HashMap<ValueId, usize>,
+    /// Places in `doing`.
+    processes: Counting,
+    doing: Vec<Doing>,
+    /// Places in `sent`.
+    values: Counting,
+    sent: Vec<SentValue>,
+    /// The operations that commit.
+    commits: Counting,
 }
 
 impl History {
@@ -125,21 +150,24 @@ impl History {
                 time: event.time.0,
             });
         }
-        if event.process != Process::Nemesis {
+        if let Process::Client(process) = event.process
+            && !event.op.is_mark()
+        {
             match event.kind {
-                Kind::Invoke => self.invoke(id, &event)?,
-                Kind::Ok | Kind::Fail | Kind::Info => self.complete(id, &event)?,
+                Kind::Invoke => self.invoke(id, process, &event)?,
+                Kind::Ok | Kind::Fail | Kind::Info => self.complete(id, process, &event)?,
             }
         }
         self.events.push(event);
         Ok(id)
     }
 
-    fn invoke(&mut self, id: EventId, event: &Event) -> Result<(), HistoryError> {
+    fn invoke(&mut self, id: EventId, number: u64, event: &Event) -> Result<(), HistoryError> {
         let process = event.process;
-        match self.processes.get(&process) {
+        let doing = self.processes.get(number);
+        match doing.map(|at| self.doing[at]) {
             Some(Doing::Operation(operation)) => {
-                let before = self.operations[*operation].invoke.0;
+                let before = self.operations[operation].invoke.0;
                 return Err(HistoryError::AlreadyBusy {
                     event: id.0,
                     process,
@@ -151,32 +179,66 @@ impl History {
             }
             Some(Doing::Nothing) | None => {}
         }
-        let operation = self.operations.len();
-        if let Op::Send(send) = &event.op {
-            for value in &send.values {
-                if let Some(before) = self.senders.get(&value.id) {
-                    let before = self.operations[*before].invoke.0;
-                    return Err(HistoryError::ValueReused {
-                        event: id.0,
-                        value: value.id,
-                        before,
-                    });
-                }
-            }
-            self.senders
-                .extend(send.values.iter().map(|value| (value.id, operation)));
-        }
+        self.take_names(id, &event.op)?;
+        let operation = Doing::Operation(self.operations.len());
         self.operations.push(Operation {
             invoke: id,
             completion: None,
         });
-        self.processes.insert(process, Doing::Operation(operation));
+        if let Some(at) = doing {
+            self.doing[at] = operation;
+        } else {
+            self.processes.insert(number, self.doing.len());
+            self.doing.push(operation);
+        }
         Ok(())
     }
 
-    fn complete(&mut self, id: EventId, event: &Event) -> Result<(), HistoryError> {
+    /// Names of values and commits are used once.
+    fn take_names(&mut self, id: EventId, op: &Op) -> Result<(), HistoryError> {
+        let operation = self.operations.len();
+        if let Op::Commit(commit) = op {
+            if self.commits.get(commit.id.0).is_some() {
+                return Err(HistoryError::CommitReused {
+                    event: id.0,
+                    id: commit.id,
+                });
+            }
+            self.commits.insert(commit.id.0, operation);
+        }
+        let known = self.sent.len();
+        for value in op.sends().flat_map(|send| &send.values) {
+            if let Some(before) = self.values.get(value.id.0) {
+                let before = self.sent[before].operation as usize;
+                let before = self.operations.get(before).map_or(id, |first| first.invoke).0;
+                self.forget(op, self.sent.len() - known);
+                self.sent.truncate(known);
+                return Err(HistoryError::ValueReused {
+                    event: id.0,
+                    value: value.id,
+                    before,
+                });
+            }
+            self.values.insert(value.id.0, self.sent.len());
+            let [operation, at] = [operation, self.sent.len() - known].map(|number| {
+                u32::try_from(number).unwrap_or_else(|_| unreachable!("events are counted in four bytes"))
+            });
+            self.sent.push(SentValue { operation, at });
+        }
+        Ok(())
+    }
+
+    /// Takes back the names of the first so many values of an operation.
+    fn forget(&mut self, op: &Op, count: usize) {
+        for value in op.sends().flat_map(|send| &send.values).take(count) {
+            self.values.remove(value.id.0);
+        }
+    }
+
+    fn complete(&mut self, id: EventId, number: u64, event: &Event) -> Result<(), HistoryError> {
         let process = event.process;
-        let Some(Doing::Operation(operation)) = self.processes.get(&process).copied() else {
+        let doing = self.processes.get(number).map(|at| (at, self.doing[at]));
+        let Some((at, Doing::Operation(operation))) = doing else {
             return Err(HistoryError::NotInvoked { event: id.0, process });
         };
         let invoke = self.operations[operation].invoke;
@@ -188,11 +250,10 @@ impl History {
             });
         }
         self.operations[operation].completion = Some(id);
-        let next = match event.kind {
+        self.doing[at] = match event.kind {
             Kind::Info => Doing::Retired,
             _ => Doing::Nothing,
         };
-        self.processes.insert(process, next);
         Ok(())
     }
 
@@ -220,9 +281,38 @@ impl History {
     /// The operation that sends this value.
     #[must_use]
     pub fn sender(&self, value: ValueId) -> Option<Operation> {
-        self.senders
-            .get(&value)
-            .map(|operation| self.operations[*operation])
+        let at = self.values.get(value.0)?;
+        Some(self.operations[self.sent[at].operation as usize])
+    }
+
+    /// The operation that sends this value, the batch it is in, and the value as it was sent.
+    pub(crate) fn sent(&self, value: ValueId) -> Option<(Operation, &Send, Value)> {
+        let SentValue { operation, at } = self.sent[self.values.get(value.0)?];
+        let operation = self.operations[operation as usize];
+        let mut at = at as usize;
+        for send in self.event(operation.invoke).op.sends() {
+            if let Some(value) = send.values.get(at) {
+                return Some((operation, send, *value));
+            }
+            at -= send.values.len();
+        }
+        None
+    }
+
+    /// A value's number among all that are sent.
+    pub(crate) fn value_number(&self, value: ValueId) -> Option<usize> {
+        self.values.get(value.0)
+    }
+
+    /// How many values are sent.
+    pub(crate) fn values_sent(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// The operation that makes this commit.
+    pub(crate) fn committer(&self, commit: CommitId) -> Option<Operation> {
+        let at = self.commits.get(commit.0)?;
+        Some(self.operations[at])
     }
 
     /// How an operation ended; one still under way ended as an `info`.

@@ -12,14 +12,18 @@
 //! Elsewhere: `quipu-sim` makes histories from seeds; a property is a file in `properties/`, and adding one is adding a
 //! file and a line in `verdict.rs`.
 
+mod counting;
 mod history;
 mod observed;
 mod properties;
+mod rising;
 mod verdict;
 
 pub use history::{
-    Acks, Event, EventId, FORMAT_LINE, Final, History, HistoryError, Key, Kind, LineError, Op, Operation,
-    Poll, PolledPartition, Process, ReadRecord, Send, Time, Trim, Value, ValueId, from_line, from_lines,
-    to_line,
+    Acks, Advanced, Assign, Commit, CommitId, Committed, Committer, Event, EventId, FORMAT_LINE, Fault,
+    Final, FinalBatch, FoundCommit, Group, GroupEpoch, History, HistoryError, Key, Kind, Latest, LineError,
+    Member, MemberEpoch, MetadataRead, MetadataWrite, Op, Operation, Owned, Phase, Poll, PolledPartition,
+    Process, ReadRecord, Released, Send, Step, Subscribe, Time, Topic, Trim, Txn, Value, ValueId, from_line,
+    from_lines, to_line,
 };
-pub use verdict::{Anomaly, AnomalyKind, Counts, Evidence, Verdict, check};
+pub use verdict::{Anomaly, AnomalyKind, Counts, Evidence, Limits, Outcomes, Verdict, check, check_with};

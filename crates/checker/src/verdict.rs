@@ -1,150 +1,52 @@
 //! The verdict: what was looked at, what was found, and how it shows.
 
-use crate::history::{Acks, EventId, History, Kind, Op, Process};
+mod anomaly;
+pub(crate) mod counts;
+
+pub use anomaly::{Anomaly, AnomalyKind, Evidence};
+pub use counts::{Counts, Outcomes};
+
+use crate::history::History;
 use crate::observed::Observed;
 use crate::properties;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
-/// What may not happen. The names are those that reports and people use.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[non_exhaustive]
-pub enum AnomalyKind {
-    /// P1: two values at one offset, across acknowledgements, reads and replicas.
-    InconsistentOffsets,
-    /// P2: a value of an idempotent producer at two offsets.
-    Duplicate,
-    /// P3: a value was read whose sender was told that it had certainly failed (Jepsen's G1a).
-    AbortedRead,
-    /// P3: a value was read that nobody sent to that partition, or bytes that name no value.
-    UnsentRead,
-    /// P3: a value was read with other bytes than were sent.
-    CorruptRead,
-    /// P4: a value sent after another one was acknowledged stands before it.
-    RealTimeOrder,
-    /// P5: an acknowledged value is missing from a replica's final log.
-    LostWrite,
-    /// P5: an acknowledged value lies below a log start that no deletion explains.
-    BelowLogStart,
+/// How long things may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// From a healing to an acknowledgement in each partition that is sent to.
+    pub write_within: Duration,
+    /// From the beginning of the final polls to the end of each partition.
+    pub tail_within: Duration,
 }
 
-impl AnomalyKind {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::InconsistentOffsets,
-        Self::Duplicate,
-        Self::AbortedRead,
-        Self::UnsentRead,
-        Self::CorruptRead,
-        Self::RealTimeOrder,
-        Self::LostWrite,
-        Self::BelowLogStart,
-    ];
-
-    /// Its name, with the property that it breaks.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::InconsistentOffsets => "P1 inconsistent-offsets",
-            Self::Duplicate => "P2 duplicate",
-            Self::AbortedRead => "P3 aborted-read",
-            Self::UnsentRead => "P3 unsent-read",
-            Self::CorruptRead => "P3 corrupt-read",
-            Self::RealTimeOrder => "P4 real-time-order",
-            Self::LostWrite => "P5 lost-write",
-            Self::BelowLogStart => "P5 below-log-start",
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            write_within: Duration::from_secs(5),
+            tail_within: Duration::from_secs(30),
         }
     }
-}
-
-impl fmt::Display for AnomalyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// One event of the piece that shows an anomaly, reduced to what matters of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Evidence {
-    /// Which event.
-    pub event: EventId,
-    /// When, who and what, in words.
-    pub words: String,
-}
-
-impl Evidence {
-    /// An event of `history`, and what it tells here.
-    pub(crate) fn of(history: &History, event: EventId, what: &str) -> Self {
-        let told = history.event(event);
-        let words = match told.process {
-            Process::Nemesis => format!("{}  {what}", told.time),
-            process @ Process::Client(_) => format!("{}  {process} {}: {what}", told.time, told.kind),
-        };
-        Self { event, words }
-    }
-}
-
-/// Something that may not happen, and did.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Anomaly {
-    /// What it is.
-    pub kind: AnomalyKind,
-    /// In one sentence.
-    pub summary: String,
-    /// The shortest piece of the history that shows it, in order.
-    pub evidence: Vec<Evidence>,
-}
-
-impl fmt::Display for Anomaly {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.summary)?;
-        for evidence in &self.evidence {
-            write!(f, "\n    #{:<6} {}", evidence.event.0, evidence.words)?;
-        }
-        Ok(())
-    }
-}
-
-/// What the history held.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Events of all kinds.
-    pub events: usize,
-    /// Partitions named.
-    pub partitions: usize,
-    /// Operations that happened.
-    pub ok: usize,
-    /// Operations that certainly did not.
-    pub fail: usize,
-    /// Operations that nobody knows of.
-    pub info: usize,
-    /// Values sent.
-    pub sent: usize,
-    /// Values acknowledged under `acks=all`.
-    pub acked: usize,
-    /// Records read by consumers, repetitions included.
-    pub read: usize,
-    /// Records in final logs.
-    pub final_records: usize,
-    /// Replicas whose final log was told, counted by partition.
-    pub final_logs: usize,
-    /// Values of plain producers that stand at two offsets, as they may.
-    pub allowed_duplicates: usize,
-    /// Faults told.
-    pub faults: usize,
 }
 
 /// What came of a check.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Verdict {
     /// What there was to look at.
     pub counts: Counts,
     /// How often each kind of anomaly occurred.
     pub found: BTreeMap<AnomalyKind, usize>,
-    /// The first few of each kind.
+    /// How often that occurred which is strange, but allowed there (as Jepsen allows it).
+    pub allowed: BTreeMap<AnomalyKind, usize>,
+    /// The first few of each kind found.
     pub anomalies: Vec<Anomaly>,
-    /// Properties that had nothing to look at, and why.
+    /// Properties that had something to look at, but not enough, and why.
     pub unchecked: Vec<&'static str>,
+    /// What the history had nothing of.
+    pub not_exercised: Vec<&'static str>,
 }
 
 /// How many anomalies of a kind are shown in full.
@@ -172,6 +74,18 @@ impl Verdict {
             });
         }
     }
+
+    /// Takes note of what is strange, but allowed.
+    pub(crate) fn allow(&mut self, kind: AnomalyKind) {
+        *self.allowed.entry(kind).or_insert(0) += 1;
+    }
+
+    /// Says so if the history had nothing of this.
+    pub(crate) fn exercised(&mut self, what: &'static str, is: bool) {
+        if !is {
+            self.not_exercised.push(what);
+        }
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -195,6 +109,12 @@ impl fmt::Display for Verdict {
         for unchecked in &self.unchecked {
             writeln!(f, "unchecked: {unchecked}")?;
         }
+        if !self.not_exercised.is_empty() {
+            writeln!(f, "not exercised: {}", self.not_exercised.join("; "))?;
+        }
+        for (kind, count) in &self.allowed {
+            writeln!(f, "allowed: {count} x {kind}")?;
+        }
         if self.is_clean() {
             return f.write_str("no anomalies");
         }
@@ -206,53 +126,30 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Checks a history. Linear in its length.
+/// Checks a history with the usual limits. Linear in its length.
 #[must_use]
 pub fn check(history: &History) -> Verdict {
-    let observed = Observed::of(history);
-    let mut verdict = Verdict {
-        counts: count(history, &observed),
-        found: BTreeMap::new(),
-        anomalies: Vec::new(),
-        unchecked: Vec::new(),
-    };
-    properties::one_value_per_offset::check(history, &observed, &mut verdict);
-    properties::no_duplicates::check(history, &observed, &mut verdict);
-    properties::reads_were_sent::check(history, &observed, &mut verdict);
-    properties::real_time_order::check(history, &observed, &mut verdict);
-    properties::durability::check(history, &observed, &mut verdict);
-    verdict
+    check_with(history, &Limits::default())
 }
 
-fn count(history: &History, observed: &Observed) -> Counts {
-    let mut counts = Counts {
-        events: history.events().len(),
-        partitions: observed.partitions(),
-        final_logs: observed.finals.len(),
-        ..Counts::default()
+/// Checks a history. Linear in its length, but for the sorting of what is few.
+#[must_use]
+pub fn check_with(history: &History, limits: &Limits) -> Verdict {
+    let observed = Observed::of(history);
+    let mut verdict = Verdict {
+        counts: counts::count(history, &observed),
+        found: BTreeMap::new(),
+        allowed: BTreeMap::new(),
+        anomalies: Vec::new(),
+        unchecked: Vec::new(),
+        not_exercised: Vec::new(),
     };
-    for operation in history.operations() {
-        match history.outcome(*operation) {
-            Kind::Ok => counts.ok += 1,
-            Kind::Fail => counts.fail += 1,
-            Kind::Invoke | Kind::Info => counts.info += 1,
-        }
+    for property in properties::OF_LOGS {
+        property(history, &observed, &mut verdict);
     }
-    for event in history.events() {
-        match (&event.op, event.kind) {
-            (Op::Send(send), Kind::Invoke) => counts.sent += send.values.len(),
-            (Op::Send(send), Kind::Ok) if send.acks == Acks::All => counts.acked += send.values.len(),
-            (Op::Poll(poll), Kind::Ok) => {
-                counts.read += poll
-                    .partitions
-                    .iter()
-                    .map(|part| part.records.len())
-                    .sum::<usize>();
-            }
-            (Op::Final(last), _) => counts.final_records += last.records.len(),
-            (Op::Fault { .. }, _) => counts.faults += 1,
-            _ => {}
-        }
+    for property in properties::OF_EVENTS {
+        property(history, &mut verdict);
     }
-    counts
+    properties::availability::check(history, &observed, limits, &mut verdict);
+    verdict
 }

@@ -70,11 +70,10 @@ impl Teller {
         let idempotent = self.choose(4) > 0;
         let send = |values: &[Value], offset: Option<usize>| {
             Op::Send(Send {
-                key: key(partition),
-                values: values.to_vec(),
                 acks,
                 producer: idempotent.then_some(process),
                 offset: offset.map(|at| Offset::new(at as u64)),
+                ..Send::new(key(partition), values.to_vec())
             })
         };
         for (index, values) in (0..).zip(&batches) {
@@ -105,14 +104,10 @@ impl Teller {
         let from = self.choose(length + 1);
         let records = self.records(partition, from);
         let poll = |records: Vec<ReadRecord>| {
-            Op::Poll(Poll {
-                partitions: vec![PolledPartition {
-                    key: key(partition),
-                    from: Offset::new(from as u64),
-                    records,
-                    high_watermark: None,
-                }],
-            })
+            Op::Poll(Poll::of(vec![PolledPartition {
+                records,
+                ..PolledPartition::asked(key(partition), Offset::new(from as u64))
+            }]))
         };
         self.tell(Process::Client(0), Kind::Invoke, poll(Vec::new()));
         self.tell(Process::Client(0), Kind::Ok, poll(records));
@@ -142,13 +137,14 @@ impl Teller {
         for partition in 0..PARTITIONS {
             let log_start = if partition == 0 { cut } else { 0 };
             for replica in 1..3_u32 {
-                let op = Op::Final(Final {
-                    replica: BrokerId::new(replica),
-                    key: key(partition),
-                    log_start: Offset::new(log_start as u64),
-                    leader_epoch: None,
-                    records: self.records(partition, log_start),
-                });
+                let records = self.records(partition, log_start);
+                let log_start = Offset::new(log_start as u64);
+                let op = Op::Final(Final::new(
+                    BrokerId::new(replica),
+                    key(partition),
+                    log_start,
+                    records,
+                ));
                 self.tell(Process::Nemesis, Kind::Info, op);
             }
         }
@@ -209,6 +205,17 @@ fn target(events: &[Event]) -> (usize, Send) {
         .pop()
         .expect("a story of sixty acts has an acknowledgement")
 }
+
+const PLANTED: &[AnomalyKind] = &[
+    AnomalyKind::InconsistentOffsets,
+    AnomalyKind::Duplicate,
+    AnomalyKind::AbortedRead,
+    AnomalyKind::UnsentRead,
+    AnomalyKind::CorruptRead,
+    AnomalyKind::RealTimeOrder,
+    AnomalyKind::LostWrite,
+    AnomalyKind::BelowLogStart,
+];
 
 /// Plants `kind` in a sound history.
 fn plant(kind: AnomalyKind, events: &mut Vec<Event>) {
@@ -277,13 +284,7 @@ fn plant(kind: AnomalyKind, events: &mut Vec<Event>) {
                     hash: 1,
                 });
             }
-            let late = Op::Send(Send {
-                key: send.key.clone(),
-                values: vec![Value::from((1 << 50, 1))],
-                acks: Acks::All,
-                producer: None,
-                offset: None,
-            });
+            let late = Op::Send(Send::new(send.key.clone(), vec![Value::from((1 << 50, 1))]));
             let time = events[at].time;
             let event = Event {
                 time,
@@ -309,7 +310,7 @@ fn plant(kind: AnomalyKind, events: &mut Vec<Event>) {
 
 #[test]
 fn every_planted_fault_is_caught_and_rightly_named() {
-    for kind in AnomalyKind::ALL {
+    for kind in PLANTED {
         for seed in 0..50 {
             let mut events = sound(seed);
             plant(*kind, &mut events);
@@ -348,7 +349,7 @@ fn a_fault_is_not_taken_for_another() {
         }
         _ => vec![],
     };
-    for kind in AnomalyKind::ALL {
+    for kind in PLANTED {
         for seed in 0..50 {
             let mut events = sound(seed);
             plant(*kind, &mut events);
@@ -408,6 +409,7 @@ fn a_person_can_read_it() {
     let report = check(&history).to_string();
     let expected = "\
 4 events on 1 partitions: 1 ok, 0 fail, 0 info, 1 faults; 2 values sent, 2 acknowledged, 0 read; 1 final logs with 1 records
+not exercised: unseen (no final polls); P6 (nobody asked for a high watermark); P8 (no producer tells its order); P10 (no leader epochs are told); P11 (no replicas' batches are told); P9 and the anomalies of transactions (no transactions); committed offsets (none); fencing of commits (no commit by a member that tells what it owns); ownership of partitions (no groups); metadata (no reads with a version); availability after healing (no healing)
 1 x P5 lost-write
 P5 lost-write: value 18 was acknowledged at orders/3 offset 43, and replica 1 holds nothing there
     #0      0.001000 s  process 0 invoke: send value 18 to orders/3

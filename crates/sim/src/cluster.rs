@@ -185,11 +185,8 @@ impl Cluster {
                 match broker.final_log(partition) {
                     Ok(Some(log)) => {
                         let last = Op::Final(Final {
-                            replica: broker.id,
-                            key,
-                            log_start: log.log_start,
                             leader_epoch: log.leader_epoch,
-                            records: log.records,
+                            ..Final::new(broker.id, key, log.log_start, log.records)
                         });
                         self.shared.tell(Process::Nemesis, Kind::Info, last);
                     }

@@ -165,11 +165,8 @@ impl World {
                 match broker.final_log(partition) {
                     Ok(Some(FinalLog { view, records })) => {
                         let last = Op::Final(Final {
-                            replica: broker.id,
-                            key,
-                            log_start: view.log_start,
                             leader_epoch: view.leading.map(|leading| leading.epoch),
-                            records,
+                            ..Final::new(broker.id, key, view.log_start, records)
                         });
                         self.shared.tell(Process::Nemesis, Kind::Info, last);
                     }

@@ -6,9 +6,22 @@
 //! {"time":2500,"process":0,"type":"ok","f":"send","key":"orders/3","values":[[17,912]],"acks":"all","producer":4,"offset":42}
 //! {"time":2600,"process":1,"type":"invoke","f":"poll","partitions":[{"key":"orders/3","from":40}]}
 //! {"time":3100,"process":1,"type":"ok","f":"poll","partitions":[{"key":"orders/3","from":40,"records":[[42,17,912]],"high_watermark":43}]}
-//! {"time":3200,"process":"nemesis","type":"info","f":"fault","what":"SIGKILL of broker 1"}
+//! {"time":3200,"process":"nemesis","type":"info","f":"fault","what":"SIGKILL of broker 1","kind":"kill","phase":"begin"}
+//! {"time":3300,"process":2,"type":"invoke","f":"assign","keys":["orders/3"],"from_beginning":true}
+//! {"time":3400,"process":2,"type":"ok","f":"assign","keys":["orders/3"],"from_beginning":true}
+//! {"time":3500,"process":3,"type":"info","f":"owned","group":"g","member":"m1","key":"orders/3","assignment_epoch":2,"member_epoch":3}
+//! {"time":3600,"process":3,"type":"invoke","f":"commit","group":"g","key":"orders/3","offset":43,"id":7,"by":{"member":"m1","member_epoch":3}}
+//! {"time":3700,"process":3,"type":"ok","f":"commit","group":"g","key":"orders/3","offset":43,"id":7,"by":{"member":"m1","member_epoch":3}}
+//! {"time":3800,"process":2,"type":"invoke","f":"latest","key":"orders/3"}
+//! {"time":3900,"process":2,"type":"ok","f":"latest","key":"orders/3","high_watermark":43}
+//! {"time":4000,"process":4,"type":"invoke","f":"metadata-write","topic":"orders","partitions":4}
+//! {"time":4100,"process":4,"type":"ok","f":"metadata-write","topic":"orders","partitions":4,"version":17}
+//! {"time":4200,"process":"nemesis","type":"info","f":"healed","what":"all brokers are up"}
+//! {"time":4300,"process":"nemesis","type":"info","f":"final-polls"}
+//! {"time":4400,"process":"nemesis","type":"info","f":"final","replica":1,"key":"orders/3","log_start":0,"high_watermark":43,"records":[[42,17,912]],"batches":[{"base":42,"last":42,"leader_epoch":5,"crc":77}]}
 //! ```
-//! A value is `[id, hash]`, a record read is `[offset, id or null, hash]`.
+//! A value is `[id, hash]`, a record read is `[offset, id or null, hash]`. Every field's meaning is with its type; what
+//! is absent is not written.
 
 use super::{Event, History, HistoryError};
 use serde::Deserialize;

@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use quipu_record::{BrokerId, LeaderEpoch, Offset};
+use quipu_record::{BrokerId, LeaderEpoch, MetadataVersion, Offset};
 
 fn event(time: u64, process: Process, kind: Kind, op: Op) -> Event {
     Event {
@@ -15,11 +15,9 @@ fn event(time: u64, process: Process, kind: Kind, op: Op) -> Event {
 
 fn send(value: u64, offset: Option<u64>) -> Op {
     Op::Send(Send {
-        key: Key::new("orders/3"),
-        values: vec![Value::from((value, 912))],
-        acks: Acks::All,
         producer: Some(4),
         offset: offset.map(Offset::new),
+        ..Send::new(Key::new("orders/3"), vec![Value::from((value, 912))])
     })
 }
 
@@ -89,10 +87,22 @@ fn the_lines_in_the_documentation_are_a_history() {
         "",
         r#"{"time":2600,"process":1,"type":"invoke","f":"poll","partitions":[{"key":"orders/3","from":40}]}"#,
         r#"{"time":3100,"process":1,"type":"ok","f":"poll","partitions":[{"key":"orders/3","from":40,"records":[[42,17,912]],"high_watermark":43}]}"#,
-        r#"{"time":3200,"process":"nemesis","type":"info","f":"fault","what":"SIGKILL of broker 1"}"#,
+        r#"{"time":3200,"process":"nemesis","type":"info","f":"fault","what":"SIGKILL of broker 1","kind":"kill","phase":"begin"}"#,
+        r#"{"time":3300,"process":2,"type":"invoke","f":"assign","keys":["orders/3"],"from_beginning":true}"#,
+        r#"{"time":3400,"process":2,"type":"ok","f":"assign","keys":["orders/3"],"from_beginning":true}"#,
+        r#"{"time":3500,"process":3,"type":"info","f":"owned","group":"g","member":"m1","key":"orders/3","assignment_epoch":2,"member_epoch":3}"#,
+        r#"{"time":3600,"process":3,"type":"invoke","f":"commit","group":"g","key":"orders/3","offset":43,"id":7,"by":{"member":"m1","member_epoch":3}}"#,
+        r#"{"time":3700,"process":3,"type":"ok","f":"commit","group":"g","key":"orders/3","offset":43,"id":7,"by":{"member":"m1","member_epoch":3}}"#,
+        r#"{"time":3800,"process":2,"type":"invoke","f":"latest","key":"orders/3"}"#,
+        r#"{"time":3900,"process":2,"type":"ok","f":"latest","key":"orders/3","high_watermark":43}"#,
+        r#"{"time":4000,"process":4,"type":"invoke","f":"metadata-write","topic":"orders","partitions":4}"#,
+        r#"{"time":4100,"process":4,"type":"ok","f":"metadata-write","topic":"orders","partitions":4,"version":17}"#,
+        r#"{"time":4200,"process":"nemesis","type":"info","f":"healed","what":"all brokers are up"}"#,
+        r#"{"time":4300,"process":"nemesis","type":"info","f":"final-polls"}"#,
+        r#"{"time":4400,"process":"nemesis","type":"info","f":"final","replica":1,"key":"orders/3","log_start":0,"high_watermark":43,"records":[[42,17,912]],"batches":[{"base":42,"last":42,"leader_epoch":5,"crc":77}]}"#,
     ];
     let history = from_lines(lines).expect("a history");
-    assert_eq!(history.events().len(), 5);
+    assert_eq!(history.events().len(), 17);
     let again: Vec<String> = history.events().iter().map(to_line).collect();
     assert_eq!(
         again,
@@ -110,55 +120,190 @@ fn a_bad_line_is_named() {
     assert!(from_line(bad_process).is_err());
 }
 
-fn ops() -> impl Strategy<Value = Op> {
-    let key = "[a-z]{1,4}/[0-9]".prop_map(|name| Key::new(&name));
+fn keys() -> impl Strategy<Value = Key> {
+    "[a-z]{1,4}/[0-9]".prop_map(|name| Key::new(&name))
+}
+
+fn offsets() -> impl Strategy<Value = Offset> {
+    (0..1_u64 << 40).prop_map(Offset::new)
+}
+
+fn records() -> impl Strategy<Value = Vec<ReadRecord>> {
     let record = (0..1_u64 << 40, any::<Option<u64>>(), any::<u32>()).prop_map(ReadRecord::from);
-    let offset = (0..1_u64 << 40).prop_map(Offset::new);
-    let records = prop::collection::vec(record, 0..4);
-    prop_oneof![
-        (
-            key.clone(),
-            prop::collection::vec(any::<(u64, u32)>(), 0..3),
-            prop::option::of(offset.clone()),
-            any::<Option<u64>>()
-        )
-            .prop_map(|(key, values, offset, producer)| Op::Send(Send {
-                key,
-                values: values.into_iter().map(Value::from).collect(),
-                acks: Acks::Leader,
-                producer,
-                offset
-            })),
-        (
-            key.clone(),
-            offset.clone(),
-            records.clone(),
-            prop::option::of(offset.clone())
-        )
-            .prop_map(|(key, from, records, high_watermark)| Op::Poll(Poll {
-                partitions: vec![PolledPartition {
-                    key,
-                    from,
-                    records,
-                    high_watermark
-                }]
-            })),
-        (key.clone(), offset.clone()).prop_map(|(key, before)| Op::Trim(Trim { key, before })),
-        (
-            key,
+    prop::collection::vec(record, 0..4)
+}
+
+fn sends() -> impl Strategy<Value = Send> {
+    let values = prop::collection::vec(any::<(u64, u32)>(), 0..3);
+    let numbers = any::<(Option<u64>, Option<u64>)>();
+    let epoch = prop::option::of((0..1_u32 << 30).prop_map(LeaderEpoch::new));
+    (keys(), values, numbers, prop::option::of(offsets()), epoch).prop_map(
+        |(key, values, (producer, sequence), offset, leader_epoch)| Send {
+            acks: Acks::Leader,
+            producer,
+            sequence,
             offset,
-            records,
-            any::<u32>(),
-            prop::option::of(0..1_u32 << 30)
+            leader_epoch,
+            ..Send::new(key, values.into_iter().map(Value::from).collect())
+        },
+    )
+}
+
+fn polls() -> impl Strategy<Value = Poll> {
+    let watermarks = (prop::option::of(offsets()), prop::option::of(offsets()));
+    (keys(), offsets(), records(), watermarks, any::<bool>()).prop_map(
+        |(key, from, records, (high_watermark, last_stable), compacted)| Poll {
+            rebalanced: if compacted { vec![key.clone()] } else { Vec::new() },
+            partitions: vec![PolledPartition {
+                records,
+                high_watermark,
+                last_stable,
+                compacted,
+                control: if compacted { vec![3, 4] } else { Vec::new() },
+                ..PolledPartition::asked(key, from)
+            }],
+        },
+    )
+}
+
+fn finals() -> impl Strategy<Value = Final> {
+    let epoch = prop::option::of((0..1_u32 << 30).prop_map(LeaderEpoch::new));
+    let batch = (offsets(), 0..9_u64, any::<u32>()).prop_map(|(base, more, crc)| FinalBatch {
+        base,
+        last: base.plus(more),
+        leader_epoch: LeaderEpoch::new(3),
+        crc,
+    });
+    let batches = prop::collection::vec(batch, 0..3);
+    let latest = prop::option::of(prop::collection::btree_map("[a-z]{1,3}", any::<u32>(), 0..3));
+    (
+        keys(),
+        offsets(),
+        records(),
+        any::<u32>(),
+        (epoch, batches, latest),
+    )
+        .prop_map(
+            |(key, log_start, records, replica, (leader_epoch, batches, latest))| Final {
+                leader_epoch,
+                high_watermark: leader_epoch.map(|_| log_start),
+                batches,
+                latest,
+                ..Final::new(BrokerId::new(replica), key, log_start, records)
+            },
         )
-            .prop_map(|(key, log_start, records, replica, epoch)| Op::Final(Final {
-                replica: BrokerId::new(replica),
-                key,
-                log_start,
-                leader_epoch: epoch.map(LeaderEpoch::new),
-                records
-            })),
-        any::<String>().prop_map(|what| Op::Fault { what }),
+}
+
+fn ops_of_groups() -> impl Strategy<Value = Op> {
+    let (group, member) = (Group::new("g"), Member::new("m1"));
+    (keys(), offsets(), any::<(u64, u32)>(), any::<bool>()).prop_flat_map(
+        move |(key, offset, (id, epoch), flag)| {
+            let (group, member, member_epoch) = (group.clone(), member.clone(), MemberEpoch(epoch));
+            let group_epoch = flag.then_some(GroupEpoch(epoch));
+            let by = flag.then(|| Committer {
+                member: member.clone(),
+                member_epoch,
+            });
+            let commit = Commit {
+                group: group.clone(),
+                key: key.clone(),
+                offset,
+                id: CommitId(id),
+                by,
+                fenced: flag,
+            };
+            let found = FoundCommit {
+                offset,
+                id: flag.then_some(CommitId(id)),
+            };
+            let owned = Owned {
+                group: group.clone(),
+                member: member.clone(),
+                key: key.clone(),
+                assignment_epoch: member_epoch,
+                member_epoch,
+                group_epoch,
+            };
+            prop::sample::select(vec![
+                Op::Assign(Assign {
+                    keys: vec![key.clone()],
+                    from_beginning: flag,
+                }),
+                Op::Subscribe(Subscribe {
+                    group: group.clone(),
+                    topics: vec![Topic::new("t")],
+                }),
+                Op::Crash,
+                Op::Latest(Latest {
+                    key: key.clone(),
+                    high_watermark: flag.then_some(offset),
+                }),
+                Op::Commit(commit),
+                Op::Committed(Committed {
+                    group: group.clone(),
+                    key: key.clone(),
+                    found: Some(found),
+                }),
+                Op::Committed(Committed {
+                    group: group.clone(),
+                    key: key.clone(),
+                    found: None,
+                }),
+                Op::Owned(owned),
+                Op::Released(Released {
+                    group: group.clone(),
+                    member: member.clone(),
+                    key,
+                    lost: flag,
+                }),
+                Op::Advanced(Advanced {
+                    group,
+                    member,
+                    member_epoch,
+                    group_epoch,
+                }),
+            ])
+        },
+    )
+}
+
+fn ops_of_the_world() -> impl Strategy<Value = Op> {
+    (any::<String>(), any::<Option<u32>>(), any::<bool>()).prop_flat_map(|(what, partitions, flag)| {
+        let version = flag.then(|| MetadataVersion::new(17));
+        let topic = Topic::new("t");
+        let topics = partitions
+            .map(|count| (topic.clone(), count))
+            .into_iter()
+            .collect();
+        prop::sample::select(vec![
+            Op::MetadataWrite(MetadataWrite {
+                topic,
+                partitions,
+                version,
+            }),
+            Op::MetadataRead(MetadataRead {
+                linearizable: flag,
+                version,
+                topics,
+            }),
+            Op::Fault(Fault::told(what.clone())),
+            Op::Fault(Fault::of("kill", Phase::End, what.clone())),
+            Op::Healed { what },
+            Op::FinalPolls,
+        ])
+    })
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let steps = (sends(), polls()).prop_map(|(send, poll)| vec![Step::Send(send), Step::Poll(poll)]);
+    prop_oneof![
+        sends().prop_map(Op::Send),
+        polls().prop_map(Op::Poll),
+        steps.prop_map(|steps| Op::Txn(Txn { steps })),
+        (keys(), offsets()).prop_map(|(key, before)| Op::Trim(Trim { key, before })),
+        finals().prop_map(Op::Final),
+        ops_of_groups(),
+        ops_of_the_world(),
     ]
 }
 

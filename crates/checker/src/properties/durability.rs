@@ -2,40 +2,33 @@
 //! and no log starts above what was deleted.
 
 use super::{name, told, told_send};
-use crate::history::{Acks, EventId, History, Kind, Op, Send};
+use crate::history::{Acks, EventId, History, Kind, Send};
 use crate::observed::{FinalLog, KeyIndex, Observed, Sighting, Witness};
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 use quipu_record::Offset;
-use std::collections::{HashMap, HashSet};
 
 pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
-    let mut finals: HashMap<KeyIndex, Vec<&FinalLog>> = HashMap::new();
+    let mut finals: Vec<Vec<&FinalLog>> = observed.for_each_partition();
     for log in &observed.finals {
-        finals.entry(log.key).or_default().push(log);
+        finals[log.key.number()].push(log);
     }
-    let mut unseen: HashSet<KeyIndex> = HashSet::new();
+    let mut unseen = false;
     for (index, event) in history.events().iter().enumerate() {
-        let Op::Send(send) = &event.op else { continue };
-        let (Kind::Ok, Acks::All, Some(base)) = (event.kind, send.acks, send.offset) else {
-            continue;
-        };
-        let Some(key) = observed.index_of(&send.key) else {
-            continue;
-        };
-        let Some(logs) = finals.get(&key) else {
-            unseen.insert(key);
-            continue;
-        };
-        for log in logs {
-            check_send(
-                (history, observed),
-                verdict,
-                log,
-                (send, base, key, EventId(index)),
-            );
+        let id = EventId(index);
+        for send in event.op.sends() {
+            let (Kind::Ok, Acks::All, Some(base)) = (event.kind, send.acks, send.offset) else {
+                continue;
+            };
+            let key = observed.key_in(id, &send.key);
+            let logs = &finals[key.number()];
+            unseen |= logs.is_empty();
+            // What a compacted log keeps is known by its keys only: `replicas_agree` looks at that.
+            for log in logs.iter().filter(|log| log.latest.is_none()) {
+                check_send((history, observed), verdict, log, (send, base, key, id));
+            }
         }
     }
-    if !unseen.is_empty() {
+    if unseen {
         verdict
             .unchecked
             .push("P5: some partitions with acknowledged values have no final log of any replica");
@@ -48,12 +41,11 @@ fn check_send(
     log: &FinalLog,
     (send, base, key, event): (&Send, Offset, KeyIndex, EventId),
 ) {
-    let deleted = observed.trimmed.get(&key);
-    let deleted_below = deleted.map_or(Offset::ZERO, |(offset, _)| *offset);
+    let partition = observed.partition(key);
+    let (deleted, deleted_below) = (partition.trimmed, partition.deleted_below());
     for (value, delta) in send.values.iter().zip(0_u64..) {
         let offset = base.plus(delta);
-        let found = log.records.get(&offset).copied().flatten();
-        if found == Some(value.id) || offset < log.log_start.min(deleted_below) {
+        if log.holds(offset, value.id) || offset < log.log_start.min(deleted_below) {
             continue;
         }
         let ack = Sighting {
@@ -82,7 +74,7 @@ fn check_send(
                 evidence.push(Evidence::of(history, log.event, &what));
                 if let Some((offset, event)) = deleted {
                     let what = format!("the greatest deletion there: below offset {offset}");
-                    evidence.push(Evidence::of(history, *event, &what));
+                    evidence.push(Evidence::of(history, event, &what));
                 }
                 let summary = format!(
                     "{place}, and replica {replica}'s log starts at {start}, though nothing was deleted beyond {deleted_below}"
@@ -92,8 +84,8 @@ fn check_send(
             continue;
         }
         verdict.add(AnomalyKind::LostWrite, || {
-            let holds = match log.records.get(&offset) {
-                Some(other) => format!("holds {} there", name(*other)),
+            let holds = match log.at(offset) {
+                Some(other) => format!("holds {} there", name(other)),
                 None => "holds nothing there".to_owned(),
             };
             let what = format!("the final log of replica {replica} {holds}");

@@ -2,19 +2,21 @@
 
 use super::{name, told};
 use crate::history::History;
-use crate::observed::{Observed, Slot};
+use crate::observed::{Observed, Sighting};
 use crate::verdict::{AnomalyKind, Verdict};
 
 pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
-    let mut torn: Vec<&Slot> = observed
-        .slots
+    let mut torn: Vec<&Sighting> = observed
+        .conflicts()
         .values()
-        .filter(|slot| !slot.others.is_empty())
+        .filter_map(|others| others.first())
         .collect();
-    torn.sort_unstable_by_key(|slot| (slot.others[0].event, slot.first.offset));
-    for slot in torn {
+    torn.sort_unstable_by_key(|other| (other.event, other.key, other.offset));
+    for other in torn {
+        let Some(first) = observed.partition(other.key).at(other.offset) else {
+            continue;
+        };
         verdict.add(AnomalyKind::InconsistentOffsets, || {
-            let (first, other) = (&slot.first, &slot.others[0]);
             let summary = format!(
                 "{} offset {} holds {} and {}",
                 observed.key(first.key),

@@ -1,7 +1,7 @@
 //! P3: what is read was sent, to that partition, with those bytes, by somebody who was not told that it failed.
 
 use super::{name, told, told_send};
-use crate::history::{History, Kind, Op, Operation, Send, ValueId};
+use crate::history::{History, Kind, Operation, ValueId};
 use crate::observed::{Observed, Sighting};
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 use std::collections::HashSet;
@@ -35,41 +35,29 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
 
 fn fault(history: &History, observed: &Observed, sighting: &Sighting) -> Option<(AnomalyKind, String)> {
     let key = observed.key(sighting.key);
-    let place = format!("{} at {key} offset {}", name(sighting.value), sighting.offset);
+    let place = || format!("{} at {key} offset {}", name(sighting.value), sighting.offset);
     let unsent = || {
-        Some((
-            AnomalyKind::UnsentRead,
-            format!("{place} was never sent to {key}"),
-        ))
+        let summary = format!("{} was never sent to {key}", place());
+        Some((AnomalyKind::UnsentRead, summary))
     };
-    let Some((value, sender)) = sighting.value.and_then(|v| history.sender(v).map(|s| (v, s))) else {
+    let Some((sender, send, sent)) = sighting.value.and_then(|value| history.sent(value)) else {
         return unsent();
     };
-    let sent = send_of(history, sender)?;
-    if sent.key != *key {
+    if send.key != *key {
         return unsent();
     }
-    let hash = sent
-        .values
-        .iter()
-        .find(|candidate| candidate.id == value)
-        .map(|candidate| candidate.hash);
-    if hash != sighting.hash {
-        let summary = format!("{place} has other bytes than were sent");
+    if sighting.hash != Some(sent.hash) {
+        let summary = format!("{} has other bytes than were sent", place());
         return Some((AnomalyKind::CorruptRead, summary));
     }
     if history.outcome(sender) == Kind::Fail {
-        let summary = format!("{place} was read, though its sender was told that it had certainly failed");
+        let summary = format!(
+            "{} was read, though its sender was told that it had certainly failed",
+            place()
+        );
         return Some((AnomalyKind::AbortedRead, summary));
     }
     None
-}
-
-fn send_of(history: &History, operation: Operation) -> Option<&Send> {
-    match &history.event(operation.invoke).op {
-        Op::Send(send) => Some(send),
-        _ => None,
-    }
 }
 
 fn failure(history: &History, operation: Operation, value: ValueId) -> Option<Evidence> {

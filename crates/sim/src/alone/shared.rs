@@ -102,7 +102,11 @@ impl Shared {
         *self.counts.faults.entry(fault).or_default() += 1;
         self.note(format_args!("fault {fault:?}"));
         let what = format!("{fault:?}");
-        self.tell(Process::Nemesis, Kind::Info, Op::Fault { what });
+        self.tell(
+            Process::Nemesis,
+            Kind::Info,
+            Op::Fault(quipu_checker::Fault::told(what)),
+        );
     }
 
     /// Writes the history.

@@ -108,14 +108,12 @@ impl Consumer {
         let (records, high_watermark): (Vec<ReadRecord>, _) = fetched.map_or((Vec::new(), None), |fetched| {
             (fetched.records, Some(fetched.high_watermark))
         });
-        let poll = Op::Poll(Poll {
-            partitions: vec![PolledPartition {
-                key: shared.plan.partitions[partition].key.clone(),
-                from: self.positions[partition],
-                records,
-                high_watermark,
-            }],
-        });
+        let key = shared.plan.partitions[partition].key.clone();
+        let poll = Op::Poll(Poll::of(vec![PolledPartition {
+            records,
+            high_watermark,
+            ..PolledPartition::asked(key, self.positions[partition])
+        }]));
         shared.tell(process, kind, poll);
         if kind == Kind::Info {
             self.process = None;

@@ -68,7 +68,11 @@ impl Shared {
         *self.counts.faults.entry(fault).or_default() += 1;
         self.note(format_args!("fault {fault:?}"));
         let what = format!("{fault:?}");
-        self.tell(Process::Nemesis, Kind::Info, Op::Fault { what });
+        self.tell(
+            Process::Nemesis,
+            Kind::Info,
+            Op::Fault(quipu_checker::Fault::told(what)),
+        );
     }
 
     pub(crate) fn deed(&mut self, deed: Deed) {

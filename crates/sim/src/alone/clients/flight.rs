@@ -35,8 +35,6 @@ impl Flight {
 
     pub(super) fn operation(&self, key: quipu_checker::Key, offset: Option<Offset>) -> Op {
         Op::Send(Send {
-            key,
-            values: self.values.clone(),
             acks: match self.acks {
                 Acks::All => quipu_checker::Acks::All,
                 Acks::Leader => quipu_checker::Acks::Leader,
@@ -44,6 +42,7 @@ impl Flight {
             },
             producer: self.sequence.map(|(producer, _)| producer),
             offset,
+            ..Send::new(key, self.values.clone())
         })
     }
 }

@@ -1,0 +1,97 @@
+//! What was seen of one partition.
+
+use super::Sighting;
+use crate::counting::Counting;
+use crate::history::{EventId, Key, PolledPartition};
+use quipu_record::Offset;
+
+/// One partition: what stands at each offset that anybody saw, in an order that all agree on.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) key: Key,
+    /// The first sighting at each offset, as they came.
+    slots: Vec<Sighting>,
+    /// Places in `slots`.
+    by_offset: Counting,
+    /// The offsets seen, ascending: an offset's place here is its index in the version order, without the gaps.
+    offsets: Vec<u64>,
+    /// The greatest deletion asked for or told of.
+    pub(crate) trimmed: Option<(Offset, EventId)>,
+    /// The lowest offset that an `ok` poll asked for.
+    pub(crate) lowest_asked: Option<Offset>,
+    /// Whether offsets may be missing without a word.
+    pub(crate) compacted: bool,
+    /// Whether a replica's final log names its values.
+    pub(crate) has_final: bool,
+}
+
+impl Partition {
+    pub(super) fn new(key: Key) -> Self {
+        Self {
+            key,
+            slots: Vec::new(),
+            by_offset: Counting::default(),
+            offsets: Vec::new(),
+            trimmed: None,
+            lowest_asked: None,
+            compacted: false,
+            has_final: false,
+        }
+    }
+
+    pub(super) fn trim(&mut self, before: Offset, event: EventId) {
+        if self.trimmed.is_none_or(|(greatest, _)| greatest < before) {
+            self.trimmed = Some((before, event));
+        }
+    }
+
+    pub(super) fn asked(&mut self, part: &PolledPartition) {
+        let first = part.records.first().map_or(part.from, |record| record.offset);
+        let lowest = part.from.min(first);
+        self.lowest_asked = Some(self.lowest_asked.map_or(lowest, |asked| asked.min(lowest)));
+        self.compacted |= part.compacted;
+    }
+
+    /// Takes note of a sighting; returns the first one at its offset.
+    pub(super) fn see(&mut self, sighting: Sighting) -> Sighting {
+        if let Some(at) = self.by_offset.get(sighting.offset.get()) {
+            return self.slots[at];
+        }
+        self.by_offset.insert(sighting.offset.get(), self.slots.len());
+        self.slots.push(sighting);
+        sighting
+    }
+
+    /// Everything is seen: the version order stands.
+    pub(super) fn order(&mut self) {
+        self.offsets = self.by_offset.numbers();
+    }
+
+    /// The first sighting at an offset.
+    pub(crate) fn at(&self, offset: Offset) -> Option<&Sighting> {
+        self.by_offset.get(offset.get()).map(|at| &self.slots[at])
+    }
+
+    /// The first sighting at each offset, in the order of the offsets.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &Sighting> {
+        self.offsets
+            .iter()
+            .filter_map(|offset| self.at(Offset::new(*offset)))
+    }
+
+    /// Everything below was or may have been deleted.
+    pub(crate) fn deleted_below(&self) -> Offset {
+        self.trimmed.map_or(Offset::ZERO, |(offset, _)| offset)
+    }
+
+    /// The first known offset between two that was not deleted.
+    pub(crate) fn known_between(&self, after: Offset, before: Offset) -> Option<Offset> {
+        if after.next() >= before {
+            return None;
+        }
+        let from = after.next().max(self.deleted_below()).get();
+        let at = self.offsets.partition_point(|offset| *offset < from);
+        let found = self.offsets.get(at).filter(|offset| **offset < before.get());
+        found.map(|offset| Offset::new(*offset))
+    }
+}
