@@ -66,3 +66,10 @@ bench-cluster *ARGS:
 # Memory, descriptors and restart times against their limits. Wants a quiet machine and 12 GiB of disk.
 bench-limits *ARGS:
     cargo bench -p quipu --bench limits -- {{ARGS}}
+
+# Mutants of one pure crate (record, replication, metadata, coordinator, checker), all or a SHARD of them (3/8), tried by the
+# crate's fast tests (docs/reports/mutants.md). Needs cargo-mutants.
+mutants CRATE SHARD="0/1" *ARGS:
+    mkdir -p target/mutants.copy
+    TMPDIR="$PWD/target/mutants.copy" CARGO_TARGET_DIR="$PWD/target" PROPTEST_CASES=32 PROPTEST_MAX_SHRINK_ITERS=0 QUIPU_HISTORIES=20 \
+        nice -n 19 cargo mutants --package quipu-{{CRATE}} --shard {{SHARD}} --sharding round-robin --jobs 1 --output target/mutants.{{CRATE}} {{ARGS}}

@@ -1,15 +1,23 @@
 //! Random lives of a group; see the module `histories`. More of them run in the simulation.
+//!
+//! `QUIPU_HISTORIES=n` runs more or fewer.
 
 use quipu_coordinator::histories::{Counts, histories, run};
 use quipu_record::PlantedBug;
 
 const HISTORIES: u64 = 5_000;
 
+#[expect(clippy::disallowed_methods, reason = "a test's own settings")]
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 #[test]
 fn a_group_keeps_its_word_whatever_happens() {
+    let wanted = setting("QUIPU_HISTORIES").unwrap_or(HISTORIES);
     let threads: Vec<_> = (0..2u64)
         .map(|half| {
-            let seeds = half * HISTORIES / 2..(half + 1) * HISTORIES / 2;
+            let seeds = half * wanted / 2..(half + 1) * wanted / 2;
             std::thread::Builder::new()
                 .spawn(move || histories(seeds))
                 .expect("a thread")
@@ -23,8 +31,8 @@ fn a_group_keeps_its_word_whatever_happens() {
         }
     }
     println!("{all}");
-    assert_eq!(all.histories, HISTORIES);
-    assert!(all.kinds["ended-stable"] > HISTORIES / 2, "{all}");
+    assert_eq!(all.histories, wanted);
+    assert!(all.kinds["ended-stable"] > wanted / 2, "{all}");
 }
 
 /// How many histories it takes until the bug shows.

@@ -292,3 +292,78 @@ impl ReadError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gap(earlier_unresolved: bool) -> ProduceError {
+        ProduceError::OutOfOrderSequence {
+            producer: ProducerId::new(1),
+            expected: Sequence::new(2),
+            got: Sequence::new(5),
+            earlier_unresolved,
+        }
+    }
+
+    fn fenced() -> ProduceError {
+        ProduceError::InvalidProducerEpoch {
+            producer: ProducerId::new(1),
+            current: ProducerEpoch::new(2),
+            got: ProducerEpoch::FIRST,
+        }
+    }
+
+    fn repeated() -> ProduceError {
+        ProduceError::DuplicateSequence {
+            producer: ProducerId::new(1),
+            got: Sequence::FIRST,
+        }
+    }
+
+    #[test]
+    fn a_gap_is_worth_another_try_only_while_what_it_misses_may_come() {
+        assert!(gap(true).retryable() && !gap(false).retryable());
+        assert!(ProduceError::NotLeader.retryable() && ProduceError::Throttled.retryable());
+        assert!(!fenced().retryable() && !ProduceError::LogDamaged.retryable());
+    }
+
+    #[test]
+    fn what_tells_of_the_log_waits_for_the_log() {
+        assert!(gap(true).rests_on_log() && fenced().rests_on_log() && repeated().rests_on_log());
+        // A producer that is not known is no statement about what is there.
+        let unknown = ProduceError::UnknownProducer {
+            producer: ProducerId::new(1),
+            got: Sequence::new(5),
+        };
+        assert!(!unknown.rests_on_log() && !ProduceError::StorageFull.rests_on_log());
+    }
+
+    #[test]
+    fn an_outcome_is_unknown_wherever_the_batch_may_be_in_the_log() {
+        for unknown in [
+            ProduceError::NotLeader,
+            ProduceError::NotEnoughReplicasAfterAppend {
+                in_sync: 1,
+                needed: 2,
+            },
+            ProduceError::RequestTimedOut,
+            ProduceError::StorageFailed,
+            repeated(),
+        ] {
+            assert!(unknown.outcome_unknown(), "{unknown:?}");
+        }
+        for refused in [
+            ProduceError::NotEnoughReplicas {
+                in_sync: 1,
+                needed: 2,
+            },
+            ProduceError::StorageFull,
+            ProduceError::Throttled,
+            gap(true),
+            fenced(),
+        ] {
+            assert!(!refused.outcome_unknown(), "{refused:?}");
+        }
+    }
+}

@@ -51,6 +51,90 @@ fn defaults_are_what_the_design_says() {
 }
 
 #[test]
+fn each_setting_is_read_from_its_own_key() {
+    let config = create(
+        &[
+            ("cleanup.policy", "compact"),
+            ("delete.retention.ms", "5"),
+            ("flush.bytes", "6"),
+            ("flush.ms", "7"),
+            ("max.message.bytes", "2048"),
+            ("message.timestamp.after.max.ms", "8"),
+            ("message.timestamp.before.max.ms", "9"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("min.cleanable.dirty.ratio", "0.25"),
+            ("min.compaction.lag.ms", "10"),
+            ("min.insync.replicas", "3"),
+            ("retention.bytes", "11"),
+            ("retention.ms", "12"),
+            ("segment.bytes", "65537"),
+            ("segment.ms", "1001"),
+            ("unclean.leader.election.enable", "true"),
+        ],
+        3,
+    )
+    .expect("nothing wrong");
+    assert!(config.cleanup_policy().compacts() && !config.cleanup_policy().deletes());
+    assert_eq!(config.delete_retention_ms(), 5);
+    assert_eq!((config.flush_bytes(), config.flush_ms()), (6, 7));
+    assert_eq!(config.max_message_bytes(), 2048);
+    assert_eq!(
+        (config.timestamp_after_max_ms(), config.timestamp_before_max_ms()),
+        (8, 9)
+    );
+    assert_eq!(config.timestamp_type(), TimestampType::LogAppend);
+    assert_eq!(config.min_cleanable_dirty_ratio(), RATIO_ONE.unsigned_abs() / 4);
+    assert_eq!(
+        (config.min_compaction_lag_ms(), config.min_insync_replicas()),
+        (10, 3)
+    );
+    assert_eq!(
+        (config.retention_bytes(), config.retention_ms()),
+        (Some(11), Some(12))
+    );
+    assert_eq!((config.segment_bytes(), config.segment_ms()), (65_537, 1001));
+    assert!(config.unclean_leader_election());
+}
+
+#[test]
+fn the_limits_of_a_number_are_allowed_and_nothing_beyond_them() {
+    for spec in CONFIGS {
+        let ConfigKind::Integer { min, max, .. } = spec.kind else {
+            continue;
+        };
+        // More replicas than the smallest topic has are another mistake.
+        let replicas = if spec.key == ConfigKey::MinInsyncReplicas {
+            1_000
+        } else {
+            1
+        };
+        let taken = |value: i128| create(&[(spec.name, &value.to_string())], replicas).is_ok();
+        let (min, max) = (i128::from(min), i128::from(max));
+        assert!(taken(min) && taken(max), "{}", spec.name);
+        assert!(!taken(min - 1) && !taken(max + 1), "{}", spec.name);
+    }
+}
+
+#[test]
+fn a_key_with_a_slip_is_answered_with_the_one_that_was_meant() {
+    for (slip, meant) in [
+        ("durabilty", "durability"),
+        ("segment.byte", "segment.bytes"),
+        ("xflush.ms", "flush.ms"),
+        ("retension.bytes", "retention.bytes"),
+        ("min.insync.replica", "min.insync.replicas"),
+        ("cleanup_policy", "cleanup.policy"),
+        ("max.msg.bytes", "max.message.bytes"),
+    ] {
+        let mistakes = create(&[(slip, "1")], 1).expect_err("no such key");
+        assert!(
+            matches!(&mistakes[..], [ConfigMistake::Unknown { key, nearest }] if key == slip && *nearest == meant),
+            "{slip}: {mistakes:?}"
+        );
+    }
+}
+
+#[test]
 fn every_mistake_is_named_at_once() {
     let mistakes = create(
         &[

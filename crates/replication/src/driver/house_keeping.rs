@@ -180,3 +180,23 @@ impl<D: Disk> Driver<D> {
         self.want_flush(now, true, effects);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_due_after_so_many_bytes_and_a_large_one_less_often() {
+        let mut small = Snapshots::stored(Offset::new(7), 10);
+        small.appended(159);
+        assert!(!small.due(0), "its size counts sixteen times");
+        small.appended(1);
+        assert!(small.due(0) && small.due(160) && !small.due(161));
+        let mut large = Snapshots::stored(Offset::new(7), 1 << 20);
+        large.appended(16 << 20);
+        assert!(large.due(1) && large.due(16 << 20) && !large.due(SNAPSHOT_EVERY_BYTES));
+        assert_eq!(large.at, Some(Offset::new(7)));
+        // Never stored, and nothing there to store.
+        assert!(Snapshots::default().due(0) && !Snapshots::default().due(1));
+    }
+}

@@ -202,6 +202,110 @@ fn silence_is_measured_by_the_brokers_clock() {
 }
 
 #[test]
+fn a_partition_full_of_producers_takes_no_new_one_and_forgets_the_silent_after_an_hour() {
+    let mut p = Producers::default();
+    for id in 0..MAX_PRODUCERS as u64 - 1 {
+        append(&mut p, stamp(id, 0, 0), 1, id);
+    }
+    let (last, beyond) = (stamp(1_000_000, 0, 0), stamp(1_000_001, 0, 0));
+    assert_eq!(
+        p.check(last, 1, Offset::MAX),
+        Ok(Verdict::Append),
+        "there is one place left"
+    );
+    append(&mut p, last, 1, 70_000);
+    let full = ProduceError::TooManyProducers { limit: MAX_PRODUCERS };
+    assert_eq!(p.check(beyond, 1, Offset::MAX), Err(full));
+    assert_eq!(
+        p.check(stamp(7, 0, 1), 1, Offset::MAX),
+        Ok(Verdict::Append),
+        "one that is known"
+    );
+    let hour = DAY / 24;
+    let week = Duration::from_secs(7 * 24 * 3600);
+    p.expire(Timestamp::new(hour - 1), week);
+    assert_eq!(p.len(), MAX_PRODUCERS);
+    p.expire(Timestamp::new(hour), week);
+    assert!(p.is_empty());
+    // One place free is enough to wait for the configured time.
+    for id in 1..MAX_PRODUCERS as u64 {
+        append(&mut p, stamp(id, 0, 0), 1, id);
+    }
+    p.expire(Timestamp::new(hour), week);
+    assert_eq!(p.len(), MAX_PRODUCERS - 1);
+}
+
+#[test]
+fn sixty_four_refusals_are_remembered_each_once_and_each_for_its_own_life() {
+    let mut p = Producers::default();
+    let waits = |p: &Producers, behind: ProducerStamp| {
+        let error = p.check(behind, 1, Offset::MAX).expect_err("not known");
+        error.retryable()
+    };
+    p.note_refused(stamp(1, 3, 0));
+    for _ in 0..100 {
+        p.note_refused(stamp(2, 0, 0));
+    }
+    assert!(waits(&p, stamp(1, 3, 1)), "the same again takes no second place");
+    assert!(!waits(&p, stamp(1, 4, 1)), "another life of it");
+    for id in 3..65 {
+        p.note_refused(stamp(id, 0, 0));
+    }
+    assert!(waits(&p, stamp(1, 3, 1)), "64 of them");
+    p.note_refused(stamp(65, 0, 0));
+    assert!(!waits(&p, stamp(1, 3, 1)), "the oldest makes room");
+    assert!(waits(&p, stamp(2, 0, 1)));
+    // What stands before the one refused does not wait for it.
+    p.note_refused(stamp(66, 0, 9));
+    assert!(!waits(&p, stamp(66, 0, 9)) && !waits(&p, stamp(66, 0, 8)));
+    assert!(waits(&p, stamp(66, 0, 10)));
+    p.expire(Timestamp::new(1), Duration::MAX);
+    assert!(!waits(&p, stamp(66, 0, 10)), "by then nobody waits for it");
+}
+
+#[test]
+fn the_last_batch_that_nothing_takes_back_is_kept_and_what_is_not_remembered_is_said_so() {
+    let mut p = Producers::default();
+    for sequence in 0..3 {
+        append(&mut p, stamp(1, 0, sequence), 1, 10 + u64::from(sequence));
+    }
+    let known = |p: &Producers, stable| {
+        let last = p.last_batches(Offset::new(stable));
+        let mut known: Vec<u64> = last.known.iter().map(|at| at.get()).collect();
+        known.sort_unstable();
+        (known, last.unsure.len())
+    };
+    assert_eq!(known(&p, 10), (vec![], 0), "its first batch ends at 11");
+    assert_eq!(known(&p, 11), (vec![10], 0));
+    assert_eq!(known(&p, 12), (vec![11], 0));
+    assert_eq!(known(&p, 99), (vec![12], 0));
+    for sequence in 0..5 {
+        append(&mut p, stamp(2, 0, sequence), 1, 20 + u64::from(sequence));
+    }
+    assert_eq!(known(&p, 20), (vec![12], 1), "there may have been earlier ones");
+    assert_eq!(known(&p, 21), (vec![12, 20], 0));
+}
+
+#[test]
+fn a_replay_of_what_was_not_deleted_may_know_less_and_nothing_else() {
+    let mut whole = Producers::default();
+    let mut rest = Producers::default();
+    assert!(whole.agree_with(&rest));
+    append(&mut whole, stamp(1, 0, 0), 1, 0);
+    append(&mut whole, stamp(1, 0, 1), 1, 1);
+    assert!(whole.agree_with(&rest) && !rest.agree_with(&whole));
+    append(&mut rest, stamp(1, 0, 1), 1, 1);
+    assert!(whole.agree_with(&rest), "the first batch was deleted");
+    assert_ne!(whole, rest);
+    let mut other = Producers::default();
+    append(&mut other, stamp(1, 0, 0), 1, 0);
+    assert!(!whole.agree_with(&other), "not its latest");
+    let mut other = Producers::default();
+    append(&mut other, stamp(1, 1, 1), 1, 1);
+    assert!(!whole.agree_with(&other), "another life");
+}
+
+#[test]
 fn the_planted_bug_appends_again() {
     PlantedBug::NoProducerDedup.plant(|| {
         let mut p = Producers::default();
