@@ -1,7 +1,7 @@
 //! What an application hears of rebalances, and may do about them.
 
-use super::GroupPartition;
 use super::core::Core;
+use super::{AssignmentEpoch, GroupPartition, MemberEpoch};
 use crate::consumer::{Key, Start};
 use quipu_record::{Offset, PartitionId};
 
@@ -46,6 +46,18 @@ impl Rebalance<'_> {
             Some(Start::Offset(offset)) => Some(offset),
             _ => None,
         }
+    }
+
+    /// The member epoch in which this member got the partition. `None`: it is not this member's.
+    #[must_use]
+    pub fn assignment_epoch(&self, topic: &str, partition: PartitionId) -> Option<AssignmentEpoch> {
+        self.core.epoch_of(&super::key(topic, partition))
+    }
+
+    /// This member's id, and how far it has followed the group.
+    #[must_use]
+    pub fn member(&self) -> (&str, MemberEpoch) {
+        (self.core.member(), self.core.epoch())
     }
 
     /// Commits that everything of this partition below `next` was processed, before it is given up.

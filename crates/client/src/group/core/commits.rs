@@ -19,7 +19,21 @@ struct Pending {
     /// It was sent on this stream, and not answered.
     sent: Option<StreamId>,
     not_before: Moment,
+    /// An earlier sending may have taken effect: whatever becomes of this one, it cannot be said that nothing was
+    /// committed.
+    in_doubt: bool,
     last: Option<Failure>,
+}
+
+impl Pending {
+    /// How it ends if it goes no further.
+    fn failed(&self, error: CommitError) -> CommitError {
+        if self.in_doubt || self.sent.is_some() {
+            let last = error.to_string();
+            return CommitError::OutcomeUnknown { last };
+        }
+        error
+    }
 }
 
 /// Commits that are not answered yet. Only the first is on its way.
@@ -39,6 +53,7 @@ impl Commits {
             deadline,
             sent: None,
             not_before: Moment::default(),
+            in_doubt: false,
             last: None,
         });
         id
@@ -57,7 +72,7 @@ impl Commits {
     /// What was on its way may have arrived or not: doing it again does no harm.
     pub(super) fn stream_ended(&mut self) {
         for pending in &mut self.pending {
-            pending.sent = None;
+            pending.in_doubt |= pending.sent.take().is_some();
         }
     }
 
@@ -76,7 +91,7 @@ impl Commits {
             }
             let gone = first.offsets.iter().find(|offset| held(offset) == Some(false));
             if let Some(gone) = gone {
-                let error = CommitError::not_assigned(&gone.key);
+                let error = first.failed(CommitError::not_assigned(&gone.key));
                 self.finish(Err(error), effects);
                 continue;
             }
@@ -112,12 +127,16 @@ impl Commits {
             }
             Some((_, failure)) if failure.retryable => {
                 first.sent = None;
+                // Whoever said it may have been on the way to do it: no code promises otherwise.
+                first.in_doubt = true;
                 first.not_before = again_at;
                 first.last = Some(failure);
                 None
             }
             Some((key, failure)) => {
-                self.finish(Err(CommitError::refused(key, failure)), effects);
+                first.sent = None;
+                let error = first.failed(CommitError::refused(key, failure));
+                self.finish(Err(error), effects);
                 None
             }
         }
@@ -144,8 +163,9 @@ impl Commits {
 
     /// Nothing can be committed any more.
     pub(super) fn fail_all(&mut self, error: &CommitError, effects: &mut VecDeque<Effect>) {
-        while !self.pending.is_empty() {
-            self.finish(Err(error.clone()), effects);
+        while let Some(first) = self.pending.front() {
+            let error = first.failed(error.clone());
+            self.finish(Err(error), effects);
         }
     }
 
@@ -260,5 +280,72 @@ impl Core {
     /// No commit waits for an answer.
     pub(crate) fn settled(&self) -> bool {
         self.commits.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::AssignmentEpoch;
+    use quipu_record::{ErrorCode, PartitionId};
+
+    const STREAMS: [StreamId; 2] = [StreamId(1), StreamId(2)];
+
+    fn begun(effects: &mut VecDeque<Effect>) -> Commits {
+        let mut commits = Commits::default();
+        let wanted = Wanted {
+            key: Key {
+                topic: "t".into(),
+                partition: PartitionId::new(0),
+            },
+            next: Offset::new(3),
+            epoch: AssignmentEpoch::new(1),
+            metadata: String::new(),
+        };
+        let now = Moment::default();
+        commits.push(vec![wanted], now.after(Duration::from_secs(30)));
+        commits.send(now, STREAMS[0], |_| Some(true), effects);
+        effects.clear();
+        commits
+    }
+
+    fn end(effects: &mut VecDeque<Effect>) -> CommitError {
+        match effects.pop_front() {
+            Some(Effect::Committed {
+                result: Err(error), ..
+            }) => error,
+            other => panic!("it did not fail: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_commit_that_may_have_arrived_is_never_said_to_be_refused() {
+        let (now, mut effects) = (Moment::default(), VecDeque::new());
+        let mut commits = begun(&mut effects);
+        commits.stream_ended();
+        commits.send(now, STREAMS[1], |_| Some(false), &mut effects);
+        let lost = end(&mut effects);
+        assert!(matches!(lost, CommitError::OutcomeUnknown { .. }), "{lost}");
+
+        let mut commits = begun(&mut effects);
+        let ended = CommitError::Ended(Failure::new(ErrorCode::FencedMemberEpoch, "gone"));
+        commits.fail_all(&ended, &mut effects);
+        let under_way = end(&mut effects);
+        assert!(
+            matches!(under_way, CommitError::OutcomeUnknown { .. }),
+            "{under_way}"
+        );
+    }
+
+    #[test]
+    fn a_commit_that_was_answered_with_a_refusal_is_refused() {
+        let (now, mut effects) = (Moment::default(), VecDeque::new());
+        let mut commits = begun(&mut effects);
+        let first = commits.pending.front().expect("it is under way");
+        let (id, key) = (first.id, first.offsets[0].key.clone());
+        let failure = Failure::new(ErrorCode::StaleAssignment, "another's");
+        commits.answered(STREAMS[0], id, Some((key, failure)), now, &mut effects);
+        let refused = end(&mut effects);
+        assert!(matches!(refused, CommitError::Refused { .. }), "{refused}");
     }
 }
