@@ -15,6 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("replication", &["record", "storage"]),
     ("controller", &["record", "proto", "storage", "metadata"]),
     ("client", &["record", "proto"]),
+    ("workload", &["record", "client", "checker"]),
     (
         "broker",
         &[
@@ -39,7 +40,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "checker",
         ],
     ),
-    ("quipu", &["broker", "client", "checker", "storage", "record"]),
+    (
+        "quipu",
+        &["broker", "client", "checker", "workload", "storage", "record"],
+    ),
 ];
 
 /// What tests may use beyond that, besides a crate's own `test-util`.
@@ -49,7 +53,7 @@ const TESTS_MAY_ADD: &[(&str, &[&str])] = &[("quipu", &["proto"]), ("broker", &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("openraft", &["controller"]),
     ("memmap2", &["storage"]),
-    ("tokio", &["controller", "client", "broker", "quipu"]),
+    ("tokio", &["controller", "client", "workload", "broker", "quipu"]),
     ("tonic", &["proto", "controller", "client", "broker", "quipu"]),
     ("rand", &["controller", "client", "broker", "sim", "quipu"]),
 ];
