@@ -28,3 +28,5 @@ mod load;
 mod offline;
 #[cfg(test)]
 mod stop;
+#[cfg(test)]
+mod workloads;
