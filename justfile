@@ -42,6 +42,14 @@ kills KILLS="10":
 sim SEED:
     cargo run -p quipu-sim --bin sim -- --seeds 1 --tell --seed {{SEED}}
 
+# Real processes under real faults (docs/chaos.md).
+jepsen *ARGS:
+    jepsen/run {{ARGS}}
+
+# The long run: an hour of faults on five nodes, 100,000 simulated seeds.
+night:
+    jepsen/night
+
 # Crash histories of the storage engine: 10,000 unless told otherwise.
 crash HISTORIES="10000":
     QUIPU_HISTORIES={{HISTORIES}} cargo test -p quipu-storage --test crash_histories -- --nocapture

@@ -25,7 +25,7 @@ impl Source {
     pub(crate) fn is_production(&self) -> bool {
         let path = &self.path;
         let shipped_with_tests = ["/tests/", "/benches/", "/testing/", "/test_util/"];
-        path.starts_with("crates/")
+        (path.starts_with("crates/") || path.starts_with("jepsen/"))
             && !shipped_with_tests.iter().any(|part| path.contains(part))
             && !path.ends_with("/tests.rs")
             && !path.ends_with("_tests.rs")
@@ -48,7 +48,7 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn all() -> Vec<Source> {
     let root = root();
     let mut found = Vec::new();
-    for folder in ["crates", "tests", "benches", "fuzz"] {
+    for folder in ["crates", "jepsen", "tests", "benches", "fuzz"] {
         collect(&root, &root.join(folder), &mut found);
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));

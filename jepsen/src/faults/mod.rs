@@ -1,0 +1,108 @@
+//! Faults, one file each, and the list of all of them.
+
+mod bridge;
+mod clock_jump;
+mod clock_skew;
+mod flap;
+mod halves;
+mod isolate_leader;
+mod kill;
+mod kill_all;
+mod lost_replies;
+mod one_way;
+mod pause;
+mod reset;
+mod ring;
+mod rolling_restart;
+mod slow_replies;
+mod storm;
+mod target;
+mod wiped_disk;
+
+use crate::Result;
+use crate::chance::Chance;
+use crate::cluster::Cluster;
+
+/// Something that goes wrong.
+pub(crate) trait Fault: Send {
+    /// What reports call it; one word in the list of faults.
+    fn name(&self) -> &'static str;
+
+    /// Begins it: what was done, and to whom.
+    fn begin(&mut self, cluster: &mut Cluster, chance: &mut Chance) -> Result<String>;
+
+    /// Goes on with it: called again and again between the two.
+    fn during(&mut self, _cluster: &mut Cluster, _chance: &mut Chance) -> Result<()> {
+        Ok(())
+    }
+
+    /// Heals it: what was done. From its return on the cluster has to work.
+    fn end(&mut self, cluster: &mut Cluster, chance: &mut Chance) -> Result<String>;
+}
+
+/// What a fault needs that runs do not always have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Needs {
+    Nothing,
+    /// Nodes whose clocks can be moved. That costs them time, so they are not drawn unless they are asked for.
+    Clocks,
+}
+
+/// A kind of fault.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) make: fn() -> Box<dyn Fault>,
+    pub(crate) needs: Needs,
+}
+
+/// A kind whose fault comes from `Default`.
+macro_rules! kind {
+    ($fault:ty, $needs:ident) => {
+        Kind {
+            name: <$fault>::NAME,
+            make: || Box::new(<$fault>::default()),
+            needs: Needs::$needs,
+        }
+    };
+}
+
+/// All of them.
+pub(crate) const KINDS: &[Kind] = &[
+    kind!(halves::Halves, Nothing),
+    kind!(isolate_leader::IsolateLeader, Nothing),
+    kind!(ring::Ring, Nothing),
+    kind!(bridge::Bridge, Nothing),
+    kind!(one_way::OneWay, Nothing),
+    kind!(flap::Flap, Nothing),
+    kind!(reset::Reset, Nothing),
+    kind!(pause::Pause, Nothing),
+    kind!(kill::Kill, Nothing),
+    kind!(kill_all::KillAll, Nothing),
+    kind!(rolling_restart::RollingRestart, Nothing),
+    kind!(slow_replies::SlowReplies, Nothing),
+    kind!(lost_replies::LostReplies, Nothing),
+    kind!(storm::Storm, Nothing),
+    kind!(wiped_disk::WipedDisk, Nothing),
+    kind!(clock_jump::ClockJump, Clocks),
+    kind!(clock_skew::ClockSkew, Clocks),
+];
+
+/// The kind with this name.
+pub(crate) fn named(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_makes_a_fault_of_its_name_and_no_name_is_used_twice() {
+        for kind in KINDS {
+            assert_eq!((kind.make)().name(), kind.name);
+            let same = KINDS.iter().filter(|other| other.name == kind.name);
+            assert_eq!(same.count(), 1, "{}", kind.name);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! On whom a fault falls.
+
+use crate::Result;
+use crate::chance::Chance;
+use crate::cluster::Cluster;
+use quipu_client::BrokerId;
+
+/// A node worth failing: often one that leads something (the active controller, a partition's leader), else any.
+pub(super) fn one(cluster: &Cluster, chance: &mut Chance) -> Result<(BrokerId, String)> {
+    match chance.below(4) {
+        0 => {
+            if let Some(active) = cluster.active_controller() {
+                return Ok((active, format!("node {active}, the active controller")));
+            }
+        }
+        1 | 2 => {
+            let leads = cluster.leads().unwrap_or_default();
+            let at = chance.below(leads.len());
+            if let Some(lead) = leads.get(at) {
+                let (leader, topic, partition) = (lead.leader, &lead.topic, lead.partition);
+                return Ok((leader, format!("node {leader}, leader of {topic}/{partition}")));
+            }
+        }
+        _ => {}
+    }
+    let any = chance.pick(&cluster.ids()).ok_or("there are no nodes")?;
+    Ok((any, format!("node {any}")))
+}
+
+/// One node as above, or all that may fail at once.
+pub(super) fn minority(cluster: &Cluster, chance: &mut Chance) -> Result<(Vec<BrokerId>, String)> {
+    if cluster.minority() < 2 || chance.flip() {
+        let (node, words) = one(cluster, chance)?;
+        return Ok((vec![node], words));
+    }
+    let nodes = chance.some(cluster.ids(), cluster.minority());
+    let words = list(&nodes);
+    Ok((nodes, words))
+}
+
+/// Nodes in words.
+pub(super) fn list(nodes: &[BrokerId]) -> String {
+    let mut nodes = nodes.to_vec();
+    nodes.sort_unstable();
+    let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    match ids.len() {
+        1 => format!("node {}", ids[0]),
+        _ => format!("nodes {}", ids.join(" ")),
+    }
+}
