@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 const ROUND: Duration = Duration::from_secs(10);
 /// Partitions that are read at a time.
 const AT_A_TIME: usize = 4;
-/// Under this name the history has what a client reads, beside what replicas hold.
-const CLIENT: BrokerId = BrokerId::new(0);
+/// Under this name the history has what a client reads, beside what replicas hold: no broker's, which count from 0.
+const CLIENT: BrokerId = BrokerId::new(u32::MAX);
 
 /// What was read in the end.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

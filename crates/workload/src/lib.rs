@@ -13,7 +13,7 @@
 //!
 //! Elsewhere: what may not happen in a history is in `quipu-checker`; faults are the caller's to inject and to tell
 //! ([`Recorder::fault`]). A workload is a file in `workloads/`, and adding one is adding a file and a line in
-//! `workloads/mod.rs`.
+//! `workloads/mod.rs`. What came of a run is told by [`report`].
 
 mod chance;
 mod dump;
@@ -21,6 +21,7 @@ mod error;
 mod finals;
 mod live;
 mod recorder;
+pub mod report;
 mod site;
 mod tasks;
 mod value;

@@ -1,0 +1,47 @@
+//! A report's directory.
+
+use super::Report;
+use super::markdown::PICTURE;
+use quipu_checker::{FORMAT_LINE, History, to_line};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+/// For people.
+const MARKDOWN: &str = "report.md";
+/// For scripts.
+const JSON: &str = "report.json";
+/// For the checker, any time later.
+const HISTORY: &str = "history.jsonl";
+
+impl Report {
+    /// Writes everything into a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// What the file system says, with the file's name.
+    pub fn write(&self, directory: &Path, history: &History) -> io::Result<()> {
+        let named = |name: &str, result: io::Result<()>| {
+            result.map_err(|error| {
+                let path = directory.join(name);
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            })
+        };
+        named("", std::fs::create_dir_all(directory))?;
+        let write = |name: &str, bytes: &[u8]| named(name, std::fs::write(directory.join(name), bytes));
+        write(MARKDOWN, self.markdown().as_bytes())?;
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        write(JSON, &json)?;
+        write(PICTURE, self.latency_svg().as_bytes())?;
+        named(HISTORY, write_history(&directory.join(HISTORY), history))
+    }
+}
+
+fn write_history(path: &Path, history: &History) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    writeln!(out, "{FORMAT_LINE}")?;
+    for event in history.events() {
+        writeln!(out, "{}", to_line(event))?;
+    }
+    out.flush()
+}
