@@ -145,13 +145,21 @@ fn words(text: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// How to repeat it.
+/// How to repeat it: the executable is the script's to find.
 fn command(seed: u64) -> String {
-    let mut args: Vec<String> = std::env::args().skip(1).collect();
-    if !args.iter().any(|arg| arg.starts_with("--seed")) {
-        args.push(format!("--seed {seed}"));
+    let mut words = vec!["jepsen/run".to_owned()];
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        if arg == "--quipu" {
+            args.next();
+        } else {
+            words.push(arg);
+        }
     }
-    format!("jepsen/run {}", args.join(" "))
+    if !words.iter().any(|word| word.starts_with("--seed")) {
+        words.push(format!("--seed {seed}"));
+    }
+    words.join(" ")
 }
 
 /// The commit that is checked out, with a mark if more was changed.
