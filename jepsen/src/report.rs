@@ -1,87 +1,55 @@
-//! What a run comes to: the history in its directory, the sum on standard output, and the exit code.
+//! What a run comes to: the report in its directory, its sum on standard output, and the exit code.
 
 use crate::Result;
 use crate::cli::Plan;
 use crate::load::Load;
 use crate::output::{CLEAN, FOUND, VACUOUS, say};
-use quipu_checker::{FORMAT_LINE, Op, Phase};
-use quipu_workload::write_lines;
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use quipu_workload::report::{About, Floors, Outcome, Report};
 use std::process::ExitCode;
 
 /// Tells it.
 pub(crate) fn tell(plan: &Plan, load: &Load, incidents: &[String]) -> Result<ExitCode> {
-    let mut out = BufWriter::new(File::create(plan.out.join("history.jsonl"))?);
-    writeln!(out, "{FORMAT_LINE}")?;
-    write_lines(&load.recorder, &mut 0, &mut out)?;
-    out.flush()?;
     let verdict = load.recorder.verdict();
+    let about = About {
+        title: format!("Real processes under faults: {} nodes", plan.nodes),
+        command: plan.command.clone(),
+        seed: Some(plan.seed),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: plan.commit.clone(),
+        nodes: plan.nodes,
+        machine: None,
+        kinds_requested: plan.kinds.iter().map(|kind| kind.name.to_owned()).collect(),
+        not_exercised: Vec::new(),
+        incidents: incidents.to_vec(),
+        incomplete: Vec::new(),
+        floors: Floors {
+            acknowledged: Some(plan.floor_acked),
+            faults: Some(plan.floor_faults),
+            heal_limit: Some(plan.heal_limit),
+            ..Floors::default()
+        },
+    };
+    let report = load.recorder.with_history(|history| {
+        let report = Report::new(about, history, &verdict);
+        report.write(&plan.out, history).map(|()| report)
+    })?;
+    say(&report.summary());
     say(&format!(
-        "seed {}, commit {}\n{verdict}",
-        plan.seed,
-        plan.commit.as_deref().unwrap_or("unknown")
+        "report: {0}/report.md, plot: {0}/latency.svg",
+        plan.out.display()
     ));
-    for incident in incidents {
-        say(&format!("incident: {incident}"));
-    }
-    let injected = injected(load);
-    say(&format!("faults: {injected:?}"));
-    let missed = missed(plan, load, &injected);
-    for missed in &missed {
-        say(&format!("too little: {missed}"));
-    }
-    let found = !verdict.is_clean() || !incidents.is_empty();
-    let code = match (&plan.settings.plant, found) {
-        (Some(bug), true) => {
+    let code = match (&plan.settings.plant, report.outcome()) {
+        (Some(bug), Outcome::Found) => {
             say(&format!("the planted bug {bug} was found"));
             CLEAN
         }
-        (Some(bug), false) => {
+        (Some(bug), _) => {
             say(&format!("the planted bug {bug} was NOT found"));
             VACUOUS
         }
-        (None, true) => FOUND,
-        (None, false) if !missed.is_empty() => VACUOUS,
-        (None, false) => CLEAN,
+        (None, Outcome::Found) => FOUND,
+        (None, Outcome::Vacuous) => VACUOUS,
+        (None, Outcome::Clean) => CLEAN,
     };
     Ok(ExitCode::from(code))
-}
-
-/// How often each kind was injected.
-fn injected(load: &Load) -> BTreeMap<String, u64> {
-    let mut injected = BTreeMap::new();
-    load.recorder.with_history(|history| {
-        for event in history.events() {
-            if let Op::Fault(fault) = &event.op
-                && let (Some(kind), Some(Phase::End)) = (&fault.kind, fault.phase)
-            {
-                *injected.entry(kind.clone()).or_default() += 1;
-            }
-        }
-    });
-    injected
-}
-
-/// Why the run proves nothing, if it does not.
-fn missed(plan: &Plan, load: &Load, injected: &BTreeMap<String, u64>) -> Vec<String> {
-    let mut missed = Vec::new();
-    let never = plan.kinds.iter().filter(|kind| !injected.contains_key(kind.name));
-    missed.extend(never.map(|kind| format!("{} never came", kind.name)));
-    let live = load.recorder.live();
-    if live.ok * 2 < live.invoked {
-        missed.push(format!("{} of {} operations were ok", live.ok, live.invoked));
-    }
-    if live.acked < plan.floor_acked {
-        missed.push(format!(
-            "{} records acknowledged, not {}",
-            live.acked, plan.floor_acked
-        ));
-    }
-    let faults: u64 = injected.values().sum();
-    if faults < plan.floor_faults {
-        missed.push(format!("{faults} faults, not {}", plan.floor_faults));
-    }
-    missed
 }
