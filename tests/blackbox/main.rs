@@ -7,6 +7,8 @@ mod support;
 #[cfg(test)]
 mod basics;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod configuration;

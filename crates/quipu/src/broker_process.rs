@@ -120,14 +120,17 @@ impl BrokerProcess {
 
     /// SIGTERM; returns once the process is gone.
     pub(crate) async fn terminate(mut self) -> io::Result<ExitStatus> {
-        let pid = self
-            .child
-            .id()
-            .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
-        if let Some(pid) = pid {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        }
+        self.signal(rustix::process::Signal::TERM)?;
         self.child.wait().await
+    }
+
+    /// Sends it a signal, unless it is gone.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> io::Result<()> {
+        let pid = self.child.id();
+        match pid.and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
+            Some(pid) => Ok(rustix::process::kill_process(pid, signal)?),
+            None => Ok(()),
+        }
     }
 
     /// How it ended, if it has ended by itself.

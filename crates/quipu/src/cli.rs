@@ -20,6 +20,7 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "\
 First steps:
   quipu demo                                     see it work, and proven, in half a minute
+  quipu check --local                            see it broken on purpose, and checked
   quipu dev --data-dir /tmp/quipu                a broker that stays up (--brokers 3: a cluster); then, elsewhere:
   quipu topic create flights --partitions 6
   echo 'N14228:UA 1545' | quipu produce flights --key-separator :
@@ -61,16 +62,30 @@ pub(crate) async fn connect(bootstrap: &[String]) -> Result<Client, ConnectError
 }
 
 async fn connect_within(bootstrap: &[String], call_timeout: Duration) -> Result<Client, ConnectError> {
-    let config = ClientConfig::new(bootstrap)
+    Client::connect(client_config(bootstrap, call_timeout)).await
+}
+
+/// How clients of the command line are made.
+pub(crate) fn client_config(bootstrap: &[String], call_timeout: Duration) -> ClientConfig {
+    ClientConfig::new(bootstrap)
         .with_client_id("quipu-cli")
-        .with_call_timeout(call_timeout);
-    Client::connect(config).await
+        .with_call_timeout(call_timeout)
 }
 
 impl Session {
     /// A client of the cluster, connected.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         Ok(connect(&self.bootstrap).await?)
+    }
+
+    /// Where the cluster is, as it was said.
+    pub(crate) fn bootstrap(&self) -> String {
+        self.bootstrap.join(",")
+    }
+
+    /// How clients of the cluster are made that this command does not make itself.
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        client_config(&self.bootstrap, CALL_TIMEOUT)
     }
 
     /// A client whose calls may take so long. Whether anybody is there is found out as soon as ever.
@@ -100,6 +115,7 @@ enum Command {
     Serve(cmd::serve::Args),
     Dev(cmd::dev::Args),
     Demo(cmd::demo::Args),
+    Check(cmd::check::Args),
     #[command(subcommand)]
     Topic(cmd::topic::Command),
     Produce(cmd::produce::Args),
@@ -125,6 +141,7 @@ impl Cli {
             Command::Serve(args) => cmd::serve::run(args, &session),
             Command::Dev(args) => cmd::dev::run(args, &session),
             Command::Demo(args) => cmd::demo::run(args, &session),
+            Command::Check(args) => cmd::check::run(args, &session),
             Command::Topic(command) => cmd::topic::run(command, &session),
             Command::Produce(args) => cmd::produce::run(args, &session),
             Command::Consume(args) => cmd::consume::run(args, &session),

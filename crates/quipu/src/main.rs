@@ -2,9 +2,11 @@
 //!
 //! `cli` is the shape of the command line, `cmd` has one file a command. `output` is what all of them print through,
 //! `failure` turns errors into what to do next. `text` and `measure` are pure; `demo` is the proof on real data;
-//! `broker_process` runs brokers as processes of their own and `local_cluster` several of them, for `dev` and `demo`.
+//! `broker_process` runs brokers as processes of their own, `local_cluster` several of them, and `brokers` does things to
+//! these, for `dev`, `demo` and `check`.
 
 mod broker_process;
+mod brokers;
 mod cli;
 mod cmd;
 mod demo;

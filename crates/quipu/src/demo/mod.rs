@@ -1,10 +1,8 @@
 //! `quipu demo`: real data through real processes, and the proof.
 //!
-//! `flights` is the data, `run` the course of events, `brokers` the cluster, `outage` the kill, `group` the
-//! members that consume meanwhile, `read_back` the reading
-//! and `replicas` what lies on the disks; `proof` decides what holds, purely; `screen` and `report` tell it.
+//! `flights` is the data, `run` the course of events, `outage` the kill, `group` the members that consume meanwhile,
+//! `read_back` the reading and `replicas` what lies on the disks; `proof` decides what holds, purely; `screen` and `report` tell it.
 
-mod brokers;
 pub(crate) mod flights;
 mod group;
 mod outage;

@@ -1,7 +1,7 @@
 //! A leader is killed while batches are unacknowledged, and started again once others have taken over. Nobody tells the
 //! producer.
 
-use super::brokers::{Brokers, Leader};
+use crate::brokers::{Brokers, Leader};
 use crate::output::Failure;
 use quipu_client::{Client, Delivery, PartitionId, Producer, ProducerStats};
 use std::collections::{BTreeMap, BTreeSet};

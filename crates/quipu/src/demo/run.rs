@@ -1,6 +1,5 @@
 //! The course of the demo.
 
-use super::brokers::Brokers;
 use super::flights::{Flight, Flights};
 use super::group::Group;
 use super::outage::{self, Outage, Sent, Watched};
@@ -10,6 +9,7 @@ use super::report::{
 };
 use super::screen::Screen;
 use super::{read_back, replicas};
+use crate::brokers::Brokers;
 use crate::measure::Pace;
 use crate::output::{Ending, Failure, Outcome, Output, json_line, progress_of};
 use indicatif::ProgressBar;

@@ -1,9 +1,9 @@
 //! What the demo shows while it runs and at its end: one screen.
 
-use super::brokers::Brokers;
 use super::flights::Flights;
 use super::proof::group_digits;
 use super::report::{CheckReport, ConsumedReport, OutageReport, ProducedReport, RebalanceReport};
+use crate::brokers::Brokers;
 use crate::output::{Failure, Output, print};
 use std::collections::BTreeMap;
 use std::time::Duration;

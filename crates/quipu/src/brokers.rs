@@ -1,11 +1,13 @@
-//! The demo's cluster: who leads, who is in sync, and one of them killed and started again.
+//! A local cluster that things are done to: who leads, who is in sync; brokers killed, paused and started again.
 
 use crate::broker_process::{BrokerProcess, BrokerSpec};
 use crate::local_cluster::{LocalCluster, start_all, stop_all};
 use crate::output::Failure;
 use quipu_client::{Client, PartitionId};
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 /// A broker that has come back is in sync again within this time, or never.
@@ -13,23 +15,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The processes, and what they are started with.
-pub(super) struct Brokers {
+pub(crate) struct Brokers {
     specs: Vec<BrokerSpec>,
     running: Vec<BrokerProcess>,
 }
 
 /// A broker that leads partitions.
 #[derive(Clone, Debug)]
-pub(super) struct Leader {
-    pub(super) broker: u32,
-    pub(super) pid: u32,
-    pub(super) partitions: BTreeSet<PartitionId>,
+pub(crate) struct Leader {
+    pub(crate) broker: u32,
+    pub(crate) pid: u32,
+    pub(crate) partitions: BTreeSet<PartitionId>,
     /// Its process is the active controller as well.
-    pub(super) is_controller: bool,
+    pub(crate) is_controller: bool,
 }
 
 impl Brokers {
-    pub(super) async fn start(directory: &Path, brokers: u32) -> Result<Self, Failure> {
+    pub(crate) async fn start(directory: &Path, brokers: u32) -> Result<Self, Failure> {
         let cluster = LocalCluster {
             directory,
             brokers: Some(brokers),
@@ -45,17 +47,17 @@ impl Brokers {
         Ok(Self { specs, running })
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.specs.len()
     }
 
     /// host:port of each, for clients.
-    pub(super) fn addresses(&self) -> Vec<String> {
+    pub(crate) fn addresses(&self) -> Vec<String> {
         self.specs.iter().map(|spec| spec.client.clone()).collect()
     }
 
     /// The leader of the topic's first partition, with all that it leads.
-    pub(super) async fn leader(&self, client: &Client, topic: &str) -> Result<Leader, Failure> {
+    pub(crate) async fn leader(&self, client: &Client, topic: &str) -> Result<Leader, Failure> {
         let admin = client.admin();
         let patience = Instant::now() + PATIENCE;
         let (partitions, leader) = loop {
@@ -82,7 +84,7 @@ impl Brokers {
     }
 
     /// Takes the dead process from among the others.
-    pub(super) async fn bury(&mut self, broker: u32) -> Result<(), Failure> {
+    pub(crate) async fn bury(&mut self, broker: u32) -> Result<(), Failure> {
         if let Some(place) = self.running.iter().position(|b| b.ready().broker_id == broker) {
             let dead = self.running.remove(place).kill().await;
             dead.map_err(|error| Failure::new(format_args!("cannot end broker {broker}: {error}")))?;
@@ -91,7 +93,7 @@ impl Brokers {
     }
 
     /// Starts it again, where it was. Returns how long it took to get ready.
-    pub(super) async fn restart(&mut self, broker: u32) -> Result<Duration, Failure> {
+    pub(crate) async fn restart(&mut self, broker: u32) -> Result<Duration, Failure> {
         let begun = Instant::now();
         let spec = self.specs.iter().find(|spec| spec.broker_id == broker);
         let spec = spec.ok_or_else(|| Failure::new(format_args!("there is no broker {broker}")))?;
@@ -99,8 +101,35 @@ impl Brokers {
         Ok(begun.elapsed())
     }
 
+    /// Stops a broker's process where it stands, as a machine that hangs; nothing of it is lost.
+    pub(crate) fn pause(&self, broker: u32) -> Result<(), Failure> {
+        self.signal(broker, Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self, broker: u32) -> Result<(), Failure> {
+        self.signal(broker, Signal::CONT)
+    }
+
+    fn signal(&self, broker: u32, signal: Signal) -> Result<(), Failure> {
+        let running = self.running.iter().find(|b| b.ready().broker_id == broker);
+        let running = running.ok_or_else(|| Failure::new(format_args!("broker {broker} does not run")))?;
+        let told = running.signal(signal);
+        told.map_err(|error| Failure::new(format_args!("cannot reach broker {broker}: {error}")))
+    }
+
+    /// A broker whose process has ended by itself, and how.
+    pub(crate) fn ended(&mut self) -> Result<Option<(u32, ExitStatus)>, Failure> {
+        for broker in &mut self.running {
+            if let Some(status) = broker.ended().map_err(Failure::new)? {
+                return Ok(Some((broker.ready().broker_id, status)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Waits until every partition has a leader and all its replicas in sync. Returns how long that took.
-    pub(super) async fn until_in_sync(&self, client: &Client, topic: &str) -> Result<Duration, Failure> {
+    pub(crate) async fn until_in_sync(&self, client: &Client, topic: &str) -> Result<Duration, Failure> {
         let begun = Instant::now();
         loop {
             let partitions = client.admin().get_topic(topic).await?.partitions;
@@ -121,7 +150,7 @@ impl Brokers {
     }
 
     /// SIGTERM to all; all must end cleanly.
-    pub(super) async fn stop(self) -> Result<Vec<BrokerSpec>, Failure> {
+    pub(crate) async fn stop(self) -> Result<Vec<BrokerSpec>, Failure> {
         let ended = stop_all(self.running).await;
         let ended = ended.map_err(|error| Failure::new(format_args!("cannot stop the brokers: {error}")))?;
         match ended.into_iter().find(|(_, status)| !status.success()) {
