@@ -103,7 +103,8 @@ proptest! {
     ) {
         let bytes = build(codec, &records, stamp);
         let batch = Batch::check(bytes.clone(), bytes.len()).unwrap();
-        prop_assert_eq!(batch.to_bytes(), bytes);
+        prop_assert_eq!(&batch.to_bytes(), &bytes);
+        prop_assert_eq!((batch.header().size(), batch.header().body_len()), (bytes.len(), bytes.len() - HEADER_LEN));
         prop_assert_eq!(batch.header().producer(), stamp);
         prop_assert_eq!(batch.header().codec(), codec);
         let summary = batch.validate_records(LIMIT).unwrap();

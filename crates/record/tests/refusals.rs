@@ -480,6 +480,18 @@ fn stored_batches() {
 }
 
 #[test]
+fn the_bound_of_a_record_holds_for_many_small_headers() {
+    let header = Header { key: "", value: None };
+    for count in [0, 1, 63, 64, 1_000] {
+        let headers = vec![header; count];
+        let mut builder = BatchBuilder::new(Codec::None, 0);
+        builder.push(TIME, None, None, &headers).expect("room");
+        let bound = BatchBuilder::record_bound(None, None, &headers);
+        assert!(builder.size() - HEADER_LEN <= bound, "{count} headers");
+    }
+}
+
+#[test]
 fn what_a_builder_does_not_take() {
     let mut builder = BatchBuilder::new(Codec::None, 0);
     let nothing = builder.finish(None).map_err(|e| e.to_string());

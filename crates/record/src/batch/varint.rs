@@ -231,6 +231,15 @@ mod tests {
             take_i32(&mut &[0x80, 0x80, 0x80, 0x80, 0x80, 0][..]),
             Err(TOO_LONG)
         );
+        // Whatever follows, and however few bits it has.
+        for long in [
+            &[0x80, 0x80, 0x80, 0x80, 0x80, 0][..],
+            &[0x80; 7],
+            &[0xff, 0xff, 0xff, 0xff, 0x1f],
+        ] {
+            let followed = [long, &[0; 9]].concat();
+            assert_eq!(take_i32(&mut &followed[..]), Err(TOO_LONG));
+        }
         assert_eq!(take_i64(&mut &[0xff; 10][..]), Err(TOO_LONG));
         let mut ten = [0xff; 10];
         ten[9] = 2;
