@@ -75,9 +75,17 @@ bench-cluster *ARGS:
 bench-limits *ARGS:
     cargo bench -p quipu --bench limits -- {{ARGS}}
 
-# Mutants of one pure crate (record, replication, metadata, coordinator, checker), all or a SHARD of them (3/8), tried by the
-# crate's fast tests (docs/reports/mutants.md). Needs cargo-mutants.
+# Needs cargo-mutants; docs/reports/mutants.md.
+# Mutants of a pure crate (record, replication, metadata, coordinator, checker), or a SHARD of them (3/8), and its fast tests.
 mutants CRATE SHARD="0/1" *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
     mkdir -p target/mutants.copy
-    TMPDIR="$PWD/target/mutants.copy" CARGO_TARGET_DIR="$PWD/target" PROPTEST_CASES=32 PROPTEST_MAX_SHRINK_ITERS=0 QUIPU_HISTORIES=20 \
-        nice -n 19 cargo mutants --package quipu-{{CRATE}} --shard {{SHARD}} --sharding round-robin --jobs 1 --output target/mutants.{{CRATE}} {{ARGS}}
+    export TMPDIR="$PWD/target/mutants.copy" CARGO_TARGET_DIR="$PWD/target"
+    export PROPTEST_CASES=32 PROPTEST_MAX_SHRINK_ITERS=0 QUIPU_HISTORIES=40
+    # What is built once for each mutant is not worth optimising.
+    fast=()
+    for crate in record storage {{CRATE}}; do fast+=("--cargo-arg=--config=profile.mutants.package.quipu-$crate.opt-level=0"); done
+    nice -n 19 cargo mutants --package "quipu-{{CRATE}}" --shard "{{SHARD}}" --sharding round-robin --jobs 1 \
+        --output "target/mutants.{{CRATE}}" "${fast[@]}" {{ARGS}} -- --lib --tests -- \
+        --skip is_caught --skip are_caught --skip whoever_may_lead --skip five_hundred --skip _thousand_

@@ -5,7 +5,7 @@ use super::cluster::{Cluster, LIFE, id};
 use crate::{
     Durability, FetchResult, Fetched, Input, IsrRefusal, IsrResult, PartitionConfig, ProduceError, Verdict,
 };
-use quipu_record::{BrokerEpoch, ErrorCode, LeaderEpoch, Offset, PlantedBug};
+use quipu_record::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, PlantedBug};
 use std::time::Duration;
 
 fn fsync() -> PartitionConfig {
@@ -150,6 +150,12 @@ fn a_proposal_counts_until_its_fate_is_known() {
     cluster.tell(1);
     cluster.catch_up(&[2]);
     cluster.copy(3);
+    let counted = |cluster: &mut Cluster, broker| {
+        let counted: std::collections::BTreeSet<_> = cluster.on(broker).driver.counted().collect();
+        counted.into_iter().map(BrokerId::get).collect::<Vec<_>>()
+    };
+    assert_eq!(counted(&mut cluster, 1), [1, 2, 3], "3 as soon as it is proposed");
+    assert_eq!(counted(&mut cluster, 2), [], "a follower counts nobody");
     let proposal = cluster.proposal().expect("3 has caught up");
     cluster.produce([batch(1)]);
     cluster.flush();
