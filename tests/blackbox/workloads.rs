@@ -41,31 +41,78 @@ fn enough(recorder: &Recorder) -> bool {
         })
 }
 
-/// All workloads until there is enough, and the reading at the end by new clients.
-async fn work(site: &Site) -> Result<(Polled, TopicDescription)> {
-    let topic = NewTopic::default().with_replication_factor(3);
-    site.create_topic(topic, PATIENCE).await?;
-    let mut tasks = Tasks::new();
-    let mut chance = Chance::new(SEED);
-    for name in workloads::NAMES {
-        let workload = workloads::named(name).ok_or("no such workload")?;
-        workload.spawn(site, chance.fork(), &mut tasks);
-    }
-    let deadline = Instant::now() + PATIENCE;
-    while !enough(&site.recorder) {
-        if let Some(error) = tasks.broken() {
-            return Err(error.into());
+/// A cluster, and every workload at work on it.
+struct Work {
+    site: Site,
+    tasks: Tasks,
+    cluster: Cluster,
+    // Last: what runs on it is dropped before.
+    runtime: Runtime,
+}
+
+impl Work {
+    fn start(seed: u64) -> Result<Self> {
+        let cluster = Cluster::start(3, &std::env::temp_dir(), &[])?;
+        let config = ClientConfig::new(cluster.addresses().split(','));
+        let site = Site::new(&Recorder::new(), config, "w", PARTITIONS).with_pace(PACE);
+        let runtime = Runtime::new()?;
+        let topic = NewTopic::default().with_replication_factor(3);
+        runtime.block_on(site.create_topic(topic, PATIENCE))?;
+        let (mut tasks, mut chance) = (Tasks::new(), Chance::new(seed));
+        let entered = runtime.enter();
+        for name in workloads::NAMES {
+            let workload = workloads::named(name).ok_or("no such workload")?;
+            workload.spawn(&site, chance.fork(), &mut tasks);
         }
-        if Instant::now() > deadline {
-            return Err(format!("there is not enough of it all: {:?}", site.recorder.live()).into());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(entered);
+        Ok(Self {
+            site,
+            tasks,
+            cluster,
+            runtime,
+        })
     }
-    tasks.stop(PATIENCE).await?;
-    site.recorder.tell(Op::FinalPolls)?;
-    let polled = poll_to_the_end(site, PATIENCE).await?;
-    let client = Client::connect(site.config.clone()).await?;
-    Ok((polled, client.admin().get_topic(&site.topic).await?))
+
+    /// Waits until something holds of the history.
+    fn until(&mut self, what: &str, holds: impl Fn(&Recorder) -> bool) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(&self.site.recorder) {
+            if let Some(error) = self.tasks.broken() {
+                return Err(error.into());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("no {what}: {:?}", self.site.recorder.live()).into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// The reading at the end, by new clients and from the disks of the stopped brokers: all that was recorded.
+    fn finish(self) -> Result<(Polled, History)> {
+        let Self {
+            site,
+            tasks,
+            cluster,
+            runtime,
+        } = self;
+        let (polled, topic) = runtime.block_on(async {
+            tasks.stop(PATIENCE).await?;
+            site.recorder.tell(Op::FinalPolls)?;
+            let polled = poll_to_the_end(&site, PATIENCE).await?;
+            let client = Client::connect(site.config.clone()).await?;
+            let topic = client.admin().get_topic(&site.topic).await?;
+            Ok::<_, Box<dyn std::error::Error>>((polled, topic))
+        })?;
+        drop(runtime);
+        for op in replicas(cluster, &polled, &topic)? {
+            site.recorder.tell(op)?;
+        }
+        let recorder = Arc::clone(&site.recorder);
+        drop(site);
+        let history = recorder.into_history().ok_or("somebody still records")?;
+        Ok((polled, history))
+    }
 }
 
 /// What the stopped brokers hold.
@@ -99,28 +146,22 @@ fn with_one_changed(history: &History, change: impl Fn(&mut Event) -> bool) -> R
     Ok(check(&changed))
 }
 
-#[test]
-fn all_workloads_at_once_are_clean_and_a_changed_history_is_not() -> Result<()> {
-    let cluster = Cluster::start(3, &std::env::temp_dir(), &[])?;
-    let recorder = Recorder::new();
-    let addresses = cluster.addresses();
-    let config = ClientConfig::new(addresses.split(','));
-    let site = Site::new(&recorder, config, "w", PARTITIONS).with_pace(PACE);
-    let runtime = Runtime::new()?;
-    let (polled, topic) = runtime.block_on(work(&site))?;
-    drop(runtime);
-    for op in replicas(cluster, &polled, &topic)? {
-        recorder.tell(op)?;
-    }
-    drop(site);
-    let history = Arc::clone(&recorder);
-    drop(recorder);
-    let history = history.into_history().ok_or("somebody still records")?;
-    let verdict = check(&history);
+/// Nothing was found, and there was something to look at.
+fn clean(history: &History) -> Verdict {
+    let verdict = check(history);
     println!("{verdict}");
     assert!(verdict.is_clean(), "{verdict}");
     assert!(verdict.unchecked.is_empty(), "{verdict}");
     assert!(verdict.counts.acked as u64 >= ACKED, "{verdict}");
+    verdict
+}
+
+#[test]
+fn all_workloads_at_once_are_clean_and_a_changed_history_is_not() -> Result<()> {
+    let mut work = Work::start(SEED)?;
+    work.until("end of it", enough)?;
+    let (polled, history) = work.finish()?;
+    clean(&history);
     assert!(polled.records >= ACKED, "{polled:?}");
 
     // One acknowledgement is moved by one offset.
@@ -144,5 +185,35 @@ fn all_workloads_at_once_are_clean_and_a_changed_history_is_not() -> Result<()> 
         _ => false,
     })?;
     assert!(torn.found.contains_key(&AnomalyKind::DivergedReplicas), "{torn}");
+    Ok(())
+}
+
+/// How often a broker is killed; `QUIPU_KILLS` says otherwise.
+fn kills() -> usize {
+    let told = std::env::var("QUIPU_KILLS").ok();
+    told.and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+#[test]
+fn all_workloads_at_once_go_through_a_killed_broker() -> Result<()> {
+    let mut work = Work::start(SEED + 1)?;
+    for kill in 1..=kills() {
+        let (acked, id) = (work.site.recorder.acked(), kill % 3 + 1);
+        work.until("load", |recorder| recorder.acked() >= acked + ACKED / 3)?;
+        let what = format!("kill {kill}: broker {id}");
+        work.site.recorder.fault_begins("kill", &what)?;
+        work.cluster.kill(id)?;
+        work.cluster.restart(id)?;
+        let back = work.site.recorder.fault_ends("kill", &what)?;
+        let keys = work.site.keys().to_vec();
+        work.until("acknowledgement on every partition", |recorder| {
+            recorder.first_ack_of_all_after(&keys, back).is_some()
+        })?;
+    }
+    work.until("end of it", enough)?;
+    let (polled, history) = work.finish()?;
+    let verdict = clean(&history);
+    assert_eq!(verdict.counts.faults, kills(), "{verdict}");
+    assert!(polled.records >= ACKED, "{polled:?}");
     Ok(())
 }
