@@ -55,7 +55,10 @@ const TESTS_MAY_ADD: &[(&str, &[&str])] = &[("quipu", &["proto"]), ("broker", &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("openraft", &["controller"]),
     ("memmap2", &["storage"]),
-    ("tokio", &["controller", "client", "workload", "broker", "quipu", "jepsen"]),
+    (
+        "tokio",
+        &["controller", "client", "workload", "broker", "quipu", "jepsen"],
+    ),
     ("fuser", &["lossyfs"]),
     ("tonic", &["proto", "controller", "client", "broker", "quipu"]),
     ("rand", &["controller", "client", "broker", "sim", "quipu"]),

@@ -156,6 +156,11 @@ mod tests {
         assert_eq!(place(15, 3), Place::Beginning);
         assert_eq!(place(4, 1), Place::OutOfRange, "below the log start");
         assert_eq!(
+            place(5, 1),
+            Place::Beginning,
+            "it ends where the leader begins, in one epoch"
+        );
+        assert_eq!(
             place(15, 0),
             Place::OutOfRange,
             "older than anything the leader has"

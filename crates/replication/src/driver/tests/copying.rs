@@ -3,7 +3,8 @@
 use super::bench::{batch, stamped};
 use super::cluster::{Cluster, LIFE, id};
 use crate::{
-    Durability, FetchResult, Fetched, Input, IsrRefusal, IsrResult, PartitionConfig, ProduceError, Verdict,
+    Durability, FetchResult, Fetched, FollowerHeard, Input, IsrRefusal, IsrResult, PartitionConfig,
+    ProduceError, Verdict,
 };
 use quipu_record::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, PlantedBug};
 use std::time::Duration;
@@ -469,4 +470,31 @@ mod planted {
         let all = vec![(id(1), LIFE), (id(3), BrokerEpoch::new(100))];
         assert_eq!(PlantedBug::ExpandWithoutCatchingUp.plant(propose), Some(all));
     }
+}
+
+#[test]
+fn a_leader_vouches_for_itself_by_the_fetches_of_its_epoch_and_nobody_else_does() {
+    let mut cluster = Cluster::new(&fsync(), 2);
+    let now = cluster.on(1).now.mono;
+    let begun = |epoch| FollowerHeard {
+        broker: id(2),
+        broker_epoch: LIFE,
+        leader_epoch: LeaderEpoch::new(epoch),
+        at: now,
+    };
+    assert_eq!(cluster.on(1).driver.vouched(now, &[]), None, "it heard nobody");
+    assert_eq!(
+        cluster.on(1).driver.vouched(now, &[begun(0)]),
+        None,
+        "another epoch"
+    );
+    assert_eq!(cluster.on(1).driver.vouched(now, &[begun(1)]), Some(now));
+    assert_eq!(cluster.on(2).driver.vouched(now, &[begun(1)]), None, "a follower");
+    let what = "the disk is gone".to_owned();
+    cluster.on(1).step(Input::DiskFailed { what });
+    assert_eq!(
+        cluster.on(1).driver.vouched(now, &[begun(1)]),
+        None,
+        "it acknowledges nothing"
+    );
 }

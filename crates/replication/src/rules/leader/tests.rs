@@ -355,3 +355,29 @@ fn an_answer_is_worth_what_its_acks_and_the_topic_promise() {
         assert_eq!(reached(acks, durability), worth, "{acks:?} {durability:?}");
     }
 }
+
+#[test]
+fn what_was_done_without_a_change_is_over_and_what_another_epoch_did_may_have_happened() {
+    for (epoch, over) in [(7, true), (8, false)] {
+        let mut leader = Leader::begin(second(0), &three(&[1, 2]), Offset::ZERO);
+        leader.fetched(second(1), &fetch(2, 5, 5), &mine(5));
+        leader.fetched(second(1), &fetch(3, 5, 5), &mine(5));
+        let proposal = leader
+            .propose(second(1), Offset::new(5), &mine(5))
+            .expect("3 holds everything");
+        let record = Leadership {
+            leader_epoch: LeaderEpoch::new(epoch),
+            ..three(&[1, 2])
+        };
+        let answer = IsrAnswered {
+            proposal: proposal.clone(),
+            repeated: false,
+            result: IsrResult::Done(record),
+        };
+        let again = leader.answered(second(2), mine(5).lag_max, answer, &mut Vec::new());
+        assert_eq!(again, None);
+        assert_eq!(leader.counted().any(|broker| broker.get() == 3), !over);
+        let next = leader.propose(second(2), Offset::new(5), &mine(5));
+        assert_eq!(next, over.then_some(proposal), "epoch {epoch}");
+    }
+}
