@@ -371,8 +371,8 @@ impl GroupConsumer {
     }
 
     /// Ends it in order: everything that was handed out counts as processed ([`CommitMode::Auto`]) and is committed, the
-    /// listener hears that all is revoked, and the partitions are others' at once. A static member's wait for its return
-    /// until the session times out.
+    /// listener hears that all is revoked (or lost: what no stream vouches for), and the partitions are others' at once. A
+    /// static member's wait for its return until the session times out.
     ///
     /// # Errors
     /// [`CloseError`]: the last commit failed, or the group could not be told. It is closed all the same.
@@ -398,17 +398,18 @@ impl GroupConsumer {
     }
 
     async fn last_commit(&mut self) -> Result<(), CommitError> {
-        let keys: Vec<Key> = {
+        let (confirmed, others) = {
             let mut state = self.shared.lock();
             state.core.finish(self.shared.now());
-            let partitions = state.core.partitions();
-            partitions.map(|(key, _)| key.clone()).collect()
+            state.core.by_certainty()
         };
         if self.shared.lock().core.over().is_some() {
             return Ok(());
         }
-        if !keys.is_empty() && self.giving_up.is_none() {
-            self.tell(Change::Revoked(keys));
+        if self.giving_up.is_none() {
+            let told = [Change::Lost(others), Change::Revoked(confirmed)];
+            let told = told.into_iter().filter(|change| !change.is_empty());
+            told.for_each(|change| self.tell(change));
         }
         let last = match self.shared.config.commit {
             CommitMode::Auto => self.commit_async(),

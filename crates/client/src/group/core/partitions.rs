@@ -16,6 +16,15 @@ impl Core {
         self.partitions.iter()
     }
 
+    /// What the present stream says is this member's; and what it has not named, or that there is no stream to say it of:
+    /// others may have it already.
+    pub(crate) fn by_certainty(&self) -> (Vec<Key>, Vec<Key>) {
+        let all = self.partitions.iter();
+        let (confirmed, others): (Vec<_>, Vec<_>) = all.partition(|(_, partition)| partition.confirmed);
+        let keys = |of: Vec<(&Key, &Owned)>| of.into_iter().map(|(key, _)| key.clone()).collect();
+        (keys(confirmed), keys(others))
+    }
+
     pub(super) fn lose(&mut self, keys: &[Key]) {
         let mut lost = Vec::new();
         for key in keys {
@@ -66,9 +75,7 @@ impl Core {
     }
 
     fn tidy_changes(&mut self) {
-        self.changes.retain(|change| match change {
-            Change::Assigned(keys) | Change::Revoked(keys) | Change::Lost(keys) => !keys.is_empty(),
-        });
+        self.changes.retain(|change| !change.is_empty());
     }
 
     pub(super) fn give(&mut self, now: Moment, assigned: Vec<Given>) {

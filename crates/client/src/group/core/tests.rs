@@ -545,3 +545,35 @@ fn acknowledging_what_was_only_delivered_is_found_out() {
     });
     assert!(found);
 }
+
+/// As the harness saw it (`two-owners`): a stream that was back had not named what was another member's by then, and the
+/// application heard at its close that it had given up what it had lost.
+#[test]
+fn what_no_stream_vouches_for_is_lost_at_the_close_and_not_given_up() {
+    let mut core = History::new(1).core;
+    let now = Moment::default();
+    let given = |partition| Given {
+        key: key(partition),
+        topic_id: TopicId::from_u128(1),
+        epoch: AssignmentEpoch::new(1),
+        committed: None,
+        place: Ok(Offset::ZERO),
+    };
+    let open = |core: &mut Core, now, assigned| {
+        core.tick(now);
+        let opens = std::iter::from_fn(|| core.next_effect()).find_map(|effect| match effect {
+            Effect::Open { stream, .. } => Some(stream),
+            _ => None,
+        });
+        let (stream, epoch) = (opens.unwrap(), MemberEpoch::new(1));
+        core.opened(now, stream, "m".into(), epoch);
+        core.assignment(now, stream, epoch, assigned, Vec::new(), Vec::new());
+        stream
+    };
+    let stream = open(&mut core, now, vec![given(0), given(1)]);
+    assert_eq!(core.by_certainty(), (vec![key(0), key(1)], vec![]));
+    core.ended(now, stream, End::Broken("pulled".into()));
+    assert_eq!(core.by_certainty(), (vec![], vec![key(0), key(1)]));
+    open(&mut core, now.after(Duration::from_secs(1)), vec![given(0)]);
+    assert_eq!(core.by_certainty(), (vec![key(0)], vec![key(1)]));
+}

@@ -74,6 +74,13 @@ pub(crate) enum Change {
     Lost(Vec<Key>),
 }
 
+impl Change {
+    pub(crate) fn is_empty(&self) -> bool {
+        let (Self::Assigned(keys) | Self::Revoked(keys) | Self::Lost(keys)) = self;
+        keys.is_empty()
+    }
+}
+
 /// How a stream ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum End {
