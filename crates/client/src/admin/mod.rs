@@ -301,12 +301,12 @@ impl Admin {
         self.cluster.describe().await.map(read::cluster)
     }
 
-    /// Where partitions are led; of all topics if none is named.
+    /// Where partitions are led; of all topics if none is named. Never older than what this client was told before.
     ///
     /// # Errors
     /// [`CallError`].
     pub async fn routing(&self, topics: Vec<String>) -> Result<RoutingDescription, CallError> {
-        let answer = self.cluster.routing(topics).await?;
+        let answer = self.cluster.routing_in_order(topics).await?;
         read::routing(answer).map_err(|failure| bad_answer("look up routes", &failure))
     }
 

@@ -120,9 +120,31 @@ impl Cluster {
 
     /// Asks the cluster where these topics are led (all of them if none is named), and remembers it.
     pub(crate) async fn routing(&self, topics: Vec<String>) -> Result<v1::GetRoutingResponse, CallError> {
+        let floor = self.floor();
+        self.routing_from(topics, floor).await
+    }
+
+    /// The same for who shows what is answered: brokers differ in how far they are, and it is never older than what this
+    /// client was told before.
+    pub(crate) async fn routing_in_order(
+        &self,
+        topics: Vec<String>,
+    ) -> Result<v1::GetRoutingResponse, CallError> {
+        let known = {
+            let table = self.table();
+            table.version().max(table.floor())
+        };
+        self.routing_from(topics, known).await
+    }
+
+    async fn routing_from(
+        &self,
+        topics: Vec<String>,
+        least: MetadataVersion,
+    ) -> Result<v1::GetRoutingResponse, CallError> {
         let request = v1::GetRoutingRequest {
             topics,
-            min_version: self.table().floor().get(),
+            min_version: least.get(),
         };
         let operation = Operation::look("look up routes", self.config.call_timeout);
         let answer = self

@@ -192,10 +192,13 @@ impl ClusterService for Broker {
     async fn get_routing(&self, request: Request<v1::GetRoutingRequest>) -> Answer<v1::GetRoutingResponse> {
         self.shared.call("get_routing")?;
         let state = self.shared.state();
+        let request = request.into_inner();
         let routes = state.cut_off.get(&self.id).cloned();
-        Ok(Response::new(
-            routes.unwrap_or_else(|| state.routes(&request.into_inner().topics)),
-        ))
+        let routes = routes.unwrap_or_else(|| state.routes(&request.topics));
+        if routes.metadata_version < request.min_version {
+            return Err(Failure::new(ErrorCode::NotReady, "behind").into_status());
+        }
+        Ok(Response::new(routes))
     }
 
     type WatchRoutingStream = Streamed<v1::WatchRoutingResponse>;
