@@ -5,11 +5,13 @@
 //! began may happen at any time after. All times are of one clock. These are Jepsen's rules, so that a history can be
 //! handed to Jepsen's own checker as it is.
 
+mod edn;
 mod event;
 mod json;
 #[cfg(test)]
 mod tests;
 
+pub use edn::to_edn;
 pub use event::{
     Acks, Advanced, Assign, Commit, CommitId, Committed, Committer, Event, Fault, Final, FinalBatch,
     FoundCommit, Group, GroupEpoch, Key, Kind, Latest, Member, MemberEpoch, MetadataRead, MetadataWrite, Op,

@@ -112,6 +112,35 @@ fn the_lines_in_the_documentation_are_a_history() {
 }
 
 #[test]
+fn jepsens_checker_gets_its_lines() {
+    let lines = r#"{"format":"quipu-history","version":1}
+        {"time":1,"process":0,"type":"invoke","f":"send","key":"orders/3","values":[[17,912],[18,0]],"acks":"all"}
+        {"time":2,"process":0,"type":"ok","f":"send","key":"orders/3","values":[[17,912],[18,0]],"acks":"all","offset":42}
+        {"time":3,"process":1,"type":"invoke","f":"assign","keys":["orders/3","orders/4"]}
+        {"time":4,"process":1,"type":"ok","f":"assign","keys":["orders/3","orders/4"]}
+        {"time":5,"process":1,"type":"invoke","f":"poll","partitions":[]}
+        {"time":6,"process":1,"type":"ok","f":"poll","partitions":[{"key":"orders/3","from":40,"records":[[42,17,912],[43,18,0]]}]}
+        {"time":7,"process":2,"type":"invoke","f":"poll","partitions":[{"key":"orders/3","from":43}]}
+        {"time":8,"process":2,"type":"info","f":"poll","partitions":[{"key":"orders/3","from":43}]}
+        {"time":9,"process":3,"type":"invoke","f":"latest","key":"orders/3"}
+        {"time":9,"process":"nemesis","type":"info","f":"fault","what":"broker 1","kind":"kill","phase":"begin"}"#;
+    let history = from_lines(lines.lines()).expect("a history");
+    let expected = "\
+{:index 0, :time 1, :process 0, :type :invoke, :f :send, :value [[:send 0 17] [:send 0 18]]}
+{:index 1, :time 2, :process 0, :type :ok, :f :send, :value [[:send 0 [42 17]] [:send 0 [43 18]]]}
+{:index 2, :time 3, :process 1, :type :invoke, :f :assign, :value [0 1]}
+{:index 3, :time 4, :process 1, :type :ok, :f :assign, :value [0 1]}
+{:index 4, :time 5, :process 1, :type :invoke, :f :poll, :value [[:poll]]}
+{:index 5, :time 6, :process 1, :type :ok, :f :poll, :value [[:poll {0 [[42 17] [43 18]]}]]}
+{:index 6, :time 7, :process 2, :type :invoke, :f :assign, :value [0], :seek-to-beginning? true}
+{:index 7, :time 7, :process 2, :type :ok, :f :assign, :value [0], :seek-to-beginning? true}
+{:index 8, :time 7, :process 2, :type :invoke, :f :poll, :value [[:poll]]}
+{:index 9, :time 8, :process 2, :type :info, :f :poll, :value [[:poll {}]]}
+{:index 10, :time 9, :process :nemesis, :type :info, :f :kill, :value \"broker 1\"}";
+    assert_eq!(to_edn(&history).collect::<Vec<_>>().join("\n"), expected);
+}
+
+#[test]
 fn a_bad_line_is_named() {
     assert!(matches!(from_lines(["{}"]), Err(LineError::Format)));
     let error = from_lines([FORMAT_LINE, "", r#"{"time":1}"#]).expect_err("no event");

@@ -28,8 +28,8 @@ struct Consumer {
     mode: Mode,
     /// Where each partition's last `ok` poll ended, and which that was.
     ends: HashMap<KeyIndex, (Offset, EventId)>,
-    /// Partitions to be forgotten are known by name only.
-    keeps: Option<Op>,
+    /// What was assigned or subscribed to since the last poll, in order.
+    moves: Vec<Op>,
 }
 
 impl Places {
@@ -49,31 +49,33 @@ impl Places {
             let consumer = self.consumers.entry(event.process).or_insert_with(|| Consumer {
                 mode,
                 ends: HashMap::new(),
-                keeps: None,
+                moves: Vec::new(),
             });
             consumer.mode = mode;
-            consumer.keeps = Some(event.op.clone());
+            consumer.moves.push(event.op.clone());
         }
     }
 }
 
 impl Consumer {
-    /// Forgets the places of the partitions that the last `assign` or `subscribe` does not name.
+    /// Forgets the places of the partitions that an `assign` or `subscribe` since the last poll does not name.
     fn forget(&mut self, observed: &Observed) {
-        match self.keeps.take() {
-            Some(Op::Assign(assign)) if assign.from_beginning => self.ends.clear(),
-            Some(Op::Assign(assign)) => self
-                .ends
-                .retain(|key, _| assign.keys.contains(observed.key(*key))),
-            Some(Op::Subscribe(to)) => {
-                let named = |key: KeyIndex| {
-                    to.topics
-                        .iter()
-                        .any(|topic| topic.as_str() == observed.key(key).topic())
-                };
-                self.ends.retain(|key, _| named(*key));
+        for op in self.moves.drain(..) {
+            match op {
+                Op::Assign(assign) if assign.from_beginning => self.ends.clear(),
+                Op::Assign(assign) => self
+                    .ends
+                    .retain(|key, _| assign.keys.contains(observed.key(*key))),
+                Op::Subscribe(to) => {
+                    let named = |key: KeyIndex| {
+                        to.topics
+                            .iter()
+                            .any(|topic| topic.as_str() == observed.key(key).topic())
+                    };
+                    self.ends.retain(|key, _| named(*key));
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
 }

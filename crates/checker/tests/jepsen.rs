@@ -1,0 +1,330 @@
+//! The cases that a checker of logs must know, each a few events long: those of Jepsen's own tests, told anew.
+
+use quipu_checker::{AnomalyKind, Verdict, check, from_lines};
+
+/// Tells short stories. An operation is a line `PROCESS KIND WORDS`; `s 7@2 8` sends value 7 to partition x, found at
+/// offset 2, and value 8; `y:` before a value or offset means partition y; `p 0-7 1-8` polls value 7 at 0 and 8 at 1;
+/// `t` before the words makes them a transaction; `a x y`, `A x` and `u x` assign, from the beginning, and subscribe.
+fn story(text: &str) -> Verdict {
+    let mut lines = vec![quipu_checker::FORMAT_LINE.to_owned()];
+    for (time, line) in text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .enumerate()
+    {
+        let mut words = line.split(' ');
+        let (process, kind) = (words.next().expect("a process"), words.next().expect("a kind"));
+        let op = op(&words.collect::<Vec<_>>(), kind);
+        lines.push(format!(
+            r#"{{"time":{time},"process":{process},"type":"{kind}",{op}}}"#
+        ));
+    }
+    let history = from_lines(lines.iter().map(String::as_str));
+    check(&history.unwrap_or_else(|error| panic!("{error}\n{}", lines.join("\n"))))
+}
+
+fn op(words: &[&str], kind: &str) -> String {
+    let list = |keys: &[&str]| {
+        format!(
+            "[{}]",
+            keys.iter()
+                .map(|key| format!("\"{key}/0\""))
+                .collect::<Vec<_>>()
+                .join(",")
+        )
+    };
+    match words[0] {
+        "a" => format!(r#""f":"assign","keys":{}"#, list(&words[1..])),
+        "A" => format!(
+            r#""f":"assign","keys":{},"from_beginning":true"#,
+            list(&words[1..])
+        ),
+        "u" => {
+            let topics: Vec<String> = words[1..].iter().map(|topic| format!("\"{topic}\"")).collect();
+            format!(r#""f":"subscribe","group":"g","topics":[{}]"#, topics.join(","))
+        }
+        "t" => {
+            let at: Vec<usize> = (1..words.len())
+                .filter(|at| ["s", "p"].contains(&words[*at]))
+                .collect();
+            let steps = at.iter().enumerate().map(|(number, from)| {
+                let to = at.get(number + 1).copied().unwrap_or(words.len());
+                let step = step(&words[*from..to], kind);
+                format!(
+                    "{{\"{}\":{{{step}}}}}",
+                    if words[*from] == "s" { "send" } else { "poll" }
+                )
+            });
+            format!(r#""f":"txn","steps":[{}]"#, steps.collect::<Vec<_>>().join(","))
+        }
+        "s" => format!(r#""f":"send",{}"#, step(words, kind)),
+        _ => format!(r#""f":"poll",{}"#, step(words, kind)),
+    }
+}
+
+fn step(words: &[&str], kind: &str) -> String {
+    let place = |word: &str| {
+        let (key, rest) = word.split_once(':').unwrap_or(("x", word));
+        (format!("{key}/0"), rest.to_owned())
+    };
+    if words[0] == "p" {
+        let mut parts: Vec<(String, Vec<String>)> = Vec::new();
+        for word in &words[1..] {
+            let (key, rest) = place(word);
+            let (offset, value) = rest.split_once('-').expect("OFFSET-VALUE");
+            let record = format!("[{offset},{value},0]");
+            match parts.iter_mut().find(|(of, _)| *of == key) {
+                Some((_, records)) => records.push(record),
+                None => parts.push((key, vec![record])),
+            }
+        }
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|_| kind != "invoke")
+            .map(|(key, records)| {
+                let from = records[0]
+                    .trim_start_matches('[')
+                    .split(',')
+                    .next()
+                    .expect("an offset");
+                let records = records.join(",");
+                // Offsets may be missing for all that these cases say.
+                format!(r#"{{"key":"{key}","from":{from},"records":[{records}]}}"#)
+            })
+            .collect();
+        return format!(r#""partitions":[{}]"#, parts.join(","));
+    }
+    let (mut key, mut base, mut values) = (String::new(), None, Vec::new());
+    for word in &words[1..] {
+        let (of, rest) = place(word);
+        key = of;
+        let (value, offset) = rest
+            .split_once('@')
+            .map_or((rest.as_str(), None), |(v, o)| (v, Some(o.to_owned())));
+        base = base.or(offset);
+        values.push(format!("[{value},0]"));
+    }
+    let offset = base
+        .filter(|_| kind != "invoke")
+        .map_or_else(String::new, |base| format!(r#","offset":{base}"#));
+    format!(
+        r#""key":"{key}","values":[{}],"acks":"all","producer":1{offset}"#,
+        values.join(",")
+    )
+}
+
+#[track_caller]
+fn finds(kinds: &[AnomalyKind], text: &str) {
+    let verdict = story(text);
+    let found: Vec<AnomalyKind> = verdict.found.keys().copied().collect();
+    assert_eq!(found, kinds, "{verdict}");
+}
+
+#[test]
+fn what_an_unknown_send_says_counts_once_it_was_read() {
+    let unknown = "0 invoke t s 1 s y:11\n0 info t s 1@0 s y:11\n1 invoke s 2\n1 ok s 2@0";
+    finds(&[], unknown);
+    let read = format!("{unknown}\n2 invoke p\n2 ok p y:5-11");
+    finds(&[AnomalyKind::InconsistentOffsets], &read);
+}
+
+#[test]
+fn one_offset_of_two_sends() {
+    finds(
+        &[AnomalyKind::InconsistentOffsets],
+        "0 invoke s 641\n1 invoke s 645\n0 ok s 641@537\n1 ok s 645@537",
+    );
+}
+
+#[test]
+fn a_failed_send_that_is_read_is_g1a() {
+    finds(
+        &[AnomalyKind::AbortedRead],
+        "0 invoke s 2 3\n0 fail s 2 3\n1 invoke p\n1 ok p 0-2",
+    );
+}
+
+#[test]
+fn what_lies_below_what_was_read_is_lost() {
+    let sent = "0 invoke s 1\n0 ok s 1@0\n0 invoke s 2\n0 ok s 2@1\n1 invoke s 3\n1 info s 3";
+    finds(&[], &format!("{sent}\n2 invoke p\n2 ok p 0-1 1-2 2-3"));
+    // Somebody asked for the beginning, so it could have been read.
+    let asked = "3 invoke p\n3 ok p 0-1";
+    finds(
+        &[AnomalyKind::LostWrite],
+        &format!("{sent}\n{asked}\n2 invoke p\n2 ok p 2-3"),
+    );
+}
+
+#[test]
+fn a_part_of_an_unknown_transaction_is_lost_if_another_was_read() {
+    let sent = "0 invoke t s 1 s y:2\n0 info t s 1 s y:2@1\n1 invoke s y:3\n1 info s y:3\n5 invoke s y:4\n5 ok s y:4@0";
+    let later = "3 invoke p\n3 ok p y:0-4\n4 invoke p\n4 ok p y:2-3";
+    finds(&[], &format!("{sent}\n{later}"));
+    finds(
+        &[AnomalyKind::LostWrite],
+        &format!("{sent}\n2 invoke p\n2 ok p 0-1\n{later}"),
+    );
+}
+
+const SENT: &str = "9 invoke s 1 2 3 4 5 6\n9 ok s 1@0 2 3 4 5 6\n8 invoke p\n8 ok p 0-1 1-2 2-3 3-4 4-5 5-6\n0 invoke a x\n0 ok a x";
+
+#[test]
+fn polls_go_on_where_they_were() {
+    finds(
+        &[],
+        &format!("{SENT}\n0 invoke p\n0 ok p 0-1 1-2\n0 invoke p\n0 ok p 2-3"),
+    );
+    finds(
+        &[AnomalyKind::PollSkip],
+        &format!("{SENT}\n0 invoke p\n0 ok p 0-1 1-2\n0 invoke p\n0 ok p 3-4"),
+    );
+    finds(
+        &[AnomalyKind::NonmonotonicPoll],
+        &format!("{SENT}\n0 invoke p\n0 ok p 0-1 1-2\n0 invoke p\n0 ok p 1-2"),
+    );
+    finds(
+        &[AnomalyKind::IntPollSkip],
+        &format!("{SENT}\n0 invoke p\n0 ok p 0-1 2-3"),
+    );
+    finds(
+        &[AnomalyKind::IntNonmonotonicPoll],
+        &format!("{SENT}\n0 invoke p\n0 ok p 1-2 1-2"),
+    );
+}
+
+#[test]
+fn an_assignment_keeps_the_places_of_what_it_names() {
+    let skips = |between: &str| format!("{SENT}\n0 invoke p\n0 ok p 0-1\n{between}\n0 invoke p\n0 ok p 2-3");
+    finds(&[AnomalyKind::PollSkip], &skips("0 invoke a x y\n0 ok a x y"));
+    finds(&[], &skips("0 invoke a y\n0 ok a y\n0 invoke a x y\n0 ok a x y"));
+    finds(&[], &skips("0 invoke A x\n0 ok A x"));
+}
+
+#[test]
+fn a_subscriber_may_skip_and_go_back() {
+    let verdict = story(&format!(
+        "{SENT}\n0 invoke u x\n0 ok u x\n0 invoke p\n0 ok p 0-1\n0 invoke p\n0 ok p 2-3\n0 invoke p\n0 ok p 1-2"
+    ));
+    assert!(verdict.is_clean(), "{verdict}");
+    let allowed: Vec<AnomalyKind> = verdict.allowed.keys().copied().collect();
+    assert_eq!(allowed, [AnomalyKind::PollSkip, AnomalyKind::NonmonotonicPoll]);
+}
+
+#[test]
+fn an_aborted_poll_does_not_move() {
+    let aborted = format!("{SENT}\n0 invoke p\n0 ok p 0-1\n0 invoke p\n0 fail p 1-2 2-3");
+    finds(&[], &format!("{aborted}\n0 invoke p\n0 ok p 1-2"));
+    finds(
+        &[AnomalyKind::PollSkip],
+        &format!("{aborted}\n0 invoke p\n0 ok p 3-4"),
+    );
+}
+
+#[test]
+fn sends_stand_in_their_order() {
+    finds(&[], "0 invoke s 1\n0 ok s 1@0\n0 invoke s 2\n0 ok s 2@5");
+    finds(
+        &[AnomalyKind::NonmonotonicSend],
+        "0 invoke s 1\n0 ok s 1@5\n0 invoke s 2\n0 ok s 2@0",
+    );
+    let read = "1 invoke p\n1 ok p 0-2 1-1";
+    finds(
+        &[AnomalyKind::IntNonmonotonicSend],
+        &format!("0 invoke s 1 2\n0 info s 1 2\n{read}"),
+    );
+    let verdict =
+        story("0 invoke s 1 2\n0 info s 1 2\n2 invoke s 3\n2 info s 3\n1 invoke p\n1 ok p 0-1 1-3 2-2");
+    assert!(
+        verdict.is_clean() && verdict.allowed.contains_key(&AnomalyKind::IntSendSkip),
+        "{verdict}"
+    );
+}
+
+#[test]
+fn a_value_at_two_places_is_a_duplicate() {
+    finds(
+        &[AnomalyKind::Duplicate],
+        "0 invoke s 1\n0 ok s 1@0\n1 invoke p\n1 ok p 0-1 1-1",
+    );
+}
+
+#[test]
+fn a_transaction_does_not_read_itself() {
+    finds(
+        &[AnomalyKind::PrecommittedRead],
+        "0 invoke t s 1 p\n0 ok t s 1@0 p 0-1",
+    );
+}
+
+#[test]
+fn transactions_overwrite_each_other_as_they_may() {
+    let verdict =
+        story("0 invoke t s 1 s y:11\n1 invoke t s 2 s y:12\n0 ok t s 1@0 s y:11@1\n1 ok t s 2@1 s y:12@0");
+    assert!(
+        verdict.is_clean() && verdict.allowed.contains_key(&AnomalyKind::G0),
+        "{verdict}"
+    );
+}
+
+#[test]
+fn transactions_that_read_each_other_are_g1c() {
+    finds(
+        &[AnomalyKind::G1c],
+        "0 invoke t s 1 p\n1 invoke t s y:2 p\n0 ok t s 1@0 p y:0-2\n1 ok t s y:2@0 p 0-1",
+    );
+    let mixed =
+        story("0 invoke t s 1 s y:11\n1 invoke t s 2 p\n0 ok t s 1@1 s y:11@0\n1 ok t s 2@0 p y:0-11");
+    assert!(
+        mixed.is_clean() && mixed.allowed.contains_key(&AnomalyKind::G1c),
+        "{mixed}"
+    );
+}
+
+#[test]
+fn reading_what_is_sent_later_is_a_circle_in_time() {
+    finds(
+        &[AnomalyKind::G1cProcess],
+        "0 invoke t p\n0 ok t p 0-1\n0 invoke t s 1\n0 ok t s 1@0",
+    );
+    finds(
+        &[AnomalyKind::G1cRealtime],
+        "0 invoke t p\n0 ok t p 0-1\n1 invoke t s 1\n1 ok t s 1@0",
+    );
+}
+
+#[test]
+fn a_torn_transaction_and_a_read_past_the_last_stable_offset() {
+    let log = |key: &str, records: &str| {
+        format!(
+            r#"{{"time":9,"process":"nemesis","type":"info","f":"final","replica":1,"key":"{key}","log_start":0,"records":[{records}]}}"#
+        )
+    };
+    let txn = |kind: &str| {
+        let send = |key: &str, value: u64| {
+            format!(r#"{{"send":{{"key":"{key}","values":[[{value},0]],"producer":1}}}}"#)
+        };
+        let steps = format!("{},{}", send("x/0", 1), send("y/0", 2));
+        format!(r#"{{"time":1,"process":0,"type":"{kind}","f":"txn","steps":[{steps}]}}"#)
+    };
+    let poll = |kind: &str, records: &str| {
+        format!(
+            r#"{{"time":2,"process":1,"type":"{kind}","f":"poll","partitions":[{{"key":"x/0","from":0,"records":[{records}],"last_stable":0}}]}}"#
+        )
+    };
+    let check_lines = |lines: &[String]| {
+        let first = [quipu_checker::FORMAT_LINE.to_owned()];
+        let history = from_lines(first.iter().chain(lines).map(String::as_str)).expect("a history");
+        check(&history).found.keys().copied().collect::<Vec<_>>()
+    };
+    let torn = [txn("invoke"), txn("info"), log("x/0", "[0,1,0]"), log("y/0", "")];
+    assert_eq!(check_lines(&torn), [AnomalyKind::TornTransaction]);
+    let past = [
+        txn("invoke"),
+        txn("info"),
+        poll("invoke", ""),
+        poll("ok", "[0,1,0]"),
+    ];
+    assert_eq!(check_lines(&past), [AnomalyKind::PastLastStable]);
+}
