@@ -1,6 +1,7 @@
 //! One history: operations chosen by a seed.
 
-use crate::model::{Appended, Entry, Model, Table, apply, differing, ensure, served};
+use crate::model::Model;
+use crate::table::{Appended, Entry, Replica, ensure, served};
 use bytes::Bytes;
 use quipu_record::{
     Batch, BatchBuilder, BrokerEpoch, Codec, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId,
@@ -31,13 +32,6 @@ struct Process {
     cleaning: Option<CleanJob<FakeDisk>>,
     flusher: Flusher<FakeDisk>,
     dir: DataDir<FakeDisk>,
-}
-
-/// A replica that copies what is committed now and then, and is away between.
-#[derive(Default)]
-struct Replica {
-    at: Offset,
-    table: Table,
 }
 
 pub(crate) struct History<'s> {
@@ -309,23 +303,13 @@ impl<'s> History<'s> {
         Ok(())
     }
 
-    /// The last batch of each producer that no crash takes back.
-    fn last_batches(&self) -> BTreeMap<ProducerId, Offset> {
-        let mut last = BTreeMap::new();
-        let stable = self.model.high_watermark.min(self.model.flushed);
-        for batch in self.model.batches.iter().filter(|batch| batch.next <= stable) {
-            last.extend(batch.producer.map(|producer| (producer, batch.base)));
-        }
-        last
-    }
-
     fn clean(&mut self, process: &mut Process) -> Outcome {
         if process.cleaning.is_none() {
             let limits = CleanLimits {
                 now: Timestamp::new(self.now),
                 high_watermark: self.model.high_watermark,
                 tombstone_floor: self.replica.at,
-                last_batches: self.last_batches().into_values().collect(),
+                last_batches: self.model.written().last_batches().into_values().collect(),
                 ..CleanLimits::default()
             };
             process.cleaning = process.log.plan_cleaning(limits);
@@ -364,27 +348,11 @@ impl<'s> History<'s> {
     /// The replica copies up to the high watermark: what it comes to must be what was written.
     fn catch_up(&mut self, process: &Process) -> Outcome {
         self.disk.set_faults(Faults::default());
-        let (start, to) = (self.model.log_start, self.model.high_watermark);
-        if start != self.model.durable_start {
+        if self.model.log_start != self.model.durable_start {
             // A crash may take the deletion back.
             return Ok(Ok(()));
         }
-        let from = self.replica.at.max(start);
-        if from < to {
-            let served = served(&process.log, from, to)?;
-            apply(
-                &mut self.replica.table,
-                served.entries.iter().filter(|it| it.offset >= from),
-            );
-            self.replica.at = to;
-        }
-        self.replica.table.retain(|_, (offset, _)| *offset >= start);
-        let expected = self.model.table(self.replica.at);
-        ensure!(
-            self.replica.table == expected,
-            "a replica that was away comes to another table: {}",
-            differing(&self.replica.table, &expected)
-        );
+        self.replica.catch_up(&process.log, &self.model.written())?;
         self.count("replica caught up", 1);
         Ok(Ok(()))
     }

@@ -15,6 +15,7 @@
 
 mod history;
 mod model;
+mod table;
 
 use history::History;
 use quipu_record::PlantedBug;

@@ -1,21 +1,27 @@
 //! One history: operations chosen by a seed.
 
-use crate::model::{Appended, Model, ensure};
+use crate::keyed::Keyed;
+use crate::model::{Appended, Model};
 use crate::stats::Stats;
+use crate::table::{self, Entry, ensure};
+use bytes::Bytes;
 use quipu_record::{
-    Batch, BatchBuilder, BrokerEpoch, Codec, LeaderEpoch, Offset, PartitionId, StoredBatch, Timestamp,
-    TopicId, TopicPartition,
+    Batch, BatchBuilder, BrokerEpoch, Codec, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId,
+    ProducerStamp, Sequence, StoredBatch, Timestamp, TopicId, TopicPartition,
 };
 use quipu_storage::test_util::{FakeDisk, Faults, Rng};
 use quipu_storage::{
-    AppendError, DataDir, DataDirOptions, DeleteRecordsError, FlushJob, FlushMethod, Flusher, Log, LogConfig,
-    RetainError, SnapshotError, TruncateError,
+    AppendError, CleanBudget, CleanJob, CompactionConfig, DataDir, DataDirOptions, DeleteRecordsError,
+    FlushJob, FlushMethod, Flusher, HashSeed, Log, LogConfig, RetainError, SnapshotError, TruncateError,
 };
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What a process has open.
-struct Process {
-    logs: Vec<Log<FakeDisk>>,
+pub(crate) struct Process {
+    pub(crate) logs: Vec<Log<FakeDisk>>,
+    /// The cleaning under way, and of which log.
+    pub(crate) cleaning: Option<(usize, CleanJob<FakeDisk>)>,
     flusher: Flusher<FakeDisk>,
     jobs: Vec<FlushJob<FakeDisk>>,
     dir: DataDir<FakeDisk>,
@@ -30,21 +36,27 @@ enum End {
 }
 
 /// The disk failed for good: the process exits.
-struct Exit;
+pub(crate) struct Exit;
 
-type Outcome = Result<Result<(), Exit>, String>;
+pub(crate) type Outcome = Result<Result<(), Exit>, String>;
 
 pub(crate) struct History<'s> {
-    rng: Rng,
-    disk: FakeDisk,
+    pub(crate) rng: Rng,
+    pub(crate) disk: FakeDisk,
     config: LogConfig,
+    /// Of the logs that are compacted.
+    compaction: CompactionConfig,
+    pub(crate) budget: CleanBudget,
     options: DataDirOptions,
     method: FlushMethod,
-    models: Vec<Model>,
-    now: i64,
+    pub(crate) models: Vec<Model>,
+    pub(crate) now: i64,
     epoch: u32,
+    /// How many keys a compacted log has.
+    keys: u64,
+    sequences: BTreeMap<(usize, u64), u32>,
     say: bool,
-    stats: &'s mut Stats,
+    pub(crate) stats: &'s mut Stats,
     /// A truncation failed half way: a kill then leaves something between what was and what was to be.
     spoiled: bool,
 }
@@ -66,15 +78,32 @@ impl<'s> History<'s> {
             open_files: rng.index(6),
             open_files_max: [8, 1000][rng.index(2)],
         };
+        let compaction = CompactionConfig {
+            min_cleanable_dirty_ratio: [0, 300_000][rng.index(2)],
+            min_compaction_lag_ms: [0, 40][rng.index(2)],
+            delete_retention_ms: [0, 0, 60][rng.index(3)],
+        };
+        let budget = CleanBudget {
+            map_bytes: [24 * 6, 24 * 20, 1 << 20][rng.index(3)],
+            seed: HashSeed::new(rng.next_u64(), 1),
+        };
+        let mut models = vec![Model::default(); 1 + rng.index(3)];
+        for model in &mut models {
+            model.keyed = rng.one_in(3).then(Keyed::default);
+        }
         let mut history = Self {
             method: [FlushMethod::Auto, FlushMethod::Fdatasync, FlushMethod::Syncfs][rng.index(3)],
-            models: vec![Model::default(); 1 + rng.index(3)],
+            keys: [2, 5, 20][rng.index(3)],
+            models,
             rng,
             disk,
             config,
+            compaction,
+            budget,
             options,
             now: 1_000,
             epoch: 0,
+            sequences: BTreeMap::new(),
             say,
             stats,
             spoiled: false,
@@ -98,13 +127,13 @@ impl<'s> History<'s> {
         Ok(())
     }
 
-    fn tell(&self, what: impl FnOnce() -> String) {
+    pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
         if self.say {
             println!("{}", what());
         }
     }
 
-    fn count(&mut self, what: &'static str) {
+    pub(crate) fn count(&mut self, what: &'static str) {
         self.stats.count(what);
         self.tell(|| what.to_owned());
     }
@@ -113,7 +142,24 @@ impl<'s> History<'s> {
     fn operation(&mut self, process: &mut Process) -> Result<Result<Option<End>, Exit>, String> {
         self.now += i64::try_from(self.rng.below(8)).unwrap();
         let at = self.rng.index(self.models.len());
-        let done = match self.rng.below(100) {
+        let table = self.some_table();
+        let draw = self.rng.below(if table.is_some() { 112 } else { 100 });
+        let done = match (draw, table) {
+            (100..=107, Some(at)) => self.compact(process, at)?,
+            (108..=109, Some(at)) => self.compact_until_the_power_goes(process, at)?,
+            (110.., Some(at)) => self.catch_up(process, at)?,
+            (draw, _) => return self.operation_of_any_log(process, at, draw),
+        };
+        Ok(done.map(|()| None))
+    }
+
+    fn operation_of_any_log(
+        &mut self,
+        process: &mut Process,
+        at: usize,
+        draw: u64,
+    ) -> Result<Result<Option<End>, Exit>, String> {
+        let done = match draw {
             0..=37 => self.append(process, at)?,
             38..=45 => self.take_jobs(process),
             46..=59 => self.flush(process),
@@ -144,22 +190,64 @@ impl<'s> History<'s> {
         Ok(done.map(|()| None))
     }
 
-    fn batch(&mut self, base: Offset) -> (StoredBatch, Vec<Timestamp>) {
+    fn config_of(&self, at: usize) -> LogConfig {
+        LogConfig {
+            compaction: self.models[at].keyed.as_ref().map(|_| self.compaction),
+            ..self.config
+        }
+    }
+
+    fn batch(&mut self, at: usize, base: Offset) -> (StoredBatch, Appended) {
+        let is_table = self.models[at].keyed.is_some();
         let mut builder = BatchBuilder::new(Codec::None, 512);
         let count = 1 + self.rng.below(3);
-        let mut times = Vec::new();
-        for _ in 0..count {
+        let (mut times, mut entries) = (Vec::new(), Vec::new());
+        for number in 0..count {
             let skew = i64::try_from(self.rng.below(40)).unwrap() - 20;
             let time = Timestamp::new(self.now + skew);
             let most = if self.rng.one_in(10) { 400 } else { 50 };
             let len = self.rng.index(most);
-            let value = vec![self.rng.next_u64().to_le_bytes()[0]; len];
-            builder.push(time, None, Some(&value), &[]).unwrap();
+            let value = Bytes::from(vec![self.rng.next_u64().to_le_bytes()[0]; len]);
             times.push(time);
+            if !is_table {
+                builder.push(time, None, Some(&value), &[]).unwrap();
+                continue;
+            }
+            let key = u8::try_from(self.rng.below(self.keys)).unwrap();
+            let value = (!self.rng.one_in(4)).then_some(value);
+            builder.push(time, Some(&[key]), value.as_deref(), &[]).unwrap();
+            entries.push(Entry {
+                offset: base.plus(number),
+                key,
+                value,
+                time,
+            });
         }
-        let bytes = builder.finish(None).unwrap();
+        let stamp = (is_table && self.rng.one_in(3)).then(|| self.stamp(at, count));
+        let bytes = builder.finish(stamp).unwrap();
         let batch = Batch::check(bytes, 1 << 20).unwrap();
-        (batch.stamp(base, LeaderEpoch::new(self.epoch)), times)
+        let batch = batch.stamp(base, LeaderEpoch::new(self.epoch));
+        let keyed = table::Appended {
+            base,
+            next: batch.next_offset(),
+            producer: stamp.map(|stamp| stamp.id),
+            entries,
+        };
+        let appended = Appended::of(&batch, times, keyed);
+        (batch, appended)
+    }
+
+    /// The next batch of one of two idempotent producers.
+    fn stamp(&mut self, at: usize, count: u64) -> ProducerStamp {
+        let id = self.rng.below(2);
+        let sequence = self.sequences.entry((at, id)).or_default();
+        let base_sequence = Sequence::new(*sequence);
+        *sequence += u32::try_from(count).unwrap();
+        ProducerStamp {
+            id: ProducerId::new(id),
+            epoch: ProducerEpoch::new(0),
+            base_sequence,
+        }
     }
 
     fn append(&mut self, process: &mut Process, at: usize) -> Outcome {
@@ -170,9 +258,9 @@ impl<'s> History<'s> {
         let mut batches = Vec::new();
         let mut appended = Vec::new();
         for _ in 0..=self.rng.below(4) {
-            let (batch, times) = self.batch(base);
+            let (batch, of) = self.batch(at, base);
             base = batch.next_offset();
-            appended.push(Appended::of(&batch, times));
+            appended.push(of);
             batches.push(batch);
         }
         let (before, size) = (log.log_end(), log.size_bytes());
@@ -253,6 +341,7 @@ impl<'s> History<'s> {
             model.flushed = flushed;
             model.durable_start = process.logs[at].durable_log_start();
             model.forget_deleted();
+            model.commit(self.rng.next_u64());
         }
         Ok(())
     }
@@ -302,6 +391,10 @@ impl<'s> History<'s> {
         self.disk.set_faults(Faults::default());
         let (from, limit) = (self.some_offset(at), self.some_offset(at));
         let max_bytes = self.rng.index(2_000);
+        if from < self.models[at].whole_from() {
+            self.models[at].read_of_table(&process.logs[at], from, limit)?;
+            return Ok(Ok(()));
+        }
         self.models[at].read_matches(&process.logs[at], from, limit, max_bytes)?;
         Ok(Ok(()))
     }
@@ -314,7 +407,11 @@ impl<'s> History<'s> {
         let found = process.logs[at].reader().offset_for_time(time, limit);
         let found = found.map_err(|error| format!("reading by time: {error}"))?;
         let found = found.map(|found| (found.offset, found.timestamp));
-        let expected = self.models[at].at_time(time, limit);
+        let model = &self.models[at];
+        let expected = match model.keyed {
+            Some(_) => model.table_at_time(&process.logs[at], time, limit)?,
+            None => model.at_time(time, limit),
+        };
         ensure!(
             found == expected,
             "at {time} below {limit}: {found:?}, and not {expected:?}"
@@ -326,14 +423,14 @@ impl<'s> History<'s> {
         let to = if self.rng.one_in(5) {
             self.models[at].log_end()
         } else {
-            self.some_offset(at)
+            self.some_offset(at).max(self.models[at].kept_to())
         };
         self.tell(|| format!("truncate {at} to {to}"));
         self.stats.count("truncate");
         let end = self.models[at].boundary(to);
         let model = &mut self.models[at];
         match process.logs[at].truncate_to(to) {
-            Ok(()) if end < model.log_start => *model = Model::empty(model.log_start),
+            Ok(()) if end < model.log_start => model.begin_anew(model.log_start),
             Ok(()) => {
                 model.truncate(end);
                 model.durable_start = process.logs[at].durable_log_start();
@@ -363,6 +460,9 @@ impl<'s> History<'s> {
     }
 
     fn limit(&mut self, process: &Process, at: usize) -> Offset {
+        if self.models[at].keyed.is_some() {
+            return self.models[at].kept_to();
+        }
         match self.rng.below(3) {
             0 => process.logs[at].log_end(),
             1 => self.some_offset(at),
@@ -423,7 +523,7 @@ impl<'s> History<'s> {
             model.maybe_empty = vec![start];
             return Err(Exit);
         }
-        self.models[at] = Model::empty(start);
+        self.models[at].begin_anew(start);
         Ok(())
     }
 
@@ -442,8 +542,10 @@ impl<'s> History<'s> {
             // What was open of it is closed: with it went the knowledge of failed write-backs.
             return Ok(Err(Exit));
         }
-        self.models[at] = Model::default();
-        let opened = process.dir.open_log(id, self.config, Timestamp::new(self.now));
+        self.models[at].begin_anew(Offset::ZERO);
+        let opened = process
+            .dir
+            .open_log(id, self.config_of(at), Timestamp::new(self.now));
         let Ok((log, report)) = opened else {
             return Ok(Err(Exit));
         };
@@ -493,7 +595,7 @@ impl<'s> History<'s> {
     }
 
     fn configure(&mut self, process: &mut Process, at: usize) -> Result<(), Exit> {
-        let mut config = self.config;
+        let mut config = self.config_of(at);
         config.segment_bytes = [150, 300, 900][self.rng.index(3)];
         process.logs[at].set_config(config);
         Ok(())
@@ -541,6 +643,7 @@ impl<'s> History<'s> {
             End::Clean => self.disk.kill(),
         }
         drop(process);
+        self.count_interrupted();
         self.disk.set_faults(Faults::default());
         ensure!(self.disk.counts().open_files == 0, "files are open");
         Ok(())
@@ -605,6 +708,7 @@ impl<'s> History<'s> {
         Ok(Process {
             dir,
             logs,
+            cleaning: None,
             flusher,
             jobs: Vec::new(),
         })
@@ -624,7 +728,7 @@ impl<'s> History<'s> {
         let opened = DataDir::open(self.disk.clone(), PathBuf::from("/data"), self.options);
         let (dir, boot) = opened.map_err(|error| format!("opening: {error}"))?;
         let open = |at| {
-            let opened = dir.open_log(partition(at), self.config, Timestamp::new(self.now));
+            let opened = dir.open_log(partition(at), self.config_of(at), Timestamp::new(self.now));
             opened.map_err(|error| format!("opening log {at}: {error}"))
         };
         let logs = (0..self.models.len()).map(open).collect::<Result<_, _>>()?;

@@ -1,10 +1,14 @@
 //! Histories of a data directory on a disk that loses what was not synced: append, flush, roll, truncate, retain,
-//! delete records, snapshots, deletion, power cuts, kills, clean shutdowns, failing and full disks, short writes, in any
-//! order, held against a model. After each start:
+//! delete records, snapshots, compaction (a step at a time, other operations between, the power gone at any call of it),
+//! deletion, power cuts, kills, clean shutdowns, failing and full disks, short writes, in any order, held against a model.
+//! After each start:
 //! - nothing below `flushed`, as it was ever reported, is lost or changed;
 //! - what is there is a prefix of what was appended, byte for byte, offsets dense, and so it is served;
 //! - a cut that is reported is real, and nothing is reported as corrupt, since nothing was;
-//! - after a kill or a clean shutdown nothing is missing at all.
+//! - after a kill or a clean shutdown nothing is missing at all;
+//! - of a log that is compacted the latest of each key is there and what was deleted stays away, for a reader from the
+//!   start as for a replica that was away; records keep their offsets and order; the last batch of each producer is
+//!   there; and past what was committed as it was cleaned all is byte for byte as it was appended.
 //!
 //! Then the same with bugs planted: each must be caught.
 //!
@@ -12,9 +16,13 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
+mod compact;
 mod history;
+mod keyed;
 mod model;
 mod stats;
+#[path = "../compaction/table.rs"]
+mod table;
 
 use history::History;
 use quipu_record::PlantedBug;
@@ -87,4 +95,14 @@ fn an_unchecked_checksum_is_caught() {
 #[test]
 fn a_dirty_descriptor_closed_early_is_caught() {
     caught(PlantedBug::DirtyDescriptorClosed, 1_000);
+}
+
+#[test]
+fn a_tombstone_purged_before_every_replica_has_it_is_caught() {
+    caught(PlantedBug::TombstonePurgedEarly, 1_000);
+}
+
+#[test]
+fn compaction_past_the_high_watermark_is_caught() {
+    caught(PlantedBug::CompactPastHighWatermark, 300);
 }

@@ -1,5 +1,7 @@
 //! What a log must be: a list of batches, and what was promised about it.
 
+use crate::keyed::Keyed;
+use crate::table::{self, ensure};
 use bytes::Bytes;
 use quipu_record::{LeaderEpoch, Offset, StoredBatch, Timestamp, iter_batches};
 use quipu_storage::test_util::FakeDisk;
@@ -14,11 +16,14 @@ pub(crate) struct Appended {
     pub(crate) epoch: LeaderEpoch,
     pub(crate) bytes: Bytes,
     pub(crate) times: Vec<Timestamp>,
+    /// What it says of keys, if the log is compacted.
+    pub(crate) keyed: table::Appended,
 }
 
 impl Appended {
-    pub(crate) fn of(batch: &StoredBatch, times: Vec<Timestamp>) -> Self {
+    pub(crate) fn of(batch: &StoredBatch, times: Vec<Timestamp>, keyed: table::Appended) -> Self {
         Self {
+            keyed,
             base: batch.base_offset(),
             next: batch.next_offset(),
             epoch: batch.leader_epoch(),
@@ -44,30 +49,31 @@ pub(crate) struct Model {
     /// A restart or a deletion that failed for good: the log may be empty, at one of these offsets.
     pub(crate) maybe_empty: Vec<Offset>,
     pub(crate) snapshots: BTreeMap<Offset, Vec<u8>>,
+    /// If the log is compacted.
+    pub(crate) keyed: Option<Keyed>,
 }
-
-macro_rules! ensure {
-    ($holds:expr, $($what:tt)*) => {
-        if !$holds {
-            return Err(format!($($what)*));
-        }
-    };
-}
-pub(crate) use ensure;
 
 impl Model {
     pub(crate) fn log_end(&self) -> Offset {
         self.batches.last().map_or(self.empty_at, |last| last.next)
     }
 
-    pub(crate) fn empty(at: Offset) -> Self {
-        Self {
+    /// Everything went, and the log begins at an offset.
+    pub(crate) fn begin_anew(&mut self, at: Offset) {
+        *self = Self {
             log_start: at,
             durable_start: at,
             flushed: at,
             empty_at: at,
+            keyed: self.keyed.as_ref().map(|_| Keyed::begins_at(at)),
             ..Self::default()
-        }
+        };
+    }
+
+    /// Nothing below is ever cut: what is committed is only known of a log that is compacted.
+    pub(crate) fn kept_to(&self) -> Offset {
+        let committed = self.keyed.as_ref().map(|keyed| keyed.high_watermark);
+        committed.unwrap_or_default().max(self.log_start)
     }
 
     /// The end of the last batch that lies wholly below an offset.
@@ -122,7 +128,7 @@ impl Model {
         );
         let (start, end) = (log.log_start(), log.log_end());
         if self.maybe_empty.contains(&start) && start == end && start != self.log_end() {
-            *self = Self::empty(start);
+            self.begin_anew(start);
             return Ok(());
         }
         self.maybe_empty.clear();
@@ -193,7 +199,8 @@ impl Model {
             self.log_start,
             self.log_end()
         );
-        let mut from = self.log_start;
+        self.is_right_table(log)?;
+        let mut from = self.whole_from();
         let reader = log.reader();
         while from < self.log_end() {
             from = self.read_matches(log, from, self.log_end(), 200)?;
@@ -207,11 +214,11 @@ impl Model {
                 last.epoch
             );
         }
-        let mut headers = Vec::new();
+        let (mut headers, whole_from) = (Vec::new(), self.whole_from());
         reader
-            .for_each_header(self.log_start, |header| headers.push(header.base_offset()))
+            .for_each_header(whole_from, |header| headers.push(header.base_offset()))
             .map_err(|error| format!("reading headers: {error}"))?;
-        let expected = self.batches.iter().filter(|batch| batch.next > self.log_start);
+        let expected = self.batches.iter().filter(|batch| batch.next > whole_from);
         let expected: Vec<_> = expected.map(|batch| batch.base).collect();
         ensure!(
             headers == expected,
