@@ -5,6 +5,7 @@
 
 mod data_dir;
 
+use crate::compact::{CleanState, Intent};
 use crate::log::epoch_file::{self, EpochFile};
 use crate::segment::{self, Boundary, Entries, SEAL_LEN, Seal};
 use quipu_record::{Offset, Timestamp};
@@ -16,6 +17,8 @@ pub type Body = fn(&[u8]);
 
 /// The bodies by the names of their fuzz targets.
 pub const BODIES: &[(&str, Body)] = &[
+    ("compaction_state", compaction_state),
+    ("compaction_swap", compaction_swap),
     ("data_dir", data_dir),
     ("epoch_checkpoint", epoch_checkpoint),
     ("flush_marks", flush_marks),
@@ -82,6 +85,37 @@ pub fn segment_seal(data: &[u8]) {
         let base = Offset::new(claimed.map_or(0, u64::from_be_bytes));
         if let Ok(seal) = Seal::decode(bytes, base) {
             assert_eq!(Seal::decode(&seal.encode(), base), Ok(seal));
+        }
+    }
+}
+
+/// What a log remembers of its compaction: there is one encoding of it, and no other is read.
+pub fn compaction_state(data: &[u8]) {
+    let mut right = data.to_vec();
+    right.splice(..data.len().min(4), 1_u32.to_be_bytes());
+    for bytes in [data, &right] {
+        if let Some(state) = CleanState::decode(bytes) {
+            assert_eq!(state.encode(), bytes);
+            assert!(state.compacted_to <= Offset::MAX && state.purged_to <= Offset::MAX);
+        }
+    }
+}
+
+/// What compaction is about to replace: there is one encoding of it, and no other is read. It never names a segment twice,
+/// nor one that lies before the cleaned one.
+pub fn compaction_swap(data: &[u8]) {
+    let mut right = data.to_vec();
+    right.splice(..data.len().min(4), 1_u32.to_be_bytes());
+    let mut counted = right.clone();
+    let others = u32::try_from(data.len().saturating_sub(16) / 8).unwrap_or(u32::MAX);
+    if let Some(count) = counted.get_mut(4..8) {
+        count.copy_from_slice(&others.to_be_bytes());
+    }
+    for bytes in [data, &right, &counted] {
+        if let Some(intent) = Intent::decode(bytes) {
+            assert_eq!(intent.encode(), bytes);
+            let all: Vec<_> = [intent.base].iter().chain(&intent.others).copied().collect();
+            assert!(all.is_sorted_by(|a, b| a < b) && all.last() <= Some(&Offset::MAX));
         }
     }
 }

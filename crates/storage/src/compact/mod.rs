@@ -30,7 +30,7 @@ use thiserror::Error;
 pub use hash::HashSeed;
 pub use job::CleanJob;
 pub(crate) use state::CleanState;
-pub(crate) use swap::finish_interrupted;
+pub(crate) use swap::{Intent, UNREADABLE, finish_interrupted};
 
 /// What of a topic's configuration concerns compaction, under Kafka's names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

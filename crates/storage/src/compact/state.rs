@@ -6,6 +6,7 @@ use quipu_record::Offset;
 use std::path::Path;
 
 const VERSION: u32 = 1;
+const LEN: usize = 20;
 
 /// How far a log is compacted. Its lock is also what a swap of segments and a cut of the log take turns by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -23,16 +24,7 @@ impl CleanState {
     pub(crate) fn read<D: Disk>(disk: &D, dir: &Path) -> Result<Option<Self>, IoFailure> {
         match ReplaceFile::read(disk, &dir.join(paths::COMPACTION)) {
             Ok(None) => Ok(Some(Self::default())),
-            Ok(Some(mut bytes)) => {
-                if bytes.len() != 20 || bytes.get_u32() != VERSION {
-                    return Ok(None);
-                }
-                Ok(Some(Self {
-                    compacted_to: Offset::new(bytes.get_u64()),
-                    purged_to: Offset::new(bytes.get_u64()),
-                    cuts: 0,
-                }))
-            }
+            Ok(Some(bytes)) => Ok(Self::decode(&bytes)),
             Err(DataDirError::Io(failure)) => Err(failure),
             Err(_) => Ok(None),
         }
@@ -40,15 +32,32 @@ impl CleanState {
 
     /// Writes a log's. Durable on return.
     pub(crate) fn write<D: Disk>(&self, disk: &D, dir: &Path) -> Result<(), IoFailure> {
-        let mut bytes = Vec::with_capacity(20);
-        bytes.put_u32(VERSION);
-        bytes.put_u64(self.compacted_to.get());
-        bytes.put_u64(self.purged_to.get());
         let path = dir.join(paths::COMPACTION);
-        ReplaceFile::write(disk, &path, &bytes).map_err(|error| match error {
+        ReplaceFile::write(disk, &path, &self.encode()).map_err(|error| match error {
             DataDirError::Io(failure) => failure,
             other => crate::files::failed("writing", &path)(std::io::Error::other(other.to_string())),
         })
+    }
+
+    pub(crate) fn encode(&self) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        let mut rest = &mut bytes[..];
+        rest.put_u32(VERSION);
+        rest.put_u64(self.compacted_to.get());
+        rest.put_u64(self.purged_to.get());
+        bytes
+    }
+
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != LEN || bytes.get_u32() != VERSION {
+            return None;
+        }
+        let state = Self {
+            compacted_to: Offset::new(bytes.get_u64()),
+            purged_to: Offset::new(bytes.get_u64()),
+            cuts: 0,
+        };
+        (state.compacted_to.max(state.purged_to) <= Offset::MAX).then_some(state)
     }
 
     /// As it is once the log ends at `end`.

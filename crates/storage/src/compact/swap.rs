@@ -12,10 +12,10 @@
 
 use super::write::Written;
 use super::{CleanError, CleanState};
-use crate::files::{Files, lock};
+use crate::files::{Files, lock, read_small};
 use crate::log::Shared;
 use crate::paths::{self, Kind};
-use crate::segment::{Segment, is_gone};
+use crate::segment::{Seal, Segment, is_gone};
 use crate::{Corruption, DataDirError, Disk, IoFailure, ReplaceFile};
 use bytes::{Buf, BufMut};
 use quipu_record::Offset;
@@ -23,6 +23,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 const VERSION: u32 = 1;
+
+/// What is said of a damaged `swap`.
+pub(crate) const UNREADABLE: &str = "what compaction was about to replace cannot be read";
 
 /// Whether these segments are in the log, one after another, and complete.
 pub(super) fn is_run<D: Disk>(shared: &Shared<D>, run: &[Arc<Segment<D>>]) -> bool {
@@ -57,7 +60,8 @@ pub(super) fn swap<D: Disk>(
     }
     let base = written.seal.base;
     let others: Vec<_> = run.iter().skip(1).map(|segment| segment.base()).collect();
-    write_intent(files, &dir, base, &others).map_err(CleanError::of_write)?;
+    let intent = Intent { base, others };
+    intent.write(files.disk(), &dir).map_err(CleanError::of_write)?;
     let new = Arc::new(Segment::cleaned_of(&written.seal, &written.log));
     shared.raise_cleaned_to(written.seal.end.next);
     shared.change_view(|view| {
@@ -70,7 +74,7 @@ pub(super) fn swap<D: Disk>(
     for old in run {
         old.retire(files);
     }
-    let renamed = finish_names(files, &dir, base, &others, true);
+    let renamed = finish_names(files, &dir, &intent, true);
     renamed
         .and_then(|()| end(files, &dir))
         .map_err(CleanError::Failed)?;
@@ -79,37 +83,82 @@ pub(super) fn swap<D: Disk>(
     Ok(true)
 }
 
-fn write_intent<D: Disk>(
-    files: &Files<D>,
-    dir: &Path,
-    base: Offset,
-    others: &[Offset],
-) -> Result<(), IoFailure> {
-    let mut bytes = Vec::with_capacity(16 + others.len() * 8);
-    bytes.put_u32(VERSION);
-    bytes.put_u32(u32::try_from(others.len()).unwrap_or(u32::MAX));
-    bytes.put_u64(base.get());
-    for other in others {
-        bytes.put_u64(other.get());
-    }
-    let path = dir.join(paths::SWAP);
-    ReplaceFile::write(files.disk(), &path, &bytes).map_err(|error| match error {
-        DataDirError::Io(failure) => failure,
-        other => crate::files::failed("writing", &path)(std::io::Error::other(other.to_string())),
-    })
+/// What is being replaced: the file `swap`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Intent {
+    /// The cleaned segment, which takes the place of the one that begins there.
+    pub(crate) base: Offset,
+    /// The others that it takes the place of, in order.
+    pub(crate) others: Vec<Offset>,
 }
 
-fn decode_intent(mut bytes: impl Buf) -> Option<(Offset, Vec<Offset>)> {
-    if bytes.remaining() < 16 || bytes.get_u32() != VERSION {
-        return None;
+impl Intent {
+    /// Reads that of a directory: `None` without one, `Some(None)` if it is damaged.
+    pub(crate) fn read<D: Disk>(disk: &D, dir: &Path) -> Result<Option<Option<Self>>, IoFailure> {
+        match ReplaceFile::read(disk, &dir.join(paths::SWAP)) {
+            Ok(found) => Ok(found.map(|bytes| Self::decode(&bytes))),
+            Err(DataDirError::Io(failure)) => Err(failure),
+            Err(_) => Ok(Some(None)),
+        }
     }
-    let others = bytes.get_u32() as usize;
-    let base = Offset::new(bytes.get_u64());
-    if bytes.remaining() != others.checked_mul(8)? {
-        return None;
+
+    fn write<D: Disk>(&self, disk: &D, dir: &Path) -> Result<(), IoFailure> {
+        let path = dir.join(paths::SWAP);
+        ReplaceFile::write(disk, &path, &self.encode()).map_err(|error| match error {
+            DataDirError::Io(failure) => failure,
+            other => crate::files::failed("writing", &path)(std::io::Error::other(other.to_string())),
+        })
     }
-    let others = (0..others).map(|_| Offset::new(bytes.get_u64())).collect();
-    Some((base, others))
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16 + self.others.len() * 8);
+        bytes.put_u32(VERSION);
+        bytes.put_u32(u32::try_from(self.others.len()).unwrap_or(u32::MAX));
+        bytes.put_u64(self.base.get());
+        for other in &self.others {
+            bytes.put_u64(other.get());
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        if bytes.remaining() < 16 || bytes.get_u32() != VERSION {
+            return None;
+        }
+        let others = bytes.get_u32() as usize;
+        let base = Offset::new(bytes.get_u64());
+        if bytes.remaining() != others.checked_mul(8)? {
+            return None;
+        }
+        let others: Vec<_> = (0..others).map(|_| Offset::new(bytes.get_u64())).collect();
+        let last = others.last().copied().unwrap_or(base);
+        let rise = others.first().is_none_or(|first| base < *first) && others.is_sorted_by(|a, b| a < b);
+        (rise && last <= Offset::MAX).then_some(Self { base, others })
+    }
+
+    /// Whether the cleaned segment is there and holds all that it takes the place of, as far as its seal can be read.
+    fn is_covered<D: Disk>(&self, disk: &D, dir: &Path) -> Result<bool, IoFailure> {
+        let entries = disk.list(dir).map_err(crate::files::failed("listing", dir))?;
+        let named = |path: &Path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            entries.iter().any(|entry| Some(entry.name.as_str()) == name)
+        };
+        let place = |kind: Kind| {
+            let clean = paths::clean(dir, self.base, kind);
+            if named(&clean) {
+                clean
+            } else {
+                paths::at_offset(dir, self.base, kind)
+            }
+        };
+        if !named(&place(Kind::Log)) {
+            return Ok(false);
+        }
+        let seal = read_small(disk, &place(Kind::Seal))?;
+        let end = seal.and_then(|bytes| Seal::decode(&bytes, self.base).ok());
+        let end = end.map(|seal| seal.end.next);
+        Ok(end.is_none_or(|end| self.others.iter().all(|other| *other < end)))
+    }
 }
 
 /// Gives the new files their names and takes the old ones away, durably. After a crash nobody knows whether an index is
@@ -117,10 +166,10 @@ fn decode_intent(mut bytes: impl Buf) -> Option<(Offset, Vec<Offset>)> {
 fn finish_names<D: Disk>(
     files: &Files<D>,
     dir: &Path,
-    base: Offset,
-    others: &[Offset],
+    Intent { base, others }: &Intent,
     with_index: bool,
 ) -> Result<(), IoFailure> {
+    let base = *base;
     let rename = |kind: Kind| {
         let to = paths::at_offset(dir, base, kind);
         match files.rename(&paths::clean(dir, base, kind), &to) {
@@ -155,22 +204,24 @@ pub(crate) fn finish_interrupted<D: Disk>(
     files: &Files<D>,
     dir: &Path,
 ) -> Result<Option<Corruption>, IoFailure> {
-    let path = dir.join(paths::SWAP);
-    let intent = match ReplaceFile::read(files.disk(), &path) {
-        Ok(None) => return Ok(None),
-        Ok(Some(bytes)) => decode_intent(bytes),
-        Err(DataDirError::Io(failure)) => return Err(failure),
-        Err(_) => None,
+    let Some(intent) = Intent::read(files.disk(), dir)? else {
+        return Ok(None);
     };
-    let Some((base, others)) = intent else {
-        return Ok(Some(Corruption {
-            file: path,
+    let unknown = |what: &str| {
+        Ok(Some(Corruption {
+            file: dir.join(paths::SWAP),
             position: 0,
             offset: None,
-            what: "what compaction was about to replace cannot be read".to_owned(),
-        }));
+            what: what.to_owned(),
+        }))
     };
-    finish_names(files, dir, base, &others, false)?;
+    let Some(intent) = intent else {
+        return unknown(UNREADABLE);
+    };
+    if !intent.is_covered(files.disk(), dir)? {
+        return unknown("it names segments that no cleaned segment takes the place of");
+    }
+    finish_names(files, dir, &intent, false)?;
     end(files, dir)?;
     Ok(None)
 }
@@ -180,19 +231,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_intent_of_the_wrong_size_is_none() {
-        let mut bytes = Vec::new();
-        bytes.put_u32(VERSION);
-        bytes.put_u32(1);
-        bytes.put_u64(7);
-        assert_eq!(decode_intent(&bytes[..]), None);
-        bytes.put_u64(9);
-        assert_eq!(
-            decode_intent(&bytes[..]),
-            Some((Offset::new(7), vec![Offset::new(9)]))
-        );
+    fn an_intent_of_the_wrong_size_or_order_is_none() {
+        let intent = |base, others: &[u64]| Intent {
+            base: Offset::new(base),
+            others: others.iter().copied().map(Offset::new).collect(),
+        };
+        for right in [intent(7, &[9]), intent(0, &[]), intent(7, &[9, 12])] {
+            assert_eq!(Intent::decode(&right.encode()), Some(right));
+        }
+        for wrong in [intent(7, &[7]), intent(7, &[12, 9]), intent(u64::MAX, &[])] {
+            assert_eq!(Intent::decode(&wrong.encode()), None);
+        }
+        let mut bytes = intent(7, &[9]).encode();
+        assert_eq!(Intent::decode(&bytes[..16]), None);
+        assert_eq!(Intent::decode(&bytes[..12]), None);
         bytes[7] = 0xff;
-        assert_eq!(decode_intent(&bytes[..]), None);
-        assert_eq!(decode_intent(&bytes[..12]), None);
+        assert_eq!(Intent::decode(&bytes), None);
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::test_util::FakeDisk;
 use crate::{
-    Access, DataDir, DataDirOptions, Disk, DiskFile, FlushMethod, Flusher, Log, LogConfig, ReadError,
+    Access, CleanBudget, CleanLimits, CompactionConfig, DataDir, DataDirOptions, Disk, DiskFile, FlushMethod,
+    Flusher, Log, LogConfig, ReadError, ReplaceFile,
 };
 use quipu_record::{
     Batch, BatchBuilder, BrokerEpoch, Codec, LeaderEpoch, Offset, PartitionId, StoredBatch, Timestamp,
@@ -37,8 +38,10 @@ fn config() -> LogConfig {
 fn batch(base: Offset, epoch: LeaderEpoch, value: &[u8]) -> StoredBatch {
     let mut builder = BatchBuilder::new(Codec::None, 256);
     for time in [1_000, 1_001] {
+        // The same key for several batches: of a log that is compacted only some stay.
+        let key = [value.len().to_le_bytes()[0]];
         builder
-            .push(Timestamp::new(time), None, Some(value), &[])
+            .push(Timestamp::new(time), Some(&key), Some(value), &[])
             .expect("room");
     }
     let bytes = builder.finish(None).expect("a batch");
@@ -86,16 +89,62 @@ fn sound(clean: bool) -> FakeDisk {
     disk
 }
 
+/// Like [`sound`], with the first log cleaned up to that many calls that change the disk: there the process was killed.
+fn cleaned(calls: u64) -> FakeDisk {
+    let disk = sound(false);
+    let (dir, _) =
+        DataDir::open(disk.clone(), PathBuf::from(ROOT), DataDirOptions::default()).expect("a sound disk");
+    let compaction = CompactionConfig {
+        min_cleanable_dirty_ratio: 0,
+        ..CompactionConfig::default()
+    };
+    let config = LogConfig {
+        compaction: Some(compaction),
+        segment_bytes: 800,
+        ..config()
+    };
+    let (log, _) = dir.open_log(partition(0), config, NOW).expect("a sound log");
+    let limits = CleanLimits {
+        now: NOW,
+        high_watermark: log.log_end(),
+        ..CleanLimits::default()
+    };
+    let mut job = log.plan_cleaning(limits).expect("there is much to clean");
+    disk.power_off_after(Some(calls));
+    let _ = job.run(&CleanBudget::default(), &mut |_| true);
+    disk.power_off_after(None);
+    drop((job, log, dir));
+    disk.kill();
+    disk
+}
+
+/// The first log cleaned; and left as its `swap` was there, and the first of the new names.
+fn cleaned_and_in_mid_swap() -> [FakeDisk; 2] {
+    let ends = |disk: &FakeDisk, end: &str| {
+        let files = disk.files();
+        files.iter().any(|file| file.to_string_lossy().ends_with(end))
+    };
+    let in_mid_swap = (0..1_000)
+        .map(cleaned)
+        .find(|disk| ends(disk, "/swap") && ends(disk, ".seal.clean") && !ends(disk, ".log.clean"));
+    let cleaned = cleaned(u64::MAX);
+    assert!(ends(&cleaned, ".cleaned"), "nothing was cleaned");
+    [cleaned, in_mid_swap.expect("a cleaning swaps")]
+}
+
 /// Changes to the files of a sound data directory: after a byte that says how it was left, each is an operation, a file,
 /// a position of two bytes, a length, and so many bytes. Whatever they are: it opens or says why not, reads give sound
 /// batches in order or an error, and it opens the same once more.
 pub fn data_dir(data: &[u8]) {
-    static SOUND: OnceLock<[FakeDisk; 2]> = OnceLock::new();
-    let Some((&clean, mut rest)) = data.split_first() else {
+    static SOUND: OnceLock<[FakeDisk; 4]> = OnceLock::new();
+    let Some((&which, mut rest)) = data.split_first() else {
         return;
     };
-    let disks = SOUND.get_or_init(|| [sound(false), sound(true)]);
-    let disk = disks[usize::from(clean % 2)].copy(1);
+    let disks = SOUND.get_or_init(|| {
+        let [cleaned, in_mid_swap] = cleaned_and_in_mid_swap();
+        [sound(false), sound(true), cleaned, in_mid_swap]
+    });
+    let disk = disks[usize::from(which % 4)].copy(1);
     let files: Vec<PathBuf> = disk
         .files()
         .into_iter()
@@ -125,7 +174,7 @@ fn change(disk: &FakeDisk, operation: u8, file: &Path, position: usize, bytes: &
         bytes,
     );
     // A file that an earlier change removed stays away.
-    let _ = match operation % 7 {
+    let _ = match operation % 8 {
         0 => disk.damage(file, |old| {
             old.iter_mut()
                 .skip(position)
@@ -142,7 +191,8 @@ fn change(disk: &FakeDisk, operation: u8, file: &Path, position: usize, bytes: &
                 .take(1)
                 .for_each(|old| *old ^= 1 << (position % 8))
         }),
-        _ => disk.damage(file, |old| old.extend_from_slice(&forged.to_bytes())),
+        6 => disk.damage(file, |old| old.extend_from_slice(&forged.to_bytes())),
+        _ => ReplaceFile::write(disk, file, bytes).map_err(std::io::Error::other),
     };
 }
 
