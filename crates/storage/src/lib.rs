@@ -49,4 +49,4 @@ pub use error::{
 pub use flush::{FlushDone, FlushJob, Flusher, RoundReport};
 pub use log::{Appended, Cut, Log, OpenReport, Repair, Retained};
 pub use reader::{BatchesRead, LogReader, TimedOffset};
-pub use verify::{Finding, FindingKind, VerifyReport, dump_segment, verify_path};
+pub use verify::{Finding, FindingKind, VerifyReport, dump_segment, segment_files, verify_path};

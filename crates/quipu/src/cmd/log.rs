@@ -5,7 +5,7 @@ use crate::output::{Ending, Failure, Outcome, Output};
 use crate::text::JsonRecord;
 use clap::Subcommand;
 use quipu_record::{BatchHeader, Header, StoredBatch, TimestampType};
-use quipu_storage::{FindingKind, ReadError, RealDisk, dump_segment, verify_path};
+use quipu_storage::{FindingKind, ReadError, RealDisk, dump_segment, segment_files, verify_path};
 use serde::Serialize;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ fn failed(error: &ReadError) -> Failure {
 
 fn dump(args: &Dump, out: Output) -> Outcome {
     let disk = disk_of(&args.path)?;
-    let segments = segments_below(&args.path)
+    let segments = segment_files(&disk, &args.path)
         .map_err(|error| Failure::new(format_args!("cannot read {}: {error}", args.path.display())))?;
     if segments.is_empty() {
         return Err(Failure::new(format_args!(
@@ -102,28 +102,6 @@ fn dump(args: &Dump, out: Output) -> Outcome {
         read.map_err(|error| failed(&error))?;
     }
     Ok(Ending::Done)
-}
-
-/// All `*.log` files at or below a path, in the order of their paths: that of partitions and offsets. Bad bytes that were
-/// set aside are no part of a log any more; named themselves, they are shown.
-pub(crate) fn segments_below(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        let path = entry?.path();
-        let set_aside = path.extension().is_some_and(|extension| extension == "corrupt");
-        if path.is_dir() {
-            if !set_aside {
-                found.extend(segments_below(&path)?);
-            }
-        } else if path.extension().is_some_and(|extension| extension == "log") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// One batch in JSON.

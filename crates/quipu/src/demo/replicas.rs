@@ -2,10 +2,9 @@
 
 use super::proof::{Copied, Replica};
 use crate::broker_process::BrokerSpec;
-use crate::cmd::log::segments_below;
 use crate::output::Failure;
 use quipu_client::{PartitionId, TopicId};
-use quipu_storage::{RealDisk, dump_segment};
+use quipu_storage::{RealDisk, dump_segment, segment_files};
 use std::path::Path;
 
 /// All partitions of a topic as all brokers hold them. A broker without files of a partition holds no replica of it.
@@ -39,7 +38,8 @@ pub(super) fn read(specs: &[BrokerSpec], topic: TopicId, partitions: u32) -> Res
 fn read_one(directory: &Path) -> Result<Vec<Copied>, String> {
     let disk = RealDisk::existing(directory).map_err(|error| error.to_string())?;
     let mut batches = Vec::new();
-    for segment in segments_below(directory).map_err(|error| error.to_string())? {
+    let segments = segment_files(&disk, directory).map_err(|error| error.to_string())?;
+    for segment in segments {
         let each = |_, header: &quipu_record::BatchHeader, _: &quipu_record::StoredBatch| {
             batches.push(Copied {
                 first: header.base_offset(),

@@ -2,14 +2,17 @@
 
 mod segment;
 mod small;
+mod through_swap;
 mod tree;
 
 use crate::files::{Files, failed};
 use crate::segment::{Boundary, Rules, Step, Walk};
-use crate::{Access, Corruption, DataDirOptions, Disk, DiskFile, ReadError, paths};
+use crate::{Access, Corruption, DataDirOptions, Disk, DiskFile, ReadError};
 use bytes::Bytes;
 use quipu_record::{BatchHeader, Offset, StoredBatch};
 use std::path::Path;
+
+pub use through_swap::segment_files;
 
 /// What a finding means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,8 +92,7 @@ pub fn dump_segment<D: Disk>(
         .map_err(|error| ReadError::Io(failed("opening", path)(error)))?;
     let len = log.file().len();
     let len = len.map_err(|error| ReadError::Io(failed("reading", path)(error)))?;
-    let base = path.file_name().and_then(|name| name.to_str());
-    let base = base.and_then(paths::parse_at_offset).map(|(base, _)| base);
+    let base = through_swap::base_of(path);
     // A copy of a segment under another name is shown too, and one that compaction cleaned.
     let mut rules = Rules::new(None, true);
     let mut walk = Walk::new(&log, Boundary::start(base.unwrap_or(Offset::ZERO)), len);
@@ -115,6 +117,3 @@ pub fn dump_segment<D: Disk>(
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,7 @@
 //! Verifies the small files: marks, hints, epochs, snapshots.
 
 use super::{FindingKind, VerifyReport, tree};
+use crate::compact::CleanState;
 use crate::files::{Files, failed, read_small};
 use crate::log::{EpochFile, decode_snapshot};
 use crate::marks::{Mark, find_log, read_slots};
@@ -109,6 +110,25 @@ pub(super) fn of_data_dir<D: Disk>(
             Err(DataDirError::Io(failure)) => return Err(failure),
             Err(error) => report.find(FindingKind::Repairable, &path, 0, None, &error.to_string()),
         }
+    }
+    Ok(())
+}
+
+/// How far the log is compacted.
+pub(super) fn compaction<D: Disk>(
+    files: &Files<D>,
+    dir: &Path,
+    report: &mut VerifyReport,
+) -> Result<(), IoFailure> {
+    if CleanState::read(files.disk(), dir)?.is_none() {
+        let what = "the file does not match its checksum";
+        report.find(
+            FindingKind::Repairable,
+            &dir.join(paths::COMPACTION),
+            0,
+            None,
+            what,
+        );
     }
     Ok(())
 }

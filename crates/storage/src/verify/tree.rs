@@ -1,5 +1,6 @@
 //! Finds what there is to verify under a path.
 
+use super::through_swap::Listing;
 use super::{FindingKind, VerifyReport, segment, small};
 use crate::files::{Files, failed};
 use crate::paths::{self, Kind};
@@ -52,18 +53,28 @@ fn segment_alone<D: Disk>(files: &Files<D>, path: &Path, report: &mut VerifyRepo
     };
     let dir = path.parent().unwrap_or(Path::new("."));
     let about = small::About::of_log(files, dir, report)?;
-    let all = segment::list(files, dir)?;
+    let listing = Listing::of(files, dir)?;
+    let all = listing.segments();
     let at = all.iter().position(|segment| segment.base == base);
     let Some(at) = at else {
+        if listing.is_replaced(base) {
+            let error =
+                std::io::Error::other("compaction was cut off as it put another segment in its place");
+            return Err(failed("verifying", path)(error));
+        }
         return Err(failed("opening", path)(std::io::ErrorKind::NotFound.into()));
     };
-    segment::verify(files, dir, &all, at, &about, report)
+    segment::verify(files, &listing, &all, at, &about, report)
 }
 
 fn log<D: Disk>(files: &Files<D>, dir: &Path, report: &mut VerifyReport) -> Result<(), IoFailure> {
     report.logs += 1;
     let about = small::About::of_log(files, dir, report)?;
-    let all = segment::list(files, dir)?;
+    let listing = Listing::of(files, dir)?;
+    if let Some(what) = listing.wrong {
+        report.find(FindingKind::Corrupt, &dir.join(paths::SWAP), 0, None, what);
+    }
+    let all = listing.segments();
     if let Some(first) = all.first()
         && first.base > about.log_start.unwrap_or(first.base)
     {
@@ -81,11 +92,12 @@ fn log<D: Disk>(files: &Files<D>, dir: &Path, report: &mut VerifyReport) -> Resu
     }
     for at in 0..all.len() {
         // A running broker may remove a segment meanwhile.
-        match segment::verify(files, dir, &all, at, &about, report) {
+        match segment::verify(files, &listing, &all, at, &about, report) {
             Err(failure) if is_gone(&failure.source) => {}
             done => done?,
         }
     }
+    small::compaction(files, dir, report)?;
     small::snapshots(files, dir, report)
 }
 
