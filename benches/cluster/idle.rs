@@ -2,6 +2,7 @@
 
 use crate::Options;
 use crate::support::cluster::Cluster;
+use crate::support::process::processor_time;
 use crate::support::{PATIENCE, Result, quipu, run};
 use std::time::{Duration, Instant};
 
@@ -72,14 +73,4 @@ fn times(cluster: &Cluster) -> Result<Vec<f64>> {
         .brokers()
         .map(|(_, broker)| processor_time(broker.pid()))
         .collect()
-}
-
-/// User and system time of a process (proc(5), fields 14 and 15), in seconds.
-fn processor_time(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after_name = stat.rsplit(')').next().ok_or("no name in stat")?;
-    let mut fields = after_name.split_ascii_whitespace().skip(11);
-    let mut ticks = || -> Result<f64> { Ok(fields.next().ok_or("too few fields in stat")?.parse()?) };
-    let all = ticks()? + ticks()?;
-    Ok(all / rustix::param::clock_ticks_per_second() as f64)
 }

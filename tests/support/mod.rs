@@ -3,6 +3,8 @@
 
 #[allow(dead_code, reason = "tests and benches use different parts of it")]
 pub(crate) mod cluster;
+#[allow(dead_code, reason = "benches alone use it")]
+pub(crate) mod process;
 
 use serde_json::Value;
 use std::error::Error;
