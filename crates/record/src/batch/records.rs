@@ -236,12 +236,15 @@ pub(super) fn take_record<'a>(rest: &mut &'a [u8]) -> Result<RawRecord<'a>, &'st
     })
 }
 
-/// Bytes after their length; -1 is null.
+/// Kafka's length of what is null.
+const NULL_LEN: i32 = -1;
+
+/// Bytes after their length.
 #[inline(always)]
 fn take_bytes<'a>(bytes: &mut &'a [u8], past_end: &'static str) -> Result<Option<&'a [u8]>, &'static str> {
     let len = varint::take_i32(bytes)?;
     let Ok(len) = usize::try_from(len) else {
-        return if len == -1 {
+        return if len == NULL_LEN {
             Ok(None)
         } else {
             Err("a length is below -1")
