@@ -13,6 +13,7 @@ mod stats;
 mod vouch;
 
 pub use assign::OpenPlaneError;
+pub(crate) use assign::leader_record;
 pub use report::{CutLog, DamagedLog, OpenSummary};
 pub use stats::Stats;
 

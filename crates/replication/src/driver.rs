@@ -212,26 +212,24 @@ impl<D: Disk> Driver<D> {
     }
 
     fn lead(&mut self, now: Now, leadership: &Leadership, effects: &mut Effects) {
+        let record = &leadership.record;
         if let Role::Leader(leader) = &mut self.role
-            && leader.epoch() == leadership.leader_epoch
+            && leader.epoch() == record.leader_epoch
         {
             leader.adopt(leadership, &mut effects.answers);
             return;
         }
-        let damaged = leadership.replicas.len() > 1 && self.tell_damage(effects);
-        if self
-            .seen_epoch
-            .is_some_and(|seen| leadership.leader_epoch <= seen)
-        {
+        let damaged = record.replicas.len() > 1 && self.tell_damage(effects);
+        if self.seen_epoch.is_some_and(|seen| record.leader_epoch <= seen) {
             return;
         }
         self.step_down(effects);
-        self.seen_epoch = Some(leadership.leader_epoch);
+        self.seen_epoch = Some(record.leader_epoch);
         if damaged {
             // Followers would cut their logs to fit. The only replica there is goes on to serve what is good of it.
             return;
         }
-        self.log.begin_epoch(leadership.leader_epoch);
+        self.log.begin_epoch(record.leader_epoch);
         self.role = Role::Leader(Leader::begin(now.mono, leadership, self.log.log_end()));
         // What recovery kept above the flush mark is not durable yet, and nothing is committed before it is.
         self.want_flush(now, true, effects);

@@ -75,9 +75,19 @@ pub struct Settings {
     pub log: LogConfig,
 }
 
-/// One partition's record in the metadata, as far as its leader needs it.
+/// What a leader is told by the metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Leadership {
+    /// The partition's record.
+    pub record: LeaderRecord,
+    /// The replicas that may come to be in sync, by what is known here: their brokers are unfenced and not shutting
+    /// down. Each with the lifetime that it is registered in. That may change without the partition's record.
+    pub eligible: Vec<(BrokerId, BrokerEpoch)>,
+}
+
+/// One partition's record in the metadata, as far as its leader needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaderRecord {
     /// Counts the leaders.
     pub leader_epoch: LeaderEpoch,
     /// Counts the changes of this record.
@@ -86,9 +96,6 @@ pub struct Leadership {
     pub replicas: Vec<BrokerId>,
     /// The in-sync replicas, this one among them.
     pub isr: Vec<BrokerId>,
-    /// The replicas that may come to be in sync, by what is known here: their brokers are unfenced and not shutting
-    /// down. Each with the lifetime that it is registered in.
-    pub eligible: Vec<(BrokerId, BrokerEpoch)>,
     /// `min.insync.replicas`, resolved as the topic was created.
     pub min_insync: u32,
 }

@@ -1,6 +1,6 @@
 //! A leader's proposals to change the in-sync replicas, and what becomes of them.
 
-use crate::input::Leadership;
+use crate::input::LeaderRecord;
 use quipu_record::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch};
 
 /// A change of the in-sync replicas that a leader wants. It is sent until it is answered, always the same.
@@ -28,9 +28,8 @@ pub struct IsrAnswered {
 /// What the controllers say to a proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum IsrResult {
-    /// The partition's record after it. [`Leadership::eligible`] is not looked at: it may be older than what the leader
-    /// knows.
-    Done(Leadership),
+    /// The partition's record after it. Who may come to be in sync the leader learns from the metadata alone.
+    Done(LeaderRecord),
     /// Nothing changed.
     Refused(IsrRefusal),
     /// No answer came: it may have happened.

@@ -36,7 +36,8 @@ pub use effects::Effects;
 pub use error::{DeleteRecordsError, ProduceError, ReadError};
 pub use fetch::{FetchResult, FetchToken, Fetched, FollowerFetch, FollowerHeard, Position, Verdict};
 pub use input::{
-    Append, CleanEnd, DeleteBefore, DeleteRecords, Followership, Input, Leadership, Resign, Settings,
+    Append, CleanEnd, DeleteBefore, DeleteRecords, Followership, Input, LeaderRecord, Leadership, Resign,
+    Settings,
 };
 pub use isr_change::{IsrAnswered, IsrProposal, IsrRefusal, IsrResult};
 pub use view::{Following, Leading, View};

@@ -9,7 +9,9 @@ use crate::partition::thread::{Adopted, Command};
 use crate::partition::topics::{Topic, TopicInfo};
 use quipu_metadata::{Delta, Image, Partition, Record};
 use quipu_record::{BrokerEpoch, BrokerId, Offset, PartitionId, TopicId, TopicPartition};
-use quipu_replication::{Driver, DriverOpenError, DriverOptions, Followership, Leadership, Resign, Settings};
+use quipu_replication::{
+    Driver, DriverOpenError, DriverOptions, Followership, LeaderRecord, Leadership, Resign, Settings,
+};
 use quipu_storage::{DataDirError, OpenError, OpenReport, RealDisk};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -395,12 +397,19 @@ fn leadership(image: &Image, state: &Partition) -> Leadership {
         Some((replica, broker.epoch))
     });
     Leadership {
+        record: leader_record(state),
+        eligible: eligible.collect(),
+    }
+}
+
+/// A partition's record as its leader needs it.
+pub(crate) fn leader_record(state: &Partition) -> LeaderRecord {
+    LeaderRecord {
         leader_epoch: state.leader_epoch,
         partition_epoch: state.partition_epoch,
         isr: state.isr.iter().collect(),
         min_insync: u32::from(state.min_insync),
         replicas: state.replicas.iter().collect(),
-        eligible: eligible.collect(),
     }
 }
 

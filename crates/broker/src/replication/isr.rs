@@ -3,6 +3,7 @@
 
 use super::Common;
 use crate::controllers::Controllers;
+use crate::data_plane::leader_record;
 use crate::partition::exchange::Proposed;
 use crate::partition::thread::Command;
 use quipu_controller::ProposeError;
@@ -10,7 +11,7 @@ use quipu_metadata::{
     AlterPartitionError, AlterPartitions, BrokerError, IsrChange, IsrMember, PartitionAnswer,
 };
 use quipu_record::{BrokerEpoch, BrokerId, TopicPartition};
-use quipu_replication::{IsrAnswered, IsrProposal, IsrRefusal, IsrResult, Leadership};
+use quipu_replication::{IsrAnswered, IsrProposal, IsrRefusal, IsrResult};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -184,14 +185,7 @@ impl Waiting {
 
 fn result(change: Result<PartitionAnswer, AlterPartitionError>) -> IsrResult {
     match change {
-        Ok(PartitionAnswer { state, .. }) => IsrResult::Done(Leadership {
-            leader_epoch: state.leader_epoch,
-            partition_epoch: state.partition_epoch,
-            isr: state.isr.iter().collect(),
-            min_insync: u32::from(state.min_insync),
-            replicas: state.replicas.iter().collect(),
-            eligible: Vec::new(),
-        }),
+        Ok(PartitionAnswer { state, .. }) => IsrResult::Done(leader_record(&state)),
         Err(AlterPartitionError::IneligibleReplica { .. }) => IsrResult::Refused(IsrRefusal::Ineligible),
         Err(AlterPartitionError::InvalidUpdateVersion { .. }) => IsrResult::Refused(IsrRefusal::Outdated),
         Err(_) => IsrResult::Refused(IsrRefusal::Fenced),

@@ -12,7 +12,7 @@ use crate::clock::Tick;
 use crate::config::Durability;
 use crate::error::ProduceError;
 use crate::fetch::{FollowerFetch, FollowerHeard};
-use crate::input::Leadership;
+use crate::input::{LeaderRecord, Leadership};
 use crate::isr_change::{IsrAnswered, IsrProposal, IsrRefusal, IsrResult};
 use quipu_record::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionEpoch, PlantedBug};
 use std::time::Duration;
@@ -92,14 +92,15 @@ impl Leader {
     /// Begins to lead, with the log ending at `start`. Nothing that followers said to an earlier leader counts.
     #[must_use]
     pub fn begin(now: Tick, leadership: &Leadership, start: Offset) -> Self {
+        let record = &leadership.record;
         Self {
-            epoch: leadership.leader_epoch,
-            partition_epoch: leadership.partition_epoch,
+            epoch: record.leader_epoch,
+            partition_epoch: record.partition_epoch,
             start,
-            replicas: leadership.replicas.clone().into_boxed_slice(),
+            replicas: record.replicas.clone().into_boxed_slice(),
             eligible: leadership.eligible.clone().into_boxed_slice(),
-            isr: MaximalIsr::committed_as(leadership.isr.iter().copied().collect()),
-            min_insync: leadership.min_insync,
+            isr: MaximalIsr::committed_as(record.isr.iter().copied().collect()),
+            min_insync: record.min_insync,
             followers: Followers::none_since(now),
             asked: Asked::Nothing,
             refused: None,
@@ -151,23 +152,22 @@ impl Leader {
 
     /// Takes over the metadata's word. If too few are left in sync, what waits for a commit is told that none will come.
     pub fn adopt(&mut self, leadership: &Leadership, answers: &mut Vec<Answer>) {
-        // Who is eligible may change without the partition's record.
         self.eligible = leadership.eligible.clone().into_boxed_slice();
-        self.adopt_record(leadership, answers);
+        self.adopt_record(&leadership.record, answers);
     }
 
-    fn adopt_record(&mut self, leadership: &Leadership, answers: &mut Vec<Answer>) {
-        if leadership.partition_epoch <= self.partition_epoch {
+    fn adopt_record(&mut self, record: &LeaderRecord, answers: &mut Vec<Answer>) {
+        if record.partition_epoch <= self.partition_epoch {
             return;
         }
-        self.partition_epoch = leadership.partition_epoch;
+        self.partition_epoch = record.partition_epoch;
         // There may be more than there were.
-        self.replicas = leadership.replicas.clone().into_boxed_slice();
-        self.isr = MaximalIsr::committed_as(leadership.isr.iter().copied().collect::<ReplicaSet>());
+        self.replicas = record.replicas.clone().into_boxed_slice();
+        self.isr = MaximalIsr::committed_as(record.isr.iter().copied().collect::<ReplicaSet>());
         self.min_insync = if PlantedBug::MinInsyncClampedByStaleLeader.planted() {
-            self.min_insync.min(leadership.min_insync)
+            self.min_insync.min(record.min_insync)
         } else {
-            leadership.min_insync
+            record.min_insync
         };
         self.asked = Asked::Nothing;
         self.refused = None;
@@ -185,10 +185,10 @@ impl Leader {
         answer: IsrAnswered,
         answers: &mut Vec<Answer>,
     ) -> Option<IsrProposal> {
-        if let IsrResult::Done(leadership) = &answer.result
-            && leadership.leader_epoch == self.epoch
+        if let IsrResult::Done(record) = &answer.result
+            && record.leader_epoch == self.epoch
         {
-            self.adopt_record(leadership, answers);
+            self.adopt_record(record, answers);
         }
         let Asked::For { proposal, repeated } = &mut self.asked else {
             return None;
@@ -198,7 +198,7 @@ impl Leader {
         }
         match answer.result {
             // It changed nothing: the record was like that.
-            IsrResult::Done(leadership) if leadership.leader_epoch == self.epoch => {
+            IsrResult::Done(record) if record.leader_epoch == self.epoch => {
                 self.isr.refused(false);
                 self.asked = Asked::Nothing;
             }

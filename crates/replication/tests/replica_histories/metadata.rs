@@ -1,7 +1,7 @@
 //! The metadata's rules, as few as there can be: who is in sync, who is eligible, who leads (C4, C5).
 
 use quipu_record::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch};
-use quipu_replication::{IsrProposal, IsrRefusal, IsrResult, Leadership};
+use quipu_replication::{IsrProposal, IsrRefusal, IsrResult, LeaderRecord, Leadership};
 use std::collections::BTreeSet;
 
 pub(crate) const BROKERS: usize = 3;
@@ -50,13 +50,19 @@ impl Metadata {
     pub(crate) fn leadership(&self) -> Leadership {
         let unfenced = (0..BROKERS).filter(|broker| !self.brokers[*broker].1);
         Leadership {
+            record: self.record(),
+            eligible: unfenced
+                .map(|broker| (id(broker), self.brokers[broker].0))
+                .collect(),
+        }
+    }
+
+    fn record(&self) -> LeaderRecord {
+        LeaderRecord {
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
             replicas: (0..BROKERS).map(id).collect(),
             isr: self.isr.iter().copied().map(id).collect(),
-            eligible: unfenced
-                .map(|broker| (id(broker), self.brokers[broker].0))
-                .collect(),
             min_insync: self.min_insync,
         }
     }
@@ -155,6 +161,6 @@ impl Metadata {
         }
         let isr = proposal.isr.iter().map(|(broker, _)| index(*broker)).collect();
         self.change(isr, self.leader);
-        IsrResult::Done(self.leadership())
+        IsrResult::Done(self.record())
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::rules::producers::Producers;
 use crate::{
-    Acks, Append, Appended, DeleteBefore, DeleteRecords, Driver, DriverOptions, Effects, Input, Leadership,
-    Now, PartitionConfig, ProduceError, Replayed, Resign, Settings, Tick, Token,
+    Acks, Append, Appended, DeleteBefore, DeleteRecords, Driver, DriverOptions, Effects, Input, LeaderRecord,
+    Leadership, Now, PartitionConfig, ProduceError, Replayed, Resign, Settings, Tick, Token,
 };
 use bytes::Bytes;
 use quipu_record::{
@@ -178,12 +178,14 @@ impl Bench {
 
     pub(super) fn lead(&mut self, epoch: u32, partition_epoch: u64) {
         self.step(Input::Lead(Leadership {
-            leader_epoch: LeaderEpoch::new(epoch),
-            partition_epoch: PartitionEpoch::new(partition_epoch),
-            replicas: vec![ME],
-            isr: vec![ME],
+            record: LeaderRecord {
+                leader_epoch: LeaderEpoch::new(epoch),
+                partition_epoch: PartitionEpoch::new(partition_epoch),
+                replicas: vec![ME],
+                isr: vec![ME],
+                min_insync: 1,
+            },
             eligible: Vec::new(),
-            min_insync: 1,
         }));
     }
 

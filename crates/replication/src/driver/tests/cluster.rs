@@ -3,7 +3,7 @@
 use super::bench::Bench;
 use crate::{
     Acks, Appended, FetchResult, FetchToken, Fetched, FollowerFetch, Followership, Input, IsrAnswered,
-    IsrProposal, IsrResult, Leadership, PartitionConfig, Position, ProduceError, Verdict,
+    IsrProposal, IsrResult, LeaderRecord, Leadership, PartitionConfig, Position, ProduceError, Verdict,
 };
 use bytes::Bytes;
 use quipu_record::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, StoredBatch, iter_batches};
@@ -13,8 +13,8 @@ use std::time::Duration;
 /// Brokers 1, 2, 3.
 pub(super) struct Cluster {
     pub(super) brokers: Vec<Bench>,
-    /// The partition's record.
-    pub(super) record: Leadership,
+    /// What the metadata says of the partition.
+    pub(super) leadership: Leadership,
     pub(super) leader: usize,
     /// What a step of the leader said, before the step after it.
     proposed: Option<IsrProposal>,
@@ -38,13 +38,15 @@ impl Cluster {
         let all = [1, 2, 3].map(id);
         let mut cluster = Self {
             brokers: all.map(|me| Bench::new(me, config.clone(), log)).into(),
-            record: Leadership {
-                leader_epoch: LeaderEpoch::new(0),
-                partition_epoch: PartitionEpoch::new(0),
-                replicas: all.to_vec(),
-                isr: all.to_vec(),
+            leadership: Leadership {
+                record: LeaderRecord {
+                    leader_epoch: LeaderEpoch::new(0),
+                    partition_epoch: PartitionEpoch::new(0),
+                    replicas: all.to_vec(),
+                    isr: all.to_vec(),
+                    min_insync,
+                },
                 eligible: all.map(|broker| (broker, LIFE)).to_vec(),
-                min_insync,
             },
             leader: 1,
             proposed: None,
@@ -76,27 +78,27 @@ impl Cluster {
 
     /// The metadata elects this one; nobody knows yet.
     pub(super) fn elect_quietly(&mut self, broker: usize) {
-        self.record.leader_epoch = self.record.leader_epoch.next();
-        self.record.partition_epoch = self.record.partition_epoch.next();
+        self.leadership.record.leader_epoch = self.leadership.record.leader_epoch.next();
+        self.leadership.record.partition_epoch = self.leadership.record.partition_epoch.next();
         self.leader = broker;
     }
 
     /// The in-sync replicas are these now; nobody knows yet.
     pub(super) fn set_isr(&mut self, isr: &[usize]) {
-        self.record.isr = isr.iter().copied().map(id).collect();
-        self.record.partition_epoch = self.record.partition_epoch.next();
+        self.leadership.record.isr = isr.iter().copied().map(id).collect();
+        self.leadership.record.partition_epoch = self.leadership.record.partition_epoch.next();
     }
 
     /// Tells a broker what the metadata says.
     pub(super) fn tell(&mut self, broker: usize) {
         let input = if broker == self.leader {
-            Input::Lead(self.record.clone())
+            Input::Lead(self.leadership.clone())
         } else {
             Input::Follow(Followership {
                 leader: id(self.leader),
-                leader_epoch: self.record.leader_epoch,
-                partition_epoch: self.record.partition_epoch,
-                electable: self.record.isr.contains(&id(broker)),
+                leader_epoch: self.leadership.record.leader_epoch,
+                partition_epoch: self.leadership.record.partition_epoch,
+                electable: self.leadership.record.isr.contains(&id(broker)),
             })
         };
         self.on(broker).step(input);
@@ -240,9 +242,9 @@ impl Cluster {
 
     /// The controllers do as proposed, and answer.
     pub(super) fn grant(&mut self, proposal: IsrProposal) {
-        self.record.isr = proposal.isr.iter().map(|(broker, _)| *broker).collect();
-        self.record.partition_epoch = self.record.partition_epoch.next();
-        let record = self.record.clone();
+        self.leadership.record.isr = proposal.isr.iter().map(|(broker, _)| *broker).collect();
+        self.leadership.record.partition_epoch = self.leadership.record.partition_epoch.next();
+        let record = self.leadership.record.clone();
         self.answered(proposal, false, IsrResult::Done(record));
     }
 }

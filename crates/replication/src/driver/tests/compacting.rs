@@ -45,7 +45,7 @@ impl Cluster {
 
     /// The third replica's broker is gone.
     fn without_the_third(&mut self) {
-        self.record.eligible.retain(|(broker, _)| *broker != id(3));
+        self.leadership.eligible.retain(|(broker, _)| *broker != id(3));
         self.set_isr(&[1, 2]);
         self.tell(1);
     }
@@ -162,7 +162,7 @@ fn a_replica_that_comes_back_from_below_the_floor_begins_anew() {
     let mut cluster = cluster();
     cluster.write("deleted", Some("old"), &[2, 3]);
     // The third is no replica any more, and its broker is down: its log stays as it is.
-    cluster.record.replicas = [1, 2].map(id).to_vec();
+    cluster.leadership.record.replicas = [1, 2].map(id).to_vec();
     cluster.set_isr(&[1, 2]);
     cluster.elect_quietly(1);
     cluster.tell(1);
@@ -175,7 +175,7 @@ fn a_replica_that_comes_back_from_below_the_floor_begins_anew() {
     }
     assert_eq!(purged, 2);
     // It is one again, years later. Another replica leads by now, which purged the tombstone by itself.
-    cluster.record.replicas = [1, 2, 3].map(id).to_vec();
+    cluster.leadership.record.replicas = [1, 2, 3].map(id).to_vec();
     cluster.elect(2);
     cluster.catch_up(&[1, 3]);
     assert_eq!(

@@ -446,7 +446,7 @@ mod planted {
             cluster.tick_after(LAG);
             let proposal = cluster.proposal().expect("nobody else was heard");
             // The operator raises the minimum, and what is proposed then is answered ahead of that.
-            cluster.record.min_insync = 2;
+            cluster.leadership.record.min_insync = 2;
             cluster.grant(proposal);
             cluster.hw(1)
         };

@@ -179,7 +179,7 @@ fn kafka_7414_out_of_range_does_not_end_a_follower() {
 fn kafka_15021_a_replica_that_may_not_be_in_sync_holds_nothing_back() {
     let mut cluster = cluster();
     cluster.set_isr(&[1, 2]);
-    cluster.record.eligible.pop();
+    cluster.leadership.eligible.pop();
     cluster.tell(1);
     cluster.produce([batch(1)]);
     cluster.flush();
@@ -190,7 +190,7 @@ fn kafka_15021_a_replica_that_may_not_be_in_sync_holds_nothing_back() {
     cluster.copy(2);
     assert_eq!(cluster.hw(1), 2);
     // It comes back, by word of the metadata alone.
-    cluster.record.eligible.push((id(3), LIFE));
+    cluster.leadership.eligible.push((id(3), LIFE));
     cluster.copy(3);
     cluster.tell(1);
     assert!(cluster.proposal().is_some());

@@ -7,12 +7,14 @@ const ME: BrokerId = BrokerId::new(1);
 
 fn leadership(partition_epoch: u64, isr: &[u32], min_insync: u32) -> Leadership {
     Leadership {
-        leader_epoch: LeaderEpoch::new(7),
-        partition_epoch: PartitionEpoch::new(partition_epoch),
-        replicas: [1, 2, 3].map(BrokerId::new).to_vec(),
-        isr: isr.iter().copied().map(BrokerId::new).collect(),
+        record: LeaderRecord {
+            leader_epoch: LeaderEpoch::new(7),
+            partition_epoch: PartitionEpoch::new(partition_epoch),
+            replicas: [1, 2, 3].map(BrokerId::new).to_vec(),
+            isr: isr.iter().copied().map(BrokerId::new).collect(),
+            min_insync,
+        },
         eligible: Vec::new(),
-        min_insync,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::report::{Fault, Violation};
 use quipu_checker::ReadRecord;
 use quipu_record::{BrokerEpoch, Offset, iter_batches};
 use quipu_replication::rules::producers::Producers;
-use quipu_replication::{Driver, DriverOptions, Input, Leadership, Resign, View};
+use quipu_replication::{Driver, DriverOptions, Input, LeaderRecord, Leadership, Resign, View};
 use quipu_storage::test_util::{FakeDisk, Faults};
 use quipu_storage::{DataDir, DataDirOptions, Disk, Flusher, OpenReport};
 use std::collections::{BTreeMap, HashMap};
@@ -139,12 +139,14 @@ impl Broker {
         for partition in 0..shared.plan.partitions.len() {
             let record = shared.metadata[partition];
             let leadership = Leadership {
-                leader_epoch: record.leader_epoch,
-                partition_epoch: record.partition_epoch,
-                replicas: vec![self.id],
-                isr: vec![self.id],
+                record: LeaderRecord {
+                    leader_epoch: record.leader_epoch,
+                    partition_epoch: record.partition_epoch,
+                    replicas: vec![self.id],
+                    isr: vec![self.id],
+                    min_insync: record.min_insync,
+                },
                 eligible: Vec::new(),
-                min_insync: record.min_insync,
             };
             self.step(shared, partition, Input::Lead(leadership));
         }

@@ -10,7 +10,7 @@ use quipu_metadata::{
     Request as _,
 };
 use quipu_record::{BrokerEpoch, ErrorCode, MetadataVersion, Offset, TopicPartition};
-use quipu_replication::{Followership, Input, Leadership, Resign};
+use quipu_replication::{Followership, Input, LeaderRecord, Leadership, Resign};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -306,18 +306,25 @@ impl Broker {
     }
 }
 
-/// A partition's record as its leader needs it.
-pub(super) fn leadership(image: &Image, state: &Partition) -> Leadership {
+/// What a partition's leader is told.
+fn leadership(image: &Image, state: &Partition) -> Leadership {
     let eligible = state.replicas.iter().filter_map(|id| {
         let broker = image.broker(id).filter(|broker| broker.is_active())?;
         Some((id, broker.epoch))
     });
     Leadership {
+        record: leader_record(state),
+        eligible: eligible.collect(),
+    }
+}
+
+/// A partition's record as its leader needs it.
+pub(super) fn leader_record(state: &Partition) -> LeaderRecord {
+    LeaderRecord {
         leader_epoch: state.leader_epoch,
         partition_epoch: state.partition_epoch,
         replicas: state.replicas.iter().collect(),
         isr: state.isr.iter().collect(),
-        eligible: eligible.collect(),
         min_insync: u32::from(state.min_insync),
     }
 }

@@ -374,16 +374,16 @@ fn copied(input: &Input) -> Vec<BatchHeader> {
 
 /// Takes note of what a replica is told.
 fn note_told(replica: &mut Replica, input: &Input, brokers: usize) {
-    let leadership = match input {
-        Input::Lead(leadership) => leadership,
+    let record = match input {
+        Input::Lead(leadership) => &leadership.record,
         Input::IsrAnswered(answered) => match &answered.result {
-            quipu_replication::IsrResult::Done(leadership) => leadership,
+            quipu_replication::IsrResult::Done(record) => record,
             _ => return,
         },
         _ => return,
     };
-    replica.min_insync = leadership.min_insync;
-    let epoch = Some(leadership.leader_epoch);
+    replica.min_insync = record.min_insync;
+    let epoch = Some(record.leader_epoch);
     if replica.heard.0 != epoch {
         replica.heard = (epoch, vec![None; brokers]);
     }

@@ -1,7 +1,7 @@
 //! Leaders' proposals to change the in-sync replicas: sent until they are answered.
 
 use super::Broker;
-use super::control::leadership;
+use super::control::leader_record;
 use crate::cluster::message::{Address, BrokerEvent, Message, PartitionIndex, RequestId};
 use crate::cluster::shared::Shared;
 use quipu_metadata::{
@@ -117,7 +117,7 @@ impl Broker {
         };
         let first = result.map(|answers| answers.into_iter().next());
         let result = match first {
-            Ok(Some(Ok(answer))) => IsrResult::Done(leadership(&process.image, &answer.state)),
+            Ok(Some(Ok(answer))) => IsrResult::Done(leader_record(&answer.state)),
             Ok(Some(Err(error))) => IsrResult::Refused(match error {
                 AlterPartitionError::IneligibleReplica { .. } => IsrRefusal::Ineligible,
                 AlterPartitionError::InvalidUpdateVersion { .. } => IsrRefusal::Outdated,
