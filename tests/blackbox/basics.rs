@@ -270,6 +270,15 @@ fn the_cluster_is_described_and_checked() -> Result<()> {
     assert!(fine.starts_with("QUIPU OK - "), "{fine}");
     let check: Value = serde_json::from_str(&quipu(at, &["cluster", "check", "-o", "json"])?)?;
     assert_eq!(check["status"], "OK");
+    assert_eq!(check["notes"], serde_json::json!([]));
+    // The topic that groups bring with them wants three replicas, and one broker cannot have them.
+    quipu(at, &["consume", "t", "--group", "g", "--exit-at-end"])?;
+    let alone = quipu(at, &["cluster", "check"])?;
+    assert!(alone.starts_with("QUIPU OK - "), "{alone}");
+    assert!(
+        alone.contains("note: __consumer_offsets has one replica"),
+        "{alone}"
+    );
     drop(broker);
     Ok(())
 }

@@ -101,8 +101,27 @@ pub(super) fn cluster(image: &Image) -> Vec<v1::Finding> {
     for (topic, index, state) in image.partitions() {
         partition(image, topic, index, state, &mut findings);
     }
-    findings.extend(image.topics().filter_map(|topic| growing(topic)));
+    if !is_alone(image) {
+        findings.extend(image.topics().filter_map(|topic| growing(topic)));
+    }
     findings
+}
+
+/// What is as it must be in a cluster like this one, and may surprise.
+pub(super) fn notes(image: &Image) -> Vec<String> {
+    let internal = image.topics().filter(|topic| is_alone(image) && topic.internal);
+    let note = |topic: &Topic| {
+        let name = &topic.name;
+        format!(
+            "{name} has one replica: a cluster of one broker cannot do better; more brokers get replicas of it by themselves"
+        )
+    };
+    internal.map(|topic| note(topic)).collect()
+}
+
+/// Whether one broker is all there is.
+fn is_alone(image: &Image) -> bool {
+    image.broker_count() == 1
 }
 
 /// Replicas of the cluster's own topics, as soon as there are brokers for them.
@@ -244,6 +263,7 @@ pub(super) fn response(image: &Image, mut findings: Vec<v1::Finding>) -> v1::Che
         findings,
         partitions: count(image.partition_count()),
         brokers: count(image.broker_count()),
+        notes: Vec::new(),
     }
 }
 

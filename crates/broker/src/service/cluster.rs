@@ -87,19 +87,23 @@ impl Cluster {
     }
 
     async fn check(&self, scope: v1::CheckScope) -> v1::CheckClusterResponse {
-        let mut findings = Vec::new();
+        let (mut findings, mut notes) = (Vec::new(), Vec::new());
         if scope != v1::CheckScope::Broker {
             findings = check::controllers(&self.controllers.survey().await, self.controllers.local());
         }
         let image = self.applied.image();
         if scope != v1::CheckScope::Broker {
             findings.extend(check::cluster(&image));
+            notes = check::notes(&image);
         }
         if scope != v1::CheckScope::Metadata {
             findings.extend(self.local.findings(&image));
             findings.extend(self.groups.findings().await);
         }
-        check::response(&image, findings)
+        v1::CheckClusterResponse {
+            notes,
+            ..check::response(&image, findings)
+        }
     }
 
     fn set_log_level(&self, request: &v1::SetLogLevelRequest) -> Result<v1::SetLogLevelResponse, Failure> {

@@ -120,4 +120,6 @@ pub struct CheckReport {
     pub partitions: u32,
     /// Brokers looked at.
     pub brokers: u32,
+    /// What is as it must be in a cluster like this one, and may surprise.
+    pub notes: Vec<String>,
 }

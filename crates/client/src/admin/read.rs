@@ -158,5 +158,6 @@ pub(super) fn check_report(answer: v1::CheckClusterResponse) -> CheckReport {
         findings: findings.collect(),
         partitions: answer.partitions,
         brokers: answer.brokers,
+        notes: answer.notes,
     }
 }

@@ -123,6 +123,7 @@ struct CheckJson {
     brokers: u32,
     partitions: u32,
     findings: Vec<FindingJson>,
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -163,6 +164,7 @@ fn tell(report: CheckReport, out: Output) -> Outcome {
         brokers: report.brokers,
         partitions: report.partitions,
         findings: findings.collect(),
+        notes: report.notes,
     };
     out.result(&json, |check| {
         let CheckJson {
@@ -170,6 +172,7 @@ fn tell(report: CheckReport, out: Output) -> Outcome {
             brokers,
             partitions,
             findings,
+            notes,
         } = check;
         let mut text = match findings.len() {
             0 => format!(
@@ -185,6 +188,9 @@ fn tell(report: CheckReport, out: Output) -> Outcome {
         } in findings
         {
             text.push_str(&format!("{severity}: {subject}: {problem}\n  next: {remedy}\n"));
+        }
+        for note in notes {
+            text.push_str(&format!("note: {note}\n"));
         }
         text
     })?;
