@@ -1,10 +1,10 @@
 //! What the stopped brokers' disks hold, as `quipu log dump` reads it.
 
 use crate::broker_process::{BrokerSpec, is_configuration};
-use crate::cmd::log::segments_below;
 use crate::output::Failure;
 use quipu_checker::{Key, Op};
 use quipu_client::{BrokerId, Offset, TopicDescription};
+use quipu_storage::{RealDisk, segment_files};
 use quipu_workload::replica_ops;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub(super) async fn read(
                 "cannot read the replicas of broker {broker}: {what}"
             ))
         };
-        let empty = !logs.is_dir() || segments_below(&logs).map_err(|error| cannot(&error))?.is_empty();
+        let empty = !logs.is_dir() || segments_in(&logs).map_err(|error| cannot(&error))? == 0;
         let text = if empty {
             String::new()
         } else {
@@ -37,6 +37,12 @@ pub(super) async fn read(
         ops.extend(told.map_err(|error| cannot(&error))?);
     }
     Ok(ops)
+}
+
+fn segments_in(logs: &Path) -> Result<usize, String> {
+    let disk = RealDisk::existing(logs).map_err(|error| error.to_string())?;
+    let files = segment_files(&disk, logs).map_err(|error| error.to_string())?;
+    Ok(files.len())
 }
 
 async fn dump(logs: &Path) -> Result<String, String> {

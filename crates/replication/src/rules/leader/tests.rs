@@ -367,9 +367,9 @@ fn what_was_done_without_a_change_is_over_and_what_another_epoch_did_may_have_ha
         let proposal = leader
             .propose(second(1), Offset::new(5), &mine(5))
             .expect("3 holds everything");
-        let record = Leadership {
+        let record = LeaderRecord {
             leader_epoch: LeaderEpoch::new(epoch),
-            ..three(&[1, 2])
+            ..three(&[1, 2]).record
         };
         let answer = IsrAnswered {
             proposal: proposal.clone(),
