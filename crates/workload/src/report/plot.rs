@@ -102,6 +102,11 @@ fn draw_legend(svg: &mut Svg, y: f64) {
         let style = format!("stroke=\"{MEDIAN}\" stroke-width=\"2\"");
         svg.line((x, y), (x + 16.0, y), &style);
     };
+    let one = |svg: &mut Svg, x: f64| {
+        let mut path = Path::default();
+        path.diamond((x + 8.0, y), strip::ONE);
+        svg.path(&path, &format!("fill=\"{MEDIAN}\""));
+    };
     let failed = |svg: &mut Svg, x: f64| {
         let mut path = Path::default();
         path.cross((x + 8.0, y), 3.5);
@@ -115,8 +120,9 @@ fn draw_legend(svg: &mut Svg, y: f64) {
     label(svg, &median, "median", 80.0);
     label(svg, &swatch(SLOW), "median to p99", 116.0);
     label(svg, &swatch(RANGE), "fastest to slowest", 138.0);
+    label(svg, &one, "one write", 96.0);
     label(svg, &failed, "failed", 74.0);
-    label(svg, &unknown, "unknown outcome", 130.0);
+    label(svg, &unknown, "unknown outcome", 142.0);
     label(svg, &swatch("#e4e7eb"), "while a fault lasts", 140.0);
 }
 

@@ -17,6 +17,8 @@ const AXIS: f64 = 46.0;
 /// Pixels of a column: writes that were sent within it are drawn together.
 const COLUMN: f64 = 2.0;
 const RATE_COLUMN: f64 = 4.0;
+/// Half of the mark of a single write.
+pub(super) const ONE: f64 = 2.5;
 /// So many writes of a column are drawn one by one.
 const FEW: usize = 3;
 /// Marks of failed writes closer than this are one mark.
@@ -202,7 +204,7 @@ impl Strip<'_> {
         for (left, writes) in self.columns(COLUMN) {
             if writes.len() <= FEW {
                 for write in writes {
-                    single.diamond((self.x(seconds(write.begin)), self.y(power(*write))), 1.9);
+                    single.diamond((self.x(seconds(write.begin)), self.y(power(*write))), ONE);
                 }
                 continue;
             }
