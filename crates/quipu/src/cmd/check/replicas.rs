@@ -21,7 +21,8 @@ pub(super) async fn read(
     let mut ops = Vec::new();
     for spec in specs {
         let broker = spec.broker_id;
-        let logs = spec.data_dir.join("logs");
+        // Its own directory only: another topic may be going, with directories that are no partitions any more.
+        let logs = spec.data_dir.join("logs").join(topic.id.to_string());
         let cannot = |what: &dyn std::fmt::Display| {
             Failure::new(format_args!(
                 "cannot read the replicas of broker {broker}: {what}"
