@@ -54,6 +54,12 @@ impl Rebalance<'_> {
         self.core.epoch_of(&super::key(topic, partition))
     }
 
+    /// As [`GroupConsumer::confirmed`](crate::GroupConsumer::confirmed).
+    #[must_use]
+    pub fn confirmed(&self, topic: &str, partition: PartitionId) -> bool {
+        self.core.confirmed(&super::key(topic, partition))
+    }
+
     /// This member's id, and how far it has followed the group.
     #[must_use]
     pub fn member(&self) -> (&str, MemberEpoch) {

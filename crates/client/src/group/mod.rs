@@ -10,6 +10,7 @@ mod core;
 mod epochs;
 mod error;
 mod listener;
+mod look;
 mod shared;
 mod stream;
 
@@ -21,7 +22,7 @@ pub use listener::{Rebalance, RebalanceListener};
 use self::core::{Change, Core, Settings};
 use self::shared::Shared;
 use crate::config::ConfigError;
-use crate::consumer::{ConsumeError, FetchedBatch, Key, Position, Start};
+use crate::consumer::{ConsumeError, FetchedBatch, Key, Start};
 use crate::error::CallError;
 use crate::routing::{Cluster, Operation, timed};
 use quipu_proto::v1;
@@ -336,38 +337,6 @@ impl GroupConsumer {
         let key = key(topic, partition);
         let done = self.with(|core, _| core.pause(&key, false));
         done.then_some(()).ok_or_else(|| not_assigned(key))
-    }
-
-    /// What is this member's and where it stands, by topic and partition. Of what came or went since the last call of
-    /// [`GroupConsumer::next`] the listener has not heard yet.
-    #[must_use]
-    pub fn assignment(&self) -> Vec<Position> {
-        let state = self.shared.lock();
-        let positions = state.core.partitions().map(|(key, partition)| Position {
-            topic: key.topic.clone(),
-            partition: key.partition,
-            offset: match partition.place {
-                Start::Offset(offset) => Some(offset),
-                _ => None,
-            },
-            high_watermark: partition.high_watermark,
-            log_start: partition.log_start,
-            paused: partition.paused,
-        });
-        positions.collect()
-    }
-
-    /// This member's id, and how far it has followed the group.
-    #[must_use]
-    pub fn member(&self) -> (String, MemberEpoch) {
-        let state = self.shared.lock();
-        (state.core.member().to_owned(), state.core.epoch())
-    }
-
-    /// Whether a broker hosts this member at the moment.
-    #[must_use]
-    pub fn connected(&self) -> bool {
-        self.shared.lock().core.connected()
     }
 
     /// Ends it in order: everything that was handed out counts as processed ([`CommitMode::Auto`]) and is committed, the

@@ -100,7 +100,7 @@ async fn write(
             }
         }
         if !stop.requested() && chance.one_in(CRASH_ONE_IN) {
-            member.crash(&mut actor)?;
+            member.crash(&site, &mut actor)?;
         } else {
             member.close().await?;
             actor.renew();

@@ -94,7 +94,7 @@ impl Groups {
                 stop.pause(chance.between(Duration::ZERO, longest)).await;
             }
             if !stop.requested() && chance.one_in(CRASH_ONE_IN) {
-                member.crash(&mut actor)?;
+                member.crash(&site, &mut actor)?;
             } else {
                 member.close().await?;
                 actor.renew();

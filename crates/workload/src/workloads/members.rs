@@ -58,10 +58,11 @@ impl Teller {
         }
     }
 
-    fn release(&self, partitions: &[GroupPartition], lost: bool) {
+    fn release(&self, partitions: &[GroupPartition], is_lost: impl Fn(&GroupPartition) -> bool) {
         let mut told = lock(&self.told);
         let Some(member) = told.name.clone() else { return };
-        for key in partitions.iter().map(key_of) {
+        for partition in partitions {
+            let (key, lost) = (key_of(partition), is_lost(partition));
             if told.held.remove(&key) {
                 told.changed.push(key.clone());
                 let (group, member) = (self.group.clone(), member.clone());
@@ -102,12 +103,13 @@ impl RebalanceListener for Teller {
         }
     }
 
-    fn revoked(&mut self, partitions: &[GroupPartition], _: &mut Rebalance<'_>) {
-        self.release(partitions, false);
+    /// One that is given up while the group is out of touch may have been taken before.
+    fn revoked(&mut self, partitions: &[GroupPartition], rebalance: &mut Rebalance<'_>) {
+        self.release(partitions, |one| !rebalance.confirmed(&one.topic, one.partition));
     }
 
     fn lost(&mut self, partitions: &[GroupPartition]) {
-        self.release(partitions, true);
+        self.release(partitions, |_| true);
     }
 }
 
@@ -255,12 +257,17 @@ impl Member {
             Ok(Err(error)) => tracing::debug!(%error, "a member did not close as it should"),
             Err(_) => tracing::debug!("a member took too long to close"),
         }
-        let_go(&recorder, process, &group, &told)
+        let_go(&recorder, process, &group, &told, |_| false)
     }
 
-    /// Is gone without a word. What it had is told of before: nobody else can have got it by then.
-    pub(super) fn crash(self, actor: &mut Actor) -> Result<(), WorkloadError> {
-        let_go(&self.recorder, self.process, &self.group, &self.told)?;
+    /// Is gone without a word. What it had is told of before: nobody else can have got it by then, unless the group is out
+    /// of touch.
+    pub(super) fn crash(self, site: &Site, actor: &mut Actor) -> Result<(), WorkloadError> {
+        let confirmed = |key: &Key| {
+            let partition = site.partition_of(key);
+            partition.is_some_and(|partition| self.consumer.confirmed(&site.topic, partition))
+        };
+        let_go(&self.recorder, self.process, &self.group, &self.told, confirmed)?;
         drop(self.consumer);
         actor.invoke(Op::Crash)?;
         actor.info(Op::Crash)?;
@@ -274,6 +281,7 @@ fn let_go(
     process: Process,
     group: &Group,
     told: &Mutex<Told>,
+    confirmed: impl Fn(&Key) -> bool,
 ) -> Result<(), WorkloadError> {
     let mut told = lock(told);
     if let Some(problem) = told.problem.take() {
@@ -286,8 +294,8 @@ fn let_go(
         let released = Released {
             group: group.clone(),
             member: member.clone(),
+            lost: !confirmed(&key),
             key,
-            lost: false,
         };
         recorder.mark(process, Op::Released(released))?;
     }

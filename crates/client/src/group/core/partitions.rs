@@ -322,6 +322,15 @@ impl Core {
         self.partitions.get(key).map(|partition| partition.topic_id)
     }
 
+    /// Whether the present stream has told that a partition is this member's.
+    pub(crate) fn confirmed(&self, key: &Key) -> bool {
+        self.connected()
+            && self
+                .partitions
+                .get(key)
+                .is_some_and(|partition| partition.confirmed)
+    }
+
     /// The epoch in which this member got a partition.
     pub(crate) fn epoch_of(&self, key: &Key) -> Option<AssignmentEpoch> {
         self.partitions.get(key).map(|partition| partition.epoch)
