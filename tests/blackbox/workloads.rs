@@ -13,12 +13,12 @@ use tokio::runtime::Runtime;
 const SEED: u64 = 5;
 const PARTITIONS: u32 = 3;
 /// Of each there is so much before it ends.
-const ACKED: u64 = 3_000;
-const READ: u64 = 3_000;
+const ACKED: u64 = 1_500;
+const READ: u64 = 1_500;
 const PACE: Pace = Pace {
-    records_per_second: 2_000,
-    polls_per_second: 20,
-    calls_per_second: 40,
+    records_per_second: 1_000,
+    polls_per_second: 10,
+    calls_per_second: 20,
 };
 
 /// Whether something of every kind has happened by now.
