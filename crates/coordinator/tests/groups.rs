@@ -159,6 +159,30 @@ fn a_static_member_that_restarts_moves_nothing() {
 }
 
 #[test]
+fn what_a_static_member_shall_not_keep_goes_to_who_waits_as_it_goes_away() {
+    let mut scene = Scene::new(&[("t", 4)]);
+    let opening = Heartbeat {
+        instance: InstanceId::new("i").ok(),
+        ..scene.opening("z")
+    };
+    scene.beat(opening).expect("joins");
+    let a = scene.join("a");
+    let waits = scene.ask(waiting(&scene, "a", a.epoch, &[]));
+    assert!(!scene.answers.contains_key(&waits), "the other was not told yet");
+    let leave = Leave {
+        group: group("g"),
+        member: member("z"),
+        stream: Some(StreamId::new(1)),
+        will_return: true,
+    };
+    assert_eq!(scene.call(Request::Leave(leave)), Ok(Response::Left));
+    let Some(Ok(Response::Heartbeat(got))) = scene.answers.remove(&waits) else {
+        panic!("answered at once");
+    };
+    assert_eq!((ids(&got).len(), scene.owned("z").len()), (2, 2));
+}
+
+#[test]
 fn a_new_stream_speaks_once_it_was_answered_and_the_old_one_cannot_leave_for_it() {
     let mut scene = Scene::new(&[("t", 2)]);
     let a = scene.join("a");

@@ -315,6 +315,34 @@ fn who_holds_back_what_another_waits_for_is_named() {
 }
 
 #[test]
+fn groups_expire_together_and_a_large_one_a_thousand_offsets_at_a_time() {
+    let mut scene = Scene::new(&[("t", 2_000)]);
+    scene.admin_commit("f", at(1, 0), 5);
+    scene.admin_commit("h", at(1, 0), 5);
+    let many = commit_of((0..1_001).map(|n| (at(1, n), 1, 0)).collect());
+    assert!(scene.call(many).is_ok());
+    let left = |scene: &mut Scene, name: &str| {
+        let query = OffsetsQuery {
+            group: group(name),
+            partitions: None,
+        };
+        match scene.call(Request::Offsets(query)) {
+            Ok(Response::Offsets(found)) => found.len(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let week = SECOND * 7 * 24 * 3_600;
+    scene.now = scene.now.after(week);
+    scene.wall = scene.wall.plus_millis(7 * 24 * 3_600 * 1_000);
+    scene.step(Input::Tick);
+    assert_eq!((left(&mut scene, "f"), left(&mut scene, "g")), (0, 1));
+    assert_eq!(left(&mut scene, "h"), 1, "after the large one, in the next step");
+    assert_eq!(scene.deadline, Some(scene.now), "which comes at once");
+    scene.step(Input::Tick);
+    assert_eq!((left(&mut scene, "g"), left(&mut scene, "h")), (0, 0));
+}
+
+#[test]
 fn ways_of_sharing_out_go_by_their_names() {
     for (assignor, name) in [(Assignor::Uniform, "uniform"), (Assignor::Range, "range")] {
         assert_eq!((assignor.name(), Assignor::named(name)), (name, Some(assignor)));
