@@ -10,6 +10,7 @@ from quipu.v1 import consume_pb2 as c, consume_pb2_grpc
 
 def follow(channel, member):
     requests = queue.SimpleQueue()
+    member.stream_number += 1  # whatever an earlier stream still says, this one is the member's
     signal.signal(signal.SIGINT, lambda *_: requests.put(None))  # no more requests: commit, and leave
     requests.put(c.ConsumeRequest(open=c.Open(group=member)))
     requests.put(c.ConsumeRequest(credit=c.Credit(bytes=1 << 40, records=1000)))

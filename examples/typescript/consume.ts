@@ -9,6 +9,7 @@ const client = new ConsumeServiceClient(`ipv4:${brokers}`, credentials.createIns
 const member = OpenGroup.fromPartial({ group, topics: [topic], clientId: "typescript" });
 
 async function consume() {
+  member.streamNumber += 1; // whatever an earlier stream still says, this one is the member's
   const stream = client.consume();
   const say = (request: DeepPartial<ConsumeRequest>) => stream.write(ConsumeRequest.fromPartial(request));
   process.once("SIGINT", () => stream.end()); // the end of requests: commit, and leave

@@ -29,6 +29,9 @@ pub enum GroupError {
     /// Another member has taken the instance id.
     #[error("another member has taken this instance id")]
     FencedInstance,
+    /// The client has opened a later stream for the member.
+    #[error("a later stream of this member is there: this one is over for good, do not open it again")]
+    SupersededStream,
     /// No such way of sharing out.
     #[error("there is no assignor {0:?}: use uniform or range")]
     UnsupportedAssignor(String),
@@ -87,6 +90,7 @@ impl GroupError {
             Self::StaleAssignment => ErrorCode::StaleAssignment,
             Self::UnreleasedInstance => ErrorCode::UnreleasedInstance,
             Self::FencedInstance => ErrorCode::FencedInstance,
+            Self::SupersededStream => ErrorCode::SupersededStream,
             Self::UnsupportedAssignor(_) => ErrorCode::UnsupportedAssignor,
             Self::GroupFull(_) => ErrorCode::GroupFull,
             Self::GroupNotEmpty => ErrorCode::GroupNotEmpty,

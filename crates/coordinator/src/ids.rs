@@ -150,6 +150,10 @@ counter! {
     StreamId(u64)
 }
 counter! {
+    /// Counts the streams that a client opens for one member: of two the greater speaks for it.
+    StreamNumber(u64)
+}
+counter! {
     /// The caller's name for a request; comes back with its answer.
     RequestToken(u64)
 }

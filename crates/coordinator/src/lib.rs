@@ -9,8 +9,9 @@
 //!
 //! - A member's epoch grows as it is told to give something up, so that whoever speaks in that epoch has seen it. Late and
 //!   repeated heartbeats can then do no harm (`reconcile`).
-//! - A stream speaks for a member once it has shown that it had an answer; as a new one comes, the one before gives up no
-//!   more, and cannot leave for it (`live::heartbeat`).
+//! - A client counts its streams: the greater number speaks for the member, and the lower never again. Where it does not,
+//!   a stream speaks once it has shown that it had an answer; as a new one comes, the one before gives up no more, and
+//!   cannot leave for it (`live::heartbeat`).
 //! - The deadline of a revocation takes the partitions that were to be given up, never the member.
 //!
 //! Invariants
@@ -49,7 +50,7 @@ pub use coordinator::Coordinator;
 pub use error::GroupError;
 pub use ids::{
     AssignmentEpoch, GROUP_LEN_MAX, GroupEpoch, GroupId, INSTANCE_LEN_MAX, InstanceId, MEMBER_LEN_MAX,
-    MemberEpoch, MemberId, RequestToken, StreamId,
+    MemberEpoch, MemberId, RequestToken, StreamId, StreamNumber,
 };
 pub use member::{Changed, Finish, Mark, Member, MemberConfig, MemberEffect, MemberInput, Notice};
 pub use request::{

@@ -2,7 +2,7 @@
 
 use crate::{
     AssignedPartition, Assignor, GroupEpoch, GroupId, InstanceId, MemberEpoch, MemberId, StreamId,
-    Subscription,
+    StreamNumber, Subscription,
 };
 use quipu_record::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 use std::sync::Arc;
@@ -69,6 +69,8 @@ pub(crate) struct Info {
     pub(crate) revocation_timeout: Duration,
     /// The stream that speaks for it.
     pub(crate) stream: Option<StreamId>,
+    /// As its client counts it; `None`: it does not, and whether another one is later is not known.
+    pub(crate) stream_number: Option<StreamNumber>,
     /// Streams that did, the latest last: what still arrives from them is ignored.
     pub(crate) past_streams: Vec<StreamId>,
     /// Who it would be by a stream that has not shown yet that it had an answer. That one has no candidate.
@@ -81,12 +83,23 @@ impl Info {
         self.candidate.as_ref().and_then(|candidate| candidate.stream)
     }
 
+    /// Whether the client opened a later stream than the one of this number.
+    pub(crate) fn supersedes(&self, number: Option<StreamNumber>) -> bool {
+        let candidate = self.candidate.as_ref().and_then(|one| one.stream_number);
+        is_later(self.stream_number.max(candidate), number)
+    }
+
     /// Notes that a stream no longer speaks.
     pub(crate) fn pass(&mut self, stream: Option<StreamId>) {
         self.past_streams.extend(stream);
         let many = self.past_streams.len().saturating_sub(PAST_STREAMS);
         self.past_streams.drain(..many);
     }
+}
+
+/// Whether the one number is known to be of a later stream than the other.
+pub(crate) fn is_later(one: Option<StreamNumber>, other: Option<StreamNumber>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one > other)
 }
 
 /// Streams that are remembered as past.

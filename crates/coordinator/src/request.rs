@@ -1,6 +1,6 @@
 //! What a coordinator is asked.
 
-use crate::{GroupId, InstanceId, MemberEpoch, MemberId, RequestToken, StreamId};
+use crate::{GroupId, InstanceId, MemberEpoch, MemberId, RequestToken, StreamId, StreamNumber};
 use quipu_record::{LeaderEpoch, Offset, TopicPartition};
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,6 +79,8 @@ pub struct Heartbeat {
     pub client_host: Arc<str>,
     /// The stream that speaks for the member; `None`: no stream.
     pub stream: Option<StreamId>,
+    /// As the client counts its streams; `None`: it does not.
+    pub stream_number: Option<StreamNumber>,
     /// How long to wait for something new to tell.
     pub max_wait: Duration,
 }
@@ -101,6 +103,8 @@ pub struct Leave {
     pub member: MemberId,
     /// The stream that spoke for it; ignored if a newer one does. `None`: whoever asks.
     pub stream: Option<StreamId>,
+    /// As the client counts its streams; `None`: it does not.
+    pub stream_number: Option<StreamNumber>,
     /// A static member that will be back: its partitions wait for it until the session times out.
     pub will_return: bool,
 }

@@ -143,6 +143,7 @@ fn a_static_member_that_restarts_moves_nothing() {
         group: group("g"),
         member: member("a1"),
         stream: Some(StreamId::new(1)),
+        stream_number: None,
         will_return: true,
     };
     assert_eq!(scene.call(Request::Leave(leave)), Ok(Response::Left));
@@ -199,6 +200,7 @@ fn a_new_stream_speaks_once_it_was_answered_and_the_old_one_cannot_leave_for_it(
         group: group("g"),
         member: member("a"),
         stream: Some(StreamId::new(stream)),
+        stream_number: None,
         will_return: false,
     };
     assert_eq!(scene.call(Request::Leave(leave(1))), Ok(Response::Left));
@@ -212,6 +214,89 @@ fn a_new_stream_speaks_once_it_was_answered_and_the_old_one_cannot_leave_for_it(
     assert_eq!(scene.call(Request::Leave(leave(1))), Ok(Response::Left));
     assert_eq!(scene.owned("a"), ids(&a));
     assert_eq!(scene.call(Request::Leave(leave(2))), Ok(Response::Left));
+    assert_eq!(scene.describe().state, GroupState::Empty);
+}
+
+/// Histories 9679 and 22282: two streams of a member begin at once, and the older one, asked to wait, displaced the newer.
+#[test]
+fn an_older_stream_never_displaces_a_newer_one_whoever_coordinates() {
+    let numbered = |scene: &Scene, number: u64, epoch: MemberEpoch, opens: bool| Heartbeat {
+        epoch: Some(epoch),
+        stream: Some(StreamId::new(100 + number)),
+        stream_number: Some(StreamNumber::new(number)),
+        subscription: scene.opening("a").subscription.filter(|_| opens),
+        owned: None,
+        ..scene.opening("a")
+    };
+    let mut scene = Scene::new(&[("t", 2)]);
+    let first = Heartbeat {
+        epoch: None,
+        owned: Some(Vec::new()),
+        ..numbered(&scene, 1, MemberEpoch::new(0), true)
+    };
+    let a = scene.beat(first).expect("joins");
+    let waits = Heartbeat {
+        owned: Some(ids(&a)),
+        max_wait: Duration::from_secs(5),
+        ..numbered(&scene, 1, a.epoch, false)
+    };
+    let waiting = scene.ask(Request::Heartbeat(waits));
+    assert!(!scene.answers.contains_key(&waiting), "it waits");
+    // The third one is there before the second.
+    let third = numbered(&scene, 3, a.epoch, true);
+    assert_eq!(ids(&scene.beat(third.clone()).expect("goes on")), ids(&a));
+    assert_eq!(
+        scene.answers.remove(&waiting),
+        Some(Err(GroupError::SupersededStream))
+    );
+    let leave = |number| {
+        Request::Leave(Leave {
+            group: group("g"),
+            member: member("a"),
+            stream: Some(StreamId::new(100 + number)),
+            stream_number: Some(StreamNumber::new(number)),
+            will_return: false,
+        })
+    };
+    for failed_over in [false, true] {
+        for older in [1, 2] {
+            for opens in [true, false] {
+                let beat = numbered(&scene, older, a.epoch, opens);
+                let refused = scene.beat(beat).expect_err("a later one is there");
+                assert_eq!(refused, GroupError::SupersededStream, "{older} {failed_over}");
+                assert!(!refused.retryable());
+            }
+            assert_eq!(scene.call(leave(older)), Ok(Response::Left));
+        }
+        // Once more, and late: it is the member's all the same.
+        assert_eq!(ids(&scene.beat(third.clone()).expect("is there")), ids(&a));
+        let stays = Heartbeat {
+            owned: Some(ids(&a)),
+            ..numbered(&scene, 3, a.epoch, false)
+        };
+        scene.beat(stays).expect("speaks");
+        scene.fail_over();
+    }
+    // A last word by a stream that was never heard may come late as well: only the member's own counts.
+    assert_eq!(scene.call(leave(4)), Ok(Response::Left));
+    assert_eq!(scene.owned("a"), ids(&a));
+    // What is not counted can only be guessed: it speaks once it has shown that it had an answer.
+    let uncounted = Heartbeat {
+        stream: Some(StreamId::new(7)),
+        stream_number: None,
+        ..numbered(&scene, 4, a.epoch, true)
+    };
+    scene.beat(uncounted.clone()).expect("goes on");
+    assert_eq!(scene.call(leave(3)), Ok(Response::Left));
+    assert_eq!(scene.owned("a"), ids(&a), "the other one is there");
+    let last = Leave {
+        group: group("g"),
+        member: member("a"),
+        stream: Some(StreamId::new(7)),
+        stream_number: None,
+        will_return: false,
+    };
+    assert_eq!(scene.call(Request::Leave(last)), Ok(Response::Left));
     assert_eq!(scene.describe().state, GroupState::Empty);
 }
 

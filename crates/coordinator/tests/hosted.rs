@@ -31,6 +31,7 @@ fn config(auto_commit: Option<Duration>) -> MemberConfig {
         member: MemberId::new("m").expect("an id"),
         epoch: None,
         stream: StreamId::new(7),
+        stream_number: None,
         instance: None,
         rack: None,
         subscription: Subscription::default(),

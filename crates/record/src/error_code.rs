@@ -171,6 +171,8 @@ error_codes! {
     GroupNotEmpty = 49, "GROUP_NOT_EMPTY", FailedPrecondition, false;
     /// The metadata of a commit is too long.
     MetadataTooLarge = 50, "METADATA_TOO_LARGE", InvalidArgument, false;
+    /// A later stream of this member is there: this one is over for good, and is not to be opened again.
+    SupersededStream = 51, "SUPERSEDED_STREAM", Aborted, false;
 }
 
 impl fmt::Display for ErrorCode {

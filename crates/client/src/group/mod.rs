@@ -423,6 +423,7 @@ impl GroupConsumer {
             group: self.shared.config.group.clone(),
             member_id: member,
             stream_id: 0,
+            stream_number: 0,
             will_return,
             routing: v1::Routing::Forward.into(),
         };

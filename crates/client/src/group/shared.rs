@@ -149,7 +149,8 @@ impl Shared {
         let task = tokio::spawn(opening.run(self.cluster.clone()));
         state.task = Some(task.abort_handle());
         state.requests = Some(requests);
-        let open = open(&self.config, &self.cluster.config.client_id, member, epoch);
+        let client_id = &self.cluster.config.client_id;
+        let open = open(&self.config, client_id, stream, member, epoch);
         state.request(v1::consume_request::Message::Open(open));
         let bytes = self.config.window_bytes as u64;
         state.request(v1::consume_request::Message::Credit(v1::Credit {
@@ -330,7 +331,13 @@ impl State {
     }
 }
 
-fn open(config: &GroupConfig, client_id: &str, member: String, epoch: MemberEpoch) -> v1::Open {
+fn open(
+    config: &GroupConfig,
+    client_id: &str,
+    stream: StreamId,
+    member: String,
+    epoch: MemberEpoch,
+) -> v1::Open {
     let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
     let group = v1::OpenGroup {
         group: config.group.clone(),
@@ -350,6 +357,8 @@ fn open(config: &GroupConfig, client_id: &str, member: String, epoch: MemberEpoc
         },
         auto_commit_interval_ms: ms(config.auto_commit_interval),
         client_id: client_id.to_owned(),
+        // Zero would be a stream that is not counted.
+        stream_number: stream.0 + 1,
     };
     v1::Open {
         source: Some(v1::open::Source::Group(group)),

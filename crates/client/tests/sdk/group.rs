@@ -211,6 +211,11 @@ async fn a_broken_stream_is_followed_by_another_and_nothing_comes_twice() {
     assert!(opened.len() > 1, "some stream broke: {opened:?}");
     assert!(opened.iter().all(|(id, _)| *id == member), "{opened:?}");
     assert!(opened[1..].iter().all(|(_, epoch)| *epoch > 0), "{opened:?}");
+    let numbers = cluster.group("g", |group| group.numbers.clone());
+    assert!(
+        numbers[0] > 0 && numbers.is_sorted_by(|one, next| one < next),
+        "a later stream has a greater number: {numbers:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,10 @@
 //! The messages of values, and the way between them and what they hold.
 
-use super::{LIST_MAX, field};
+use super::{LIST_MAX, MEMBER_VERSION, VERSION, field};
 use crate::record::{Current, GroupHead, Info, Progress, StoredOffset};
 use crate::{
     AssignedPartition, AssignmentEpoch, Assignor, GroupEpoch, InstanceId, MemberEpoch, ReplayError, StreamId,
-    Subscription,
+    StreamNumber, Subscription,
 };
 use prost::Message;
 use quipu_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicPartition};
@@ -61,6 +61,20 @@ pub(super) struct InfoMessage {
     past_streams: Vec<u64>,
     #[prost(message, optional, boxed, tag = "12")]
     candidate: Option<Box<InfoMessage>>,
+    /// Since version 2.
+    #[prost(uint64, optional, tag = "13")]
+    stream_number: Option<u64>,
+}
+
+impl InfoMessage {
+    /// The layout that it takes.
+    pub(super) fn version(&self) -> u32 {
+        let of_candidate = self.candidate.as_ref().and_then(|one| one.stream_number);
+        match self.stream_number.or(of_candidate) {
+            Some(_) => MEMBER_VERSION,
+            None => VERSION,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -174,6 +188,7 @@ impl From<&Info> for InfoMessage {
             stream: value.stream.map(StreamId::get),
             past_streams: value.past_streams.iter().map(|stream| stream.get()).collect(),
             candidate: value.candidate.as_ref().map(|info| Box::new(Self::from(&**info))),
+            stream_number: value.stream_number.map(StreamNumber::get),
         }
     }
 }
@@ -207,6 +222,7 @@ impl TryFrom<InfoMessage> for Arc<Info> {
             stream: message.stream.map(StreamId::new),
             past_streams: message.past_streams.into_iter().map(StreamId::new).collect(),
             candidate: candidate.transpose()?,
+            stream_number: message.stream_number.map(StreamNumber::new),
         }))
     }
 }

@@ -8,12 +8,13 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-use crate::record::{Change, Record};
+use crate::record::{Change, Info, Record};
 use crate::{GroupId, GroupRecord, MemberId};
 use bytes::Bytes;
 use message::{CurrentMessage, EpochMessage, HeadMessage, InfoMessage, OffsetMessage, TargetMessage};
 use prost::Message;
 use quipu_record::{PartitionId, TopicId, TopicPartition};
+use std::sync::Arc;
 
 /// Why a stored record cannot be replayed: the load stops.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -60,8 +61,10 @@ const TARGET: u32 = 7;
 const CURRENT: u32 = 8;
 const EXPIRED: u32 = 16;
 
-/// The only version of each layout so far.
+/// The version of each layout, but for [`MEMBER_VERSION`].
 const VERSION: u32 = 1;
+/// Of members whose client counts its streams.
+const MEMBER_VERSION: u32 = 2;
 
 #[derive(Clone, PartialEq, Message)]
 struct Key {
@@ -86,11 +89,19 @@ struct Value {
 }
 
 fn seal(body: &impl Message) -> Bytes {
+    seal_as(VERSION, body)
+}
+
+fn seal_as(version: u32, body: &impl Message) -> Bytes {
     let value = Value {
-        version: VERSION,
+        version,
         body: body.encode_to_vec().into(),
     };
     value.encode_to_vec().into()
+}
+
+fn seal_member(body: &InfoMessage) -> Bytes {
+    seal_as(body.version(), body)
 }
 
 impl Record {
@@ -113,7 +124,7 @@ impl Record {
                 MEMBER,
                 Some(member),
                 None,
-                value.as_ref().map(|v| seal(&InfoMessage::from(&**v))),
+                value.as_ref().map(|v| seal_member(&InfoMessage::from(&**v))),
             ),
             Change::TargetEpoch(value) => (
                 TARGET_EPOCH,
@@ -165,12 +176,12 @@ impl Record {
         }
         let group = GroupId::new(&key.group).map_err(|_| ReplayError::Field { field: "group" })?;
         let value = value.map(|bytes| open(key.kind, bytes)).transpose()?;
-        let change = change(&key, value.as_deref())?;
+        let change = change(&key, value.as_ref())?;
         Ok(Self { group, change })
     }
 }
 
-fn change(key: &Key, value: Option<&[u8]>) -> Result<Change, ReplayError> {
+fn change(key: &Key, value: Option<&Value>) -> Result<Change, ReplayError> {
     let of_member = || {
         let member = key.member.as_deref().and_then(|text| MemberId::new(text).ok());
         field(
@@ -204,7 +215,10 @@ fn change(key: &Key, value: Option<&[u8]>) -> Result<Change, ReplayError> {
             of_group()?;
             Change::TargetEpoch(read::<EpochMessage, _>(value)?)
         }
-        MEMBER => Change::Member(of_member()?, read::<InfoMessage, _>(value)?),
+        MEMBER => {
+            let member = of_member()?;
+            Change::Member(member, value.map(read_member).transpose()?)
+        }
         TARGET => Change::Target(of_member()?, read::<TargetMessage, _>(value)?),
         CURRENT => Change::Current(of_member()?, read::<CurrentMessage, _>(value)?),
         kind => return Err(ReplayError::Unknown { kind, version: 0 }),
@@ -226,23 +240,32 @@ fn strict<M: Message + Default>(bytes: &[u8]) -> Result<M, ReplayError> {
     }
 }
 
-fn open(kind: u32, bytes: &[u8]) -> Result<Bytes, ReplayError> {
+fn open(kind: u32, bytes: &[u8]) -> Result<Value, ReplayError> {
     let value: Value = strict(bytes)?;
-    if value.version != VERSION {
+    let last = if kind == MEMBER { MEMBER_VERSION } else { VERSION };
+    if !(VERSION..=last).contains(&value.version) {
         return Err(ReplayError::Unknown {
             kind,
             version: value.version,
         });
     }
-    Ok(value.body)
+    Ok(value)
 }
 
-fn read<M, T>(value: Option<&[u8]>) -> Result<Option<T>, ReplayError>
+fn read<M, T>(value: Option<&Value>) -> Result<Option<T>, ReplayError>
 where
     M: Message + Default,
     T: TryFrom<M, Error = ReplayError>,
 {
-    value.map(|body| strict::<M>(body)?.try_into()).transpose()
+    value
+        .map(|value| strict::<M>(&value.body)?.try_into())
+        .transpose()
+}
+
+fn read_member(value: &Value) -> Result<Arc<Info>, ReplayError> {
+    let message: InfoMessage = strict(&value.body)?;
+    field("version", (message.version() == value.version).then_some(()))?;
+    message.try_into()
 }
 
 fn field<T>(field: &'static str, value: Option<T>) -> Result<T, ReplayError> {

@@ -3,7 +3,8 @@
 use super::*;
 use crate::record::{Current, GroupHead, Info, Progress, StoredOffset};
 use crate::{
-    AssignedPartition, AssignmentEpoch, Assignor, GroupEpoch, InstanceId, MemberEpoch, StreamId, Subscription,
+    AssignedPartition, AssignmentEpoch, Assignor, GroupEpoch, InstanceId, MemberEpoch, StreamId,
+    StreamNumber, Subscription,
 };
 use quipu_record::{LeaderEpoch, Offset, Timestamp};
 use std::sync::Arc;
@@ -36,6 +37,7 @@ fn info() -> Info {
         session_timeout: Duration::from_secs(45),
         revocation_timeout: Duration::from_secs(60),
         stream: Some(StreamId::new(7)),
+        stream_number: None,
         past_streams: vec![StreamId::new(5)],
         candidate: None,
     }
@@ -72,6 +74,10 @@ fn golden() -> Vec<(Change, &'static str, &'static str)> {
         candidate: Some(Arc::new(info())),
         ..info()
     };
+    let counted = Info {
+        stream_number: Some(StreamNumber::new(9)),
+        ..info()
+    };
     let head = GroupHead {
         epoch: GroupEpoch::new(9),
         topics_hash: 1,
@@ -103,6 +109,11 @@ fn golden() -> Vec<(Change, &'static str, &'static str)> {
             Change::Member(member(), Some(Arc::new(candidate))),
             "08051201671a016d",
             "0801126a0a01691201721a01632201682a01742a01753203782e2a380240c8df0248e0d4035107000000000000005a08050000000000000062340a01691201721a01632201682a01742a01753203782e2a380240c8df0248e0d4035107000000000000005a080500000000000000",
+        ),
+        (
+            Change::Member(member(), Some(Arc::new(counted))),
+            "08051201671a016d",
+            "080212360a01691201721a01632201682a01742a01753203782e2a380240c8df0248e0d4035107000000000000005a0805000000000000006809",
         ),
         (
             Change::TargetEpoch(Some(GroupEpoch::new(9))),
@@ -162,6 +173,20 @@ fn what_is_not_known_is_an_error() {
             version: 2
         })
     );
+    // A member is of the version that has what it has, and of no other.
+    let member = Key {
+        member: Some("m".into()),
+        ..key(MEMBER)
+    };
+    for (number, wrong) in [(None, 2), (Some(StreamNumber::new(1)), 1), (None, 3)] {
+        let info = Info {
+            stream_number: number,
+            ..info()
+        };
+        let value = seal_as(wrong, &InfoMessage::from(&info));
+        let refused = Record::decode(&member.encode_to_vec(), Some(&value));
+        assert!(refused.is_err(), "{refused:?}");
+    }
     // A field of a later version, in a value of this one.
     let mut more = Value {
         version: 1,

@@ -241,6 +241,13 @@ impl World {
                 host.drop_all();
                 host.dead = host.superseded;
             }
+            Err(GroupError::SupersededStream) => {
+                if !host.superseded {
+                    return Err(format!("the last stream of {} is refused for good", host.member));
+                }
+                self.counts.add("superseded");
+                host.drop_all();
+            }
             Err(GroupError::FencedInstance) => {
                 self.counts.add("fenced-instance");
                 host.drop_all();

@@ -1,8 +1,8 @@
 //! The hosting side of a member as the model has it: what a stream delivers, and when it stops.
 
 use crate::{
-    AssignmentEpoch, GroupId, Heartbeat, HeartbeatAnswer, InstanceId, MemberEpoch, MemberId, RequestToken,
-    StreamId, Subscription,
+    AssignmentEpoch, GroupId, Heartbeat, HeartbeatAnswer, InstanceId, Leave, MemberEpoch, MemberId,
+    RequestToken, StreamId, StreamNumber, Subscription,
 };
 use quipu_record::{Tick, TopicPartition};
 use std::collections::BTreeMap;
@@ -27,6 +27,10 @@ pub(super) struct Host {
     pub(super) member: MemberId,
     pub(super) instance: Option<InstanceId>,
     pub(super) stream: StreamId,
+    /// `None`: a client that opens no stream before it knows that the one before is over.
+    pub(super) stream_number: Option<StreamNumber>,
+    /// Its broker is of another age, and does not pass the number on.
+    pub(super) hides_number: bool,
     pub(super) rack: Option<Arc<str>>,
     pub(super) subscription: Subscription,
     pub(super) range: bool,
@@ -51,6 +55,8 @@ impl Host {
             member,
             instance,
             stream,
+            stream_number: None,
+            hides_number: false,
             rack: None,
             subscription: Subscription::default(),
             range: false,
@@ -87,7 +93,23 @@ impl Host {
             client_id: "model".into(),
             client_host: "here".into(),
             stream: Some(self.stream),
+            stream_number: self.told_number(),
             max_wait,
+        }
+    }
+
+    /// What the coordinator hears of its number.
+    pub(super) fn told_number(&self) -> Option<StreamNumber> {
+        self.stream_number.filter(|_| !self.hides_number)
+    }
+
+    pub(super) fn leave(&self, group: &GroupId, will_return: bool) -> Leave {
+        Leave {
+            group: group.clone(),
+            member: self.member.clone(),
+            stream: Some(self.stream),
+            stream_number: self.told_number(),
+            will_return,
         }
     }
 

@@ -4,8 +4,8 @@ use super::host::Host;
 use super::net::NAMES;
 use super::world::{Asked, Held, World};
 use crate::{
-    Commit, Input, InstanceId, Leave, MemberEpoch, MemberId, OffsetCommit, OffsetsQuery, Request, Reset,
-    StreamId, Subscription,
+    Commit, Input, InstanceId, MemberEpoch, MemberId, OffsetCommit, OffsetsQuery, Request, Reset, StreamId,
+    StreamNumber, Subscription,
 };
 use quipu_record::{Offset, TopicPartition};
 use std::sync::Arc;
@@ -85,6 +85,7 @@ impl World {
         if self.dice.one_in(3) {
             host.subscription = self.subscription();
         }
+        host.stream_number = (!self.dice.one_in(4)).then(|| StreamNumber::new(1));
         host.range = self.dice.one_in(6);
         host.rack = match self.dice.below(3) {
             0 => None,
@@ -189,12 +190,7 @@ impl World {
         let host = &mut self.hosts[index];
         host.drop_all();
         host.dead = true;
-        let leave = Leave {
-            group: self.group.clone(),
-            member: host.member.clone(),
-            stream: Some(host.stream),
-            will_return: false,
-        };
+        let leave = host.leave(&self.group, false);
         self.forget_taken();
         self.send(Request::Leave(leave))
     }
@@ -215,25 +211,33 @@ impl World {
         }
         self.counts.add("resume");
         let stream = StreamId::new(self.serial());
-        let ends = !self.dice.one_in(3);
+        let before = &self.hosts[index];
+        let (number, known) = (before.stream_number, before.told_number().is_some());
+        let hides_number = self.dice.one_in(8);
+        // Whose streams are not counted opens the next one only once it knows that those before are over.
+        let guessed = !known || hides_number;
+        let ends = guessed || !self.dice.one_in(3);
         let changed = self.dice.one_in(4).then(|| self.subscription());
         let old = &mut self.hosts[index];
         let mut new = Host::new(old.member.clone(), old.instance.clone(), stream, self.now);
+        new.stream_number = number.map(|number| StreamNumber::new(number.get() + 1));
+        new.hides_number = hides_number;
         new.epoch = old.epoch.filter(|_| !self.dice.one_in(4));
         new.rack.clone_from(&old.rack);
         new.range = old.range;
         new.subscription = changed.unwrap_or_else(|| old.subscription.clone());
-        let leave = Leave {
-            group: self.group.clone(),
-            member: old.member.clone(),
-            stream: Some(old.stream),
-            will_return: false,
-        };
+        let leave = old.leave(&self.group, false);
         old.superseded = true;
         if ends || old.epoch.is_none() {
             old.drop_all();
             old.dead = true;
             self.late.push(Request::Leave(leave));
+        }
+        for host in &mut self.hosts {
+            if guessed && host.superseded && host.member == new.member {
+                host.drop_all();
+                host.dead = true;
+            }
         }
         self.hosts.push(new);
         self.forget_taken();
@@ -252,12 +256,7 @@ impl World {
         host.drop_all();
         host.dead = true;
         let (instance, subscription) = (host.instance.clone(), host.subscription.clone());
-        let leave = Leave {
-            group: self.group.clone(),
-            member: host.member.clone(),
-            stream: Some(host.stream),
-            will_return: true,
-        };
+        let leave = host.leave(&self.group, true);
         for other in &mut self.hosts {
             if other.superseded && other.instance == instance {
                 other.drop_all();

@@ -1,13 +1,18 @@
 //! A heartbeat: joins, stays, says what it has, learns what it shall have.
 //!
-//! A heartbeat is believed only if it *speaks*: it comes by the stream that is known to have had an answer, in the member's
-//! present epoch. All others, be they late, repeated, or a new stream's first, are told everything and change nothing that
-//! others could notice: they *resync*. As a new stream comes, the one before says no more, but may wait: what it gives up the
-//! new one may have been told to deliver. If the new one is not heard again for a session, it was a late request of the past.
+//! A heartbeat is believed only if it *speaks*: it comes by the member's stream, in the member's present epoch. All others, be
+//! they late, repeated, or a new stream's first, are told everything and change nothing that others could notice: they
+//! *resync*.
+//!
+//! Which stream is the member's, its client says by counting them: the greater number is it from its first heartbeat on, and
+//! what comes by a lower one is refused for good. The number is stored, and holds whoever coordinates. Between streams that
+//! are not counted it can only be guessed: as a new one comes it is a *candidate* until it has shown that it had an answer,
+//! and until then the one before says no more, but may wait, for what it gives up the new one may have been told to deliver.
+//! If the new one is not heard again for a session, it was a late request of the past.
 
 use super::{Deciding, has_just};
 use crate::reconcile::Owned;
-use crate::record::{Change, Current, Info};
+use crate::record::{Change, Current, Info, is_later};
 use crate::state::Parked;
 use crate::{Assignor, GroupEpoch, GroupError, Heartbeat, MemberEpoch, MemberId, RequestToken, StreamId};
 use quipu_record::ErrorCode;
@@ -83,6 +88,7 @@ impl Deciding<'_> {
             session_timeout: self.config.session_timeout,
             revocation_timeout: self.config.revocation_timeout,
             stream: heartbeat.stream,
+            stream_number: heartbeat.stream_number,
             past_streams: Vec::new(),
             candidate: None,
         };
@@ -150,6 +156,9 @@ impl Deciding<'_> {
         if heartbeat.instance.is_some() && heartbeat.instance != info.instance {
             return Err(GroupError::invalid("instance_id: not the one it joined with"));
         }
+        if info.supersedes(heartbeat.stream_number) {
+            return Err(GroupError::SupersededStream);
+        }
         if heartbeat.epoch.is_some_and(|epoch| epoch > current.epoch) {
             return Err(GroupError::FencedMemberEpoch);
         }
@@ -162,6 +171,9 @@ impl Deciding<'_> {
             return self.come_back(heartbeat, &info, current);
         }
         if let Some(stream) = changed {
+            if is_later(heartbeat.stream_number, info.stream_number) {
+                return self.take_over(heartbeat, &info, stream);
+            }
             return self.another_stream(heartbeat, &info, &current, stream);
         }
         let mut next = self.updated(&info, heartbeat)?;
@@ -189,7 +201,9 @@ impl Deciding<'_> {
         current: Current,
     ) -> Result<Standing, GroupError> {
         let mut next = self.updated(info, heartbeat)?;
-        next.stream = heartbeat.stream.or(next.stream);
+        if heartbeat.stream.is_some() {
+            (next.stream, next.stream_number) = (heartbeat.stream, heartbeat.stream_number);
+        }
         next.pass(
             next.candidate_stream()
                 .filter(|stream| next.stream != Some(*stream)),
@@ -200,6 +214,28 @@ impl Deciding<'_> {
             let away = false;
             self.set_current(&heartbeat.member, Current { away, ..current });
         }
+        Ok(Standing::Resync)
+    }
+
+    /// The client says that this stream is a later one than the member's: it speaks from here on.
+    fn take_over(
+        &mut self,
+        heartbeat: &Heartbeat,
+        info: &Info,
+        stream: StreamId,
+    ) -> Result<Standing, GroupError> {
+        if heartbeat.subscription.is_none() {
+            // What it wants is not known: it must open anew.
+            return Err(GroupError::FencedMemberEpoch);
+        }
+        let mut next = self.updated(info, heartbeat)?;
+        next.pass(info.candidate_stream());
+        next.pass(info.stream);
+        next.stream = Some(stream);
+        next.stream_number = heartbeat.stream_number;
+        next.candidate = None;
+        self.answer_parked(&heartbeat.member, Some(GroupError::SupersededStream));
+        self.update(&heartbeat.member, info, next);
         Ok(Standing::Resync)
     }
 
@@ -214,10 +250,12 @@ impl Deciding<'_> {
     ) -> Result<Standing, GroupError> {
         let id = &heartbeat.member;
         let known = info.candidate_stream() == Some(stream);
-        // Two streams that begin at once: which one is older cannot be told, as requests overtake each other. The one that came
-        // first speaks or leaves in a moment; or else its host has dropped everything by then.
+        // Two streams that begin at once: which one is older cannot be told, as requests overtake each other, if their client
+        // does not. The one that came first speaks or leaves in a moment; or else its host has dropped everything by then.
         let silent = self.now.since(self.member(id)?.live.candidate_heard);
-        if info.candidate.is_some() && !known && silent < info.session_timeout / 12 * 7 {
+        let before = info.candidate.as_ref().and_then(|one| one.stream_number);
+        let later = is_later(heartbeat.stream_number, before);
+        if info.candidate.is_some() && !known && !later && silent < info.session_timeout / 12 * 7 {
             let message = "another stream of this member begins: ask again";
             return Err(GroupError::host(ErrorCode::CoordinatorLoading, message));
         }
@@ -241,6 +279,7 @@ impl Deciding<'_> {
         }
         let mut candidate = self.updated(info, heartbeat)?;
         (candidate.stream, candidate.candidate) = (Some(stream), None);
+        candidate.stream_number = heartbeat.stream_number;
         candidate.past_streams.clear();
         let mut next = info.clone();
         if !known {

@@ -20,6 +20,9 @@ impl Deciding<'_> {
         };
         let Some(info) = member.info.clone() else { return };
         if let Some(stream) = leave.stream {
+            if info.supersedes(leave.stream_number) {
+                return;
+            }
             if info.candidate_stream() == Some(stream) {
                 // It never showed that it had an answer: another one may speak for the member.
                 let mut next = Info::clone(&info);

@@ -130,6 +130,7 @@ impl Member {
                 group: self.config.group.clone(),
                 member: self.config.member.clone(),
                 stream: Some(self.stream),
+                stream_number: self.config.stream_number,
                 will_return: self.config.instance.is_some(),
             }),
         ));

@@ -187,6 +187,7 @@ impl Member {
             client_id: config.client_id.clone(),
             client_host: config.client_host.clone(),
             stream: Some(self.stream),
+            stream_number: config.stream_number,
             max_wait: beat.wait,
         }
     }

@@ -19,7 +19,7 @@ mod partitions;
 
 use crate::{
     AssignmentEpoch, GroupError, GroupId, InstanceId, MemberEpoch, MemberId, Request, RequestToken, Response,
-    StreamId, Subscription,
+    StreamId, StreamNumber, Subscription,
 };
 use commits::Commits;
 use ending::Ending;
@@ -44,6 +44,8 @@ pub struct MemberConfig {
     pub epoch: Option<MemberEpoch>,
     /// Names the stream; random. What it joins anew with is counted on from here.
     pub stream: StreamId,
+    /// As the client counts its streams; `None`: it does not.
+    pub stream_number: Option<StreamNumber>,
     /// Static membership.
     pub instance: Option<InstanceId>,
     /// The client's rack.

@@ -42,6 +42,7 @@ fn config(auto: bool) -> MemberConfig {
         member: MemberId::new("m").expect("an id"),
         epoch: None,
         stream: StreamId::new(7),
+        stream_number: None,
         instance: None,
         rack: None,
         subscription: Subscription::default(),

@@ -180,6 +180,7 @@ impl Scene {
             client_id: "c".into(),
             client_host: "h".into(),
             stream: Some(StreamId::new(1)),
+            stream_number: None,
             max_wait: Duration::ZERO,
         }
     }
@@ -223,6 +224,7 @@ impl Scene {
             group: group("g"),
             member: member(id),
             stream: None,
+            stream_number: None,
             will_return: false,
         };
         assert_eq!(self.call(Request::Leave(leave)), Ok(Response::Left));

@@ -2,7 +2,7 @@
 
 use super::shared::{Event, Said, Shared, StreamIndex, Told};
 use super::stream::Opening;
-use quipu_coordinator::{AssignmentEpoch, GroupId, InstanceId, Mark, MemberEpoch, MemberId};
+use quipu_coordinator::{AssignmentEpoch, GroupId, InstanceId, Mark, MemberEpoch, MemberId, StreamNumber};
 use quipu_record::{Offset, Tick, TopicPartition};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -27,6 +27,10 @@ pub(super) struct Client {
     pub(super) topics: Vec<Arc<str>>,
     auto: bool,
     epoch: Option<MemberEpoch>,
+    /// Streams that it has opened.
+    streams: u64,
+    /// It says so.
+    counts: bool,
     pub(super) stream: Option<StreamIndex>,
     work: VecDeque<Work>,
     /// Processed and not committed, where it commits by itself.
@@ -58,6 +62,8 @@ impl Client {
             topics,
             auto: !shared.chance.one_in(3),
             epoch: None,
+            streams: 0,
+            counts: !shared.chance.one_in(4),
             stream: None,
             work: VecDeque::new(),
             uncommitted: BTreeMap::new(),
@@ -82,12 +88,14 @@ impl Client {
         self.uncommitted.clear();
     }
 
-    pub(super) fn opening(&self) -> Opening {
+    pub(super) fn opening(&mut self) -> Opening {
+        self.streams += 1;
         Opening {
             client: self.index,
             group: self.group.clone(),
             member: self.member.clone(),
             epoch: self.epoch,
+            number: self.counts.then(|| StreamNumber::new(self.streams)),
             instance: self.instance.clone(),
             topics: self.topics.clone(),
             auto: self.auto,

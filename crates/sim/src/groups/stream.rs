@@ -4,7 +4,7 @@ use super::shared::{Asked, Event, REVOCATION, SESSION, Said, Shared, StreamIndex
 use super::truth::Claim;
 use quipu_coordinator::{
     AssignmentEpoch, Finish, GroupError, GroupId, InstanceId, Member, MemberConfig, MemberEffect,
-    MemberEpoch, MemberId, MemberInput, Notice, StreamId, Subscription,
+    MemberEpoch, MemberId, MemberInput, Notice, StreamId, StreamNumber, Subscription,
 };
 use quipu_record::{ErrorCode, Offset, Tick, TopicPartition};
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ pub(super) struct Opening {
     pub(super) group: GroupId,
     pub(super) member: MemberId,
     pub(super) epoch: Option<MemberEpoch>,
+    pub(super) number: Option<StreamNumber>,
     pub(super) instance: Option<InstanceId>,
     pub(super) topics: Vec<Arc<str>>,
     pub(super) auto: bool,
@@ -58,6 +59,7 @@ impl Stream {
             member: opening.member,
             epoch: opening.epoch,
             stream: StreamId::new(shared.chance.seed() | 1),
+            stream_number: opening.number,
             instance: opening.instance,
             rack: None,
             subscription: Subscription {

@@ -16,7 +16,7 @@ fn client(channel: &Channel) -> GroupServiceClient<Channel> {
     GroupServiceClient::new(channel.clone())
 }
 
-fn offset(topic: &str, partition: u32, offset: u64) -> v1::OffsetCommit {
+pub(super) fn offset(topic: &str, partition: u32, offset: u64) -> v1::OffsetCommit {
     v1::OffsetCommit {
         topic: topic.to_owned(),
         partition,
@@ -51,13 +51,18 @@ async fn try_commit(
         .collect())
 }
 
-async fn commit(channel: &Channel, group: &str, offsets: &[v1::OffsetCommit]) {
+pub(super) async fn commit(channel: &Channel, group: &str, offsets: &[v1::OffsetCommit]) {
     let results = try_commit(channel, group, None, offsets).await.unwrap();
     assert_eq!(results, vec![None; offsets.len()]);
 }
 
 /// What is committed of partitions of one topic.
-async fn committed(channel: &Channel, group: &str, topic: &str, partitions: u32) -> Vec<Option<u64>> {
+pub(super) async fn committed(
+    channel: &Channel,
+    group: &str,
+    topic: &str,
+    partitions: u32,
+) -> Vec<Option<u64>> {
     let wanted = (0..partitions).map(|partition| v1::OffsetWanted {
         topic: topic.to_owned(),
         partition,
@@ -96,7 +101,7 @@ async fn list(channel: &Channel) -> v1::ListGroupsResponse {
     client(channel).list_groups(request).await.unwrap().into_inner()
 }
 
-async fn reset(
+pub(super) async fn reset(
     channel: &Channel,
     group: &str,
     to: v1::reset_target::To,

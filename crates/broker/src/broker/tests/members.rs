@@ -4,6 +4,7 @@ use super::cluster::{Node, places, start_all, stop_all, until};
 use super::*;
 use quipu_proto::v1::consume_request::Message as Ask;
 use quipu_proto::v1::consume_response::Message as Say;
+use quipu_proto::v1::group_service_client::GroupServiceClient;
 use quipu_proto::v1::start_position::Position;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -55,11 +56,15 @@ fn as_before(name: &str, me: &v1::Membership) -> v1::OpenGroup {
 
 impl Member {
     async fn open(channel: &Channel, asked: v1::OpenGroup) -> Self {
-        let (ask, asks) = mpsc::channel(256);
         let open = v1::Open {
             source: Some(v1::open::Source::Group(asked)),
             ..v1::Open::default()
         };
+        Self::open_as(channel, open).await
+    }
+
+    async fn open_as(channel: &Channel, open: v1::Open) -> Self {
+        let (ask, asks) = mpsc::channel(256);
         let credit = v1::Credit {
             bytes: CREDIT,
             records: None,
@@ -533,6 +538,60 @@ async fn what_no_group_takes_is_said_with_a_status() {
         ..group("g")
     };
     assert_eq!(refused(assignor).await, ErrorCode::UnsupportedAssignor);
+    running.stop().await;
+}
+
+/// A stream that its client has left, and that arrives late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_stream_is_refused_for_good_and_the_newer_one_goes_on() {
+    let running = Running::start().await;
+    topic(&running.channel, 2).await;
+    let counted = |number, asked| v1::OpenGroup {
+        stream_number: number,
+        ..asked
+    };
+    let mut first = Member::joined(&running.channel, counted(3, group("g"))).await;
+    first.until("it has both", |member| member.has.len() == 2).await;
+    let me = first.me.clone().expect("it joined");
+    let before = as_before("g", &me);
+    let mut late = Member::open(&running.channel, counted(2, before.clone())).await;
+    let refused = loop {
+        match late.say.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("an end without a status"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(code(&refused), ErrorCode::SupersededStream);
+    assert!(!Failure::from_status(&refused).expect("says why").retryable);
+    // By another broker.
+    let mut client = GroupServiceClient::new(running.channel.clone());
+    let beat = v1::GroupHeartbeatRequest {
+        group: "g".to_owned(),
+        member_id: me.member_id.clone(),
+        member_epoch: me.member_epoch,
+        subscription: Some(v1::Subscription {
+            topics: vec!["t".to_owned()],
+            topic_pattern: None,
+        }),
+        stream_id: 99,
+        stream_number: 2,
+        ..v1::GroupHeartbeatRequest::default()
+    };
+    let refused = client.group_heartbeat(beat).await.expect_err("it is older");
+    assert_eq!(code(&refused), ErrorCode::SupersededStream);
+    let leave = v1::LeaveGroupRequest {
+        group: "g".to_owned(),
+        member_id: me.member_id.clone(),
+        stream_id: 99,
+        stream_number: 2,
+        ..v1::LeaveGroupRequest::default()
+    };
+    client.leave_group(leave).await.expect("left long ago");
+    write(&running.channel, 0, &["a", "b", "c"]).await;
+    first.until("it reads on", |member| member.got.len() == 3).await;
+    let mut second = Member::joined(&running.channel, counted(4, before)).await;
+    second.until("it has both", |member| member.has.len() == 2).await;
     running.stop().await;
 }
 

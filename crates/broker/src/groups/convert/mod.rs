@@ -12,7 +12,7 @@ pub(crate) use answers::{
 pub(crate) use describe::{described, state_to_wire};
 pub(crate) use requests::{
     commit_from_wire, commit_to_wire, group, heartbeat_request_from_wire, heartbeat_request_to_wire,
-    leave_from_wire, leave_to_wire, query_from_wire, query_to_wire,
+    leave_from_wire, leave_to_wire, query_from_wire, query_to_wire, stream_number,
 };
 
 use quipu_coordinator::{GroupError, Request};

@@ -5,7 +5,7 @@ use crate::data_plane::DataPlane;
 use crate::service::route::not_too_many;
 use quipu_coordinator::{
     Commit, GroupId, Heartbeat, InstanceId, Leave, MemberEpoch, MemberId, OffsetCommit, OffsetsQuery,
-    StreamId, Subscription,
+    StreamId, StreamNumber, Subscription,
 };
 use quipu_proto::{Failure, scalars, v1};
 use quipu_record::{LeaderEpoch, TopicPartition};
@@ -17,6 +17,11 @@ const SHOWN_MAX: usize = 256;
 /// The name of a group.
 pub(crate) fn group(name: &str) -> Result<GroupId, Failure> {
     GroupId::new(name).map_err(|error| super::failure_of(&error))
+}
+
+/// As a client counts its streams; 0: it does not.
+pub(crate) fn stream_number(number: u64) -> Option<StreamNumber> {
+    (number > 0).then(|| StreamNumber::new(number))
 }
 
 fn member(id: &str) -> Result<MemberId, Failure> {
@@ -69,6 +74,7 @@ pub(crate) fn heartbeat_request_from_wire(request: v1::GroupHeartbeatRequest) ->
         client_id: shown(&request.client_id).into(),
         client_host: shown(&request.client_host).into(),
         stream: (request.stream_id > 0).then(|| StreamId::new(request.stream_id)),
+        stream_number: stream_number(request.stream_number),
         max_wait: Duration::from_millis(request.max_wait_ms.into()),
     })
 }
@@ -109,6 +115,7 @@ pub(crate) fn heartbeat_request_to_wire(heartbeat: Heartbeat) -> v1::GroupHeartb
         stream_id: heartbeat.stream.map_or(0, StreamId::get),
         max_wait_ms: millis(heartbeat.max_wait),
         routing: v1::Routing::LeaderOnly.into(),
+        stream_number: heartbeat.stream_number.map_or(0, StreamNumber::get),
     }
 }
 
@@ -117,6 +124,7 @@ pub(crate) fn leave_from_wire(request: &v1::LeaveGroupRequest) -> Result<Leave, 
         group: group(&request.group)?,
         member: member(&request.member_id)?,
         stream: (request.stream_id > 0).then(|| StreamId::new(request.stream_id)),
+        stream_number: stream_number(request.stream_number),
         will_return: request.will_return,
     })
 }
@@ -128,6 +136,7 @@ pub(crate) fn leave_to_wire(leave: &Leave) -> v1::LeaveGroupRequest {
         stream_id: leave.stream.map_or(0, StreamId::get),
         will_return: leave.will_return,
         routing: v1::Routing::LeaderOnly.into(),
+        stream_number: leave.stream_number.map_or(0, StreamNumber::get),
     }
 }
 

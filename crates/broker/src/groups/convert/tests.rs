@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 use quipu_coordinator::{
     AssignedPartition, AssignmentEpoch, Committed, GroupId, Heartbeat, HeartbeatAnswer, InstanceId,
-    MemberEpoch, MemberId, StreamId, Subscription,
+    MemberEpoch, MemberId, StreamId, StreamNumber, Subscription,
 };
 use quipu_proto::v1;
 use quipu_record::{ErrorCode, LeaderEpoch, Offset, Timestamp};
@@ -30,6 +30,7 @@ prop_compose! {
         session in prop::option::of(millis_of(1..u32::MAX)),
         revocation in prop::option::of(millis_of(1..u32::MAX)),
         stream in prop::option::of(1..u64::MAX),
+        number in prop::option::of(1..u64::MAX),
         max_wait in millis_of(0..u32::MAX),
     ) -> Heartbeat {
         Heartbeat {
@@ -49,6 +50,7 @@ prop_compose! {
             client_id: "client".into(),
             client_host: "host".into(),
             stream: stream.map(StreamId::new),
+            stream_number: number.map(StreamNumber::new),
             max_wait,
         }
     }

@@ -17,6 +17,7 @@ pub(crate) struct CommitId(pub(crate) u64);
 pub(crate) enum Effect {
     /// Open a stream as this member, wherever somebody answers.
     Open {
+        /// Greater than those of all streams before.
         stream: StreamId,
         member: String,
         epoch: MemberEpoch,

@@ -27,6 +27,8 @@ pub(crate) struct Group {
     pub(crate) acks: Vec<(Place, u64)>,
     /// What streams were opened with: member id and epoch.
     pub(crate) opened: Vec<(String, u32)>,
+    /// And the number of each.
+    pub(crate) numbers: Vec<u64>,
     /// Commits are taken in and not answered.
     pub(crate) commits_hang: bool,
 }
@@ -106,6 +108,7 @@ impl GroupStream {
         let group = state.groups.entry(open.group.clone()).or_default();
         let id = open.member_id.clone().unwrap_or_default();
         group.opened.push((id.clone(), open.member_epoch));
+        group.numbers.push(open.stream_number);
         let known = group.member(&id).is_some();
         if open.member_epoch > 0 && !known {
             return Err(Failure::new(ErrorCode::UnknownMember, "not known").into_status());

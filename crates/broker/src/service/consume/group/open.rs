@@ -40,7 +40,8 @@ pub(in super::super) async fn open(
     }
     let config = config(context, peer, asked)?;
     let group = config.group.clone();
-    let seat = seats.take(&group, &config.member).await;
+    let seat = seats.take(&group, &config.member, config.stream_number).await;
+    let seat = seat.map_err(|error| failure_of(&error))?;
     let now = plane.clock.tick(std::time::Instant::now());
     let mut hosting = Hosting {
         plane: Arc::clone(plane),
@@ -105,6 +106,7 @@ fn config(
         epoch,
         // Zero would be no stream.
         stream: StreamId::new(Uuid::new_v4().as_u64_pair().0 | 1),
+        stream_number: convert::stream_number(asked.stream_number),
         instance: instance.transpose().map_err(refused)?,
         rack: asked.rack.map(Arc::from),
         subscription: Subscription {

@@ -1,6 +1,6 @@
 //! Who hosts which member on this broker: a stream that goes on as a member waits until the one before has let go.
 
-use quipu_coordinator::{GroupId, MemberId};
+use quipu_coordinator::{GroupError, GroupId, MemberId, StreamNumber};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub(in super::super) struct Seats {
 
 #[derive(Debug)]
 struct Taken {
+    /// As the client counts its streams; the greatest that was here.
+    number: Option<StreamNumber>,
     /// True: another stream wants it.
     wanted: watch::Sender<bool>,
     /// Closed: the stream is gone.
@@ -36,11 +38,27 @@ pub(super) struct Seat {
 
 impl Seats {
     /// Takes a member's seat, from the stream that has it.
-    pub(super) async fn take(self: &Arc<Self>, group: &GroupId, member: &MemberId) -> Seat {
+    ///
+    /// # Errors
+    /// A later stream of the member has it.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        group: &GroupId,
+        member: &MemberId,
+        number: Option<StreamNumber>,
+    ) -> Result<Seat, GroupError> {
         let (wanted, wants) = watch::channel(false);
         let (here, gone) = watch::channel(());
         let key = (group.clone(), member.clone());
-        let before = self.lock().insert(key.clone(), Taken { wanted, gone });
+        let before = {
+            let mut seats = self.lock();
+            let present = seats.get(&key).and_then(|taken| taken.number);
+            if number.is_some() && number < present {
+                return Err(GroupError::SupersededStream);
+            }
+            let number = number.max(present);
+            seats.insert(key.clone(), Taken { number, wanted, gone })
+        };
         let seat = Seat {
             seats: Arc::clone(self),
             key,
@@ -52,7 +70,7 @@ impl Seats {
             // Closed is what is waited for; who takes too long has lost its last commit.
             let _ = tokio::time::timeout(HANDOVER, before.gone.changed()).await;
         }
-        seat
+        Ok(seat)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Taken>> {
