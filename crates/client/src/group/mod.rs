@@ -376,9 +376,8 @@ impl GroupConsumer {
             return Ok(());
         }
         if self.giving_up.is_none() {
-            let told = [Change::Lost(others), Change::Revoked(confirmed)];
-            let told = told.into_iter().filter(|change| !change.is_empty());
-            told.for_each(|change| self.tell(change));
+            let told = [Change::Lost(others), Change::Revoked(confirmed)].into_iter();
+            told.filter(|it| !it.is_empty()).for_each(|it| self.tell(it));
         }
         let last = match self.shared.config.commit {
             CommitMode::Auto => self.commit_async(),
