@@ -184,6 +184,42 @@ fn what_a_static_member_shall_not_keep_goes_to_who_waits_as_it_goes_away() {
 }
 
 #[test]
+fn a_static_member_that_went_away_and_is_back_itself_gets_partitions_again() {
+    let mut scene = Scene::new(&[("t", 4)]);
+    let opening = |scene: &Scene, stream| Heartbeat {
+        instance: InstanceId::new("i").ok(),
+        stream: Some(StreamId::new(stream)),
+        ..scene.opening("z")
+    };
+    scene.join("a");
+    let first = opening(&scene, 1);
+    scene.beat(first).expect("joins");
+    let leave = Leave {
+        group: group("g"),
+        member: member("z"),
+        stream: Some(StreamId::new(1)),
+        will_return: true,
+    };
+    assert_eq!(scene.call(Request::Leave(leave)), Ok(Response::Left));
+    let back = opening(&scene, 2);
+    scene.beat(back).expect("is back");
+    for _ in 0..4 {
+        for id in ["a", "z"] {
+            let about = scene.about(id);
+            let by_stream = Heartbeat {
+                epoch: Some(about.epoch),
+                subscription: None,
+                owned: Some(about.owned.iter().map(|one| one.at).collect()),
+                stream: Some(StreamId::new(if id == "z" { 2 } else { 1 })),
+                ..scene.opening(id)
+            };
+            scene.beat(by_stream).expect("stays");
+        }
+    }
+    assert_eq!((scene.owned("a").len(), scene.owned("z").len()), (2, 2));
+}
+
+#[test]
 fn a_new_stream_speaks_once_it_was_answered_and_the_old_one_cannot_leave_for_it() {
     let mut scene = Scene::new(&[("t", 2)]);
     let a = scene.join("a");
