@@ -221,3 +221,17 @@ fn a_swap_that_cannot_be_read_is_corruption_and_nothing_is_removed() {
     drop((dir, log));
     assert_eq!(disk.files(), before);
 }
+
+#[test]
+fn a_log_that_is_being_deleted_is_no_part_of_a_directory() {
+    let disk = sound();
+    let file = segment_files(&disk, Path::new(ROOT)).unwrap().remove(0);
+    let log = file.parent().unwrap();
+    let aside = log.with_extension("1.deleted");
+    disk.rename(log, &aside).unwrap();
+    assert_eq!(segment_files(&disk, Path::new(ROOT)).unwrap(), [] as [PathBuf; 0]);
+    assert!(
+        !segment_files(&disk, &aside).unwrap().is_empty(),
+        "named itself it is shown"
+    );
+}

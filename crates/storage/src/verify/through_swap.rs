@@ -83,7 +83,7 @@ impl<'d> Listing<'d> {
 }
 
 /// All segments' files at or below a path, in the order of their paths: that of partitions and offsets. Bad bytes that
-/// were set aside are no part of a log any more; named themselves, they are shown.
+/// were set aside, and logs that are being deleted, are no part of a log any more; named themselves, they are shown.
 ///
 /// # Errors
 /// If the disk fails.
@@ -95,9 +95,10 @@ pub fn segment_files<D: Disk>(disk: &D, path: &Path) -> Result<Vec<PathBuf>, IoF
     };
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let mut found = Vec::new();
+    let aside = [paths::CORRUPT, paths::DELETED];
     let below = entries
         .iter()
-        .filter(|it| it.is_dir && !it.name.ends_with(paths::CORRUPT));
+        .filter(|it| it.is_dir && !aside.iter().any(|end| it.name.ends_with(end)));
     for entry in below {
         found.extend(segment_files(disk, &path.join(&entry.name))?);
     }
