@@ -174,6 +174,7 @@ fn what_a_static_member_shall_not_keep_goes_to_who_waits_as_it_goes_away() {
         group: group("g"),
         member: member("z"),
         stream: Some(StreamId::new(1)),
+        stream_number: None,
         will_return: true,
     };
     assert_eq!(scene.call(Request::Leave(leave)), Ok(Response::Left));
@@ -198,6 +199,7 @@ fn a_static_member_that_went_away_and_is_back_itself_gets_partitions_again() {
         group: group("g"),
         member: member("z"),
         stream: Some(StreamId::new(1)),
+        stream_number: None,
         will_return: true,
     };
     assert_eq!(scene.call(Request::Leave(leave)), Ok(Response::Left));
