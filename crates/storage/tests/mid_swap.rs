@@ -10,8 +10,8 @@ use quipu_record::{
 };
 use quipu_storage::test_util::FakeDisk;
 use quipu_storage::{
-    CleanBudget, CleanLimits, CompactionConfig, DataDir, DataDirOptions, FindingKind, FlushMethod, Flusher,
-    Log, LogConfig, OpenReport, dump_segment, segment_files, verify_path,
+    CleanBudget, CleanLimits, CompactionConfig, DataDir, DataDirOptions, Disk as _, FindingKind, FlushMethod,
+    Flusher, Log, LogConfig, OpenReport, dump_segment, segment_files, verify_path,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
