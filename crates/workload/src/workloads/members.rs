@@ -103,7 +103,9 @@ impl RebalanceListener for Teller {
         }
     }
 
-    /// One that is given up while the group is out of touch may have been taken before.
+    /// What is revoked may be another's before the application hears of it, though nothing of it is delivered any more: it
+    /// counts as given up as soon as all that was sent of it is acknowledged (see `Ack` in the contract). At its own close
+    /// a member gives up what is still its own.
     fn revoked(&mut self, partitions: &[GroupPartition], rebalance: &mut Rebalance<'_>) {
         self.release(partitions, |one| !rebalance.confirmed(&one.topic, one.partition));
     }

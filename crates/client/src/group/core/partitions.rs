@@ -322,13 +322,10 @@ impl Core {
         self.partitions.get(key).map(|partition| partition.topic_id)
     }
 
-    /// Whether the present stream has told that a partition is this member's.
+    /// Whether the present stream has told that a partition is this member's, and not that it is to be given up.
     pub(crate) fn confirmed(&self, key: &Key) -> bool {
-        self.connected()
-            && self
-                .partitions
-                .get(key)
-                .is_some_and(|partition| partition.confirmed)
+        let holds = |partition: &Owned| partition.confirmed && partition.hold == Hold::Held;
+        self.connected() && self.partitions.get(key).is_some_and(holds)
     }
 
     /// The epoch in which this member got a partition.
