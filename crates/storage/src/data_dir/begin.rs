@@ -78,15 +78,24 @@ pub(super) fn open<D: Disk>(
     Ok((dir, boot))
 }
 
+/// Makes a directory, by a name that lasts. One that is there may have been made by a life that ended before it had
+/// synced the name; a parent that may not be looked into is not one that it was made in.
 fn make_dir<D: Disk>(disk: &D, dir: &Path) -> Result<(), DataDirError> {
-    match disk.create_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        made => made.map_err(failed("creating", dir)).map_err(DataDirError::Io)?,
-    }
+    let there = match disk.create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => true,
+        made => {
+            made.map_err(failed("creating", dir)).map_err(DataDirError::Io)?;
+            false
+        }
+    };
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
-    let synced = disk.sync_dir(parent).map_err(failed("syncing", parent));
-    synced.map_err(DataDirError::Io)
+    match disk.sync_dir(parent) {
+        Err(error) if there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced
+            .map_err(failed("syncing", parent))
+            .map_err(DataDirError::Io),
+    }
 }
 
 /// Reads the marker of a clean shutdown and removes it for good: whatever happens from now on, this start is the only

@@ -57,3 +57,16 @@ fn high_watermarks_are_hints() {
         .unwrap();
     assert_eq!(dir.read_high_watermarks().unwrap(), vec![]);
 }
+
+/// A life that ended between making the directory and syncing its name left one that a power cut could take back, with
+/// everything that the next life had acknowledged.
+#[test]
+fn the_data_directorys_own_name_outlasts_a_power_cut_whoever_made_it() {
+    for seed in 0..20 {
+        let disk = FakeDisk::new(seed);
+        disk.create_dir(Path::new("/data")).unwrap();
+        drop(open(&disk).unwrap());
+        disk.crash(seed);
+        assert!(disk.list(Path::new("/data")).is_ok(), "seed {seed}");
+    }
+}

@@ -19,7 +19,7 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
-    /// The file system of the directory `root`, which is created if need be.
+    /// The file system of the directory `root`, which is created if need be, by a name that outlasts a power cut.
     ///
     /// # Errors
     /// Whatever the system says.
@@ -28,7 +28,13 @@ impl RealDisk {
         reason = "this file is where system calls are made"
     )]
     pub fn new(root: &Path) -> io::Result<Self> {
+        let is_new = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+        let new: Vec<&Path> = root.ancestors().take_while(is_new).collect();
         fs::create_dir_all(root)?;
+        for dir in new {
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
         Self::existing(root)
     }
 
