@@ -1,6 +1,7 @@
 //! The command line, and what comes of it: a plan.
 
 use crate::cluster::Settings;
+use crate::disk::{Disks, Flush};
 use crate::faults::{self, KINDS, Kind, Needs};
 use crate::{Result, shell};
 use std::path::PathBuf;
@@ -60,6 +61,9 @@ pub(crate) struct Args {
     /// Records a second that producers send, if the cluster takes them
     #[arg(long, default_value_t = 1500)]
     rate: u32,
+    /// Disks that can lose what was not synced, and how nodes flush to them; without it, only if a fault needs them
+    #[arg(long)]
+    flush: Option<Flush>,
     /// What clients do, separated by commas
     #[arg(long, default_value = "append,read,groups,commits,topics")]
     workloads: String,
@@ -109,6 +113,10 @@ impl Args {
         std::fs::create_dir_all(&out)?;
         let hold = self.hold.split_once('-').ok_or("--hold: LEAST-MOST")?;
         let clocks = kinds.iter().any(|kind| kind.needs == Needs::Clocks);
+        let lossy = self.flush.is_some() || kinds.iter().any(|kind| kind.needs == Needs::Disks);
+        let disks = lossy
+            .then(|| Disks::new(self.flush.unwrap_or_default()))
+            .transpose()?;
         Ok(Plan {
             command: command(seed),
             commit: commit(),
@@ -118,6 +126,7 @@ impl Args {
                 quipu,
                 plant: self.plant,
                 clocks,
+                disks,
                 patient: self.patient,
             },
             kinds,

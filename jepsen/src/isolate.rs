@@ -44,6 +44,8 @@ pub(crate) fn enter(seed: u64) -> Result<Place> {
 
 /// Makes room for what commands keep outside of namespaces: `ip` its names, `libfaketime` its shared memory.
 fn prepare() -> Result<()> {
+    // What is mounted and unmounted here is so for nodes too, which have mounts of their own besides.
+    shell::run("mount", &["--make-rshared", "/"])?;
     std::fs::create_dir_all("/run/netns")?;
     for place in ["/run/netns", "/dev/shm"] {
         shell::run("mount", &["-t", "tmpfs", "tmpfs", place])?;

@@ -18,6 +18,7 @@ mod chance;
 mod cli;
 mod clock;
 mod cluster;
+mod disk;
 mod faults;
 mod finale;
 mod isolate;

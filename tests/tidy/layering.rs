@@ -45,7 +45,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         &["broker", "client", "checker", "workload", "storage", "record"],
     ),
     ("lossyfs", &[]),
-    ("jepsen", &["client", "checker", "workload"]),
+    ("jepsen", &["client", "checker", "workload", "lossyfs"]),
 ];
 
 /// What tests may use beyond that, besides a crate's own `test-util`.

@@ -2,6 +2,7 @@
 
 use super::volume::Volume;
 use crate::clock::Clock;
+use crate::disk::{Disks, LossyDisk};
 use crate::{Result, network, proxy};
 use quipu_client::BrokerId;
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) plant: Option<String>,
     /// Whether clocks can be moved.
     pub(crate) clocks: bool,
+    /// Disks that can lose what was not synced, if the run has them.
+    pub(crate) disks: Option<Disks>,
     /// Timeouts as they come, not shortened.
     pub(crate) patient: bool,
 }
@@ -77,7 +80,10 @@ impl Node {
         let clock = settings.clocks.then(|| Clock::new(&home)).transpose()?;
         let mut node = Self {
             id,
-            volume: Volume::plain(&home)?,
+            volume: match &settings.disks {
+                None => Volume::plain(&home)?,
+                Some(disks) => Volume::Lossy(LossyDisk::new(&home, disks)?),
+            },
             clock,
             state: State::Down,
             may_end: false,
@@ -145,7 +151,7 @@ impl Node {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net={}", network::namespace(self.id)))
-            .args(["unshare", "--mount", "--propagation", "private"])
+            .args(["unshare", "--mount", "--propagation", "slave"])
             .args(["sh", "-c", BECOME])
             .arg(self.home.join("boot_id"))
             .arg("env");

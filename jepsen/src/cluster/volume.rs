@@ -1,12 +1,15 @@
 //! Where a node keeps its data.
 
 use crate::Result;
+use crate::disk::LossyDisk;
 use std::path::{Path, PathBuf};
 
 /// A node's disk.
 pub(crate) enum Volume {
     /// A plain directory: it loses nothing.
     Plain(PathBuf),
+    /// One whose power can be cut, and more.
+    Lossy(LossyDisk),
 }
 
 impl Volume {
@@ -21,6 +24,7 @@ impl Volume {
     pub(crate) fn data_dir(&self) -> &Path {
         match self {
             Self::Plain(path) => path,
+            Self::Lossy(disk) => disk.data_dir(),
         }
     }
 
@@ -28,6 +32,15 @@ impl Volume {
     pub(crate) const fn flush_method(&self) -> &'static str {
         match self {
             Self::Plain(_) => "fdatasync",
+            Self::Lossy(disk) => disk.flush().method(),
+        }
+    }
+
+    /// The disk, if it is one that can lose something.
+    pub(crate) fn lossy(&mut self) -> Result<&mut LossyDisk> {
+        match self {
+            Self::Plain(_) => Err("this run has no disks that lose anything".into()),
+            Self::Lossy(disk) => Ok(disk),
         }
     }
 
@@ -45,6 +58,7 @@ impl Volume {
                 }
                 Ok(())
             }
+            Self::Lossy(disk) => disk.replace(),
         }
     }
 }

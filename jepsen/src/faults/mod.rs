@@ -1,9 +1,13 @@
 //! Faults, one file each, and the list of all of them.
 
+mod bit_flip;
 mod bridge;
 mod clock_jump;
 mod clock_skew;
+mod damage;
+mod failing_fsync;
 mod flap;
+mod full_disk;
 mod halves;
 mod isolate_leader;
 mod kill;
@@ -11,12 +15,15 @@ mod kill_all;
 mod lost_replies;
 mod one_way;
 mod pause;
+mod power_cut;
 mod reset;
 mod ring;
 mod rolling_restart;
+mod slow_disk;
 mod slow_replies;
 mod storm;
 mod target;
+mod truncated;
 mod wiped_disk;
 
 use crate::Result;
@@ -46,6 +53,8 @@ pub(crate) enum Needs {
     Nothing,
     /// Nodes whose clocks can be moved. That costs them time, so they are not drawn unless they are asked for.
     Clocks,
+    /// Disks that lose what was not synced.
+    Disks,
 }
 
 /// A kind of fault.
@@ -84,6 +93,12 @@ pub(crate) const KINDS: &[Kind] = &[
     kind!(lost_replies::LostReplies, Nothing),
     kind!(storm::Storm, Nothing),
     kind!(wiped_disk::WipedDisk, Nothing),
+    kind!(bit_flip::BitFlip, Disks),
+    kind!(truncated::Truncated, Disks),
+    kind!(power_cut::PowerCut, Disks),
+    kind!(full_disk::FullDisk, Disks),
+    kind!(slow_disk::SlowDisk, Disks),
+    kind!(failing_fsync::FailingFsync, Disks),
     kind!(clock_jump::ClockJump, Clocks),
     kind!(clock_skew::ClockSkew, Clocks),
 ];
