@@ -39,6 +39,7 @@ fn config(auto_commit: Option<Duration>) -> MemberConfig {
         session_timeout: SESSION,
         revocation_timeout: SECOND * 20,
         auto_commit,
+        acknowledges_revocations: false,
         client_id: "c".into(),
         client_host: "h".into(),
     }
@@ -95,7 +96,11 @@ impl Host {
 
     /// A member that has partition 0 since epoch 1, from which data flows.
     fn live(auto_commit: Option<Duration>) -> Self {
-        let mut host = Self::new(config(auto_commit));
+        Self::live_as(config(auto_commit))
+    }
+
+    fn live_as(config: MemberConfig) -> Self {
+        let mut host = Self::new(config);
         host.assign(&[(0, 1)], None);
         let (_, token, _) = host.asked.remove(0);
         host.offsets(token, None);
@@ -490,6 +495,26 @@ fn who_commits_by_itself_gives_up_what_is_committed_or_what_it_says() {
             host.committed();
         }
         assert!(!host.member.has(at(0)), "{says}");
+    }
+}
+
+/// As the harness saw it (`two-owners`): everything was processed, and another had the partition before this one's
+/// application had heard that it was revoked.
+#[test]
+fn who_acknowledges_revocations_has_a_partition_until_it_says_otherwise() {
+    for auto_commit in [None, Some(SECOND)] {
+        let mut host = Host::live_as(MemberConfig {
+            acknowledges_revocations: true,
+            ..config(auto_commit)
+        });
+        host.assign(&[], Some(SECOND * 20));
+        host.pass(SECOND);
+        assert!(
+            host.member.has(at(0)),
+            "nothing was sent of it: it waits for the word"
+        );
+        host.step(MemberInput::GiveUp(vec![at(0)]));
+        assert!(!host.member.has(at(0)));
     }
 }
 

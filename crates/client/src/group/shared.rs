@@ -359,6 +359,7 @@ fn open(
         client_id: client_id.to_owned(),
         // Zero would be a stream that is not counted.
         stream_number: stream.0 + 1,
+        acknowledges_revocations: true,
     };
     v1::Open {
         source: Some(v1::open::Source::Group(group)),

@@ -60,6 +60,8 @@ pub struct MemberConfig {
     pub revocation_timeout: Duration,
     /// How often what was acknowledged is committed; `None`: only the client commits.
     pub auto_commit: Option<Duration>,
+    /// The client says itself when it has given up what is revoked: until then it is not given up for it.
+    pub acknowledges_revocations: bool,
     /// What the client calls itself.
     pub client_id: Arc<str>,
     /// Where the client is.

@@ -110,7 +110,7 @@ impl Held {
     }
 
     /// Whether it can be given up: nothing is left to commit, and nothing to process unless the client says so.
-    fn is_settled(&self, auto: bool) -> bool {
+    fn is_settled(&self, auto: bool, acknowledges: bool) -> bool {
         let Stage::Revoking { released, .. } = self.stage else {
             return false;
         };
@@ -118,8 +118,8 @@ impl Held {
             return true;
         }
         let done = match auto {
-            true => self.uncommitted.is_none() && (released || self.is_processed()),
-            false => released || self.sent <= self.committed,
+            true => self.uncommitted.is_none() && (released || (!acknowledges && self.is_processed())),
+            false => released || (!acknowledges && self.sent <= self.committed),
         };
         done && self.pending == 0
     }
@@ -295,7 +295,8 @@ impl Member {
             return;
         }
         let (auto, before) = (self.config.auto_commit.is_some(), self.held.len());
-        self.held.retain(|_, held| !held.is_settled(auto));
+        let acknowledges = self.config.acknowledges_revocations;
+        self.held.retain(|_, held| !held.is_settled(auto, acknowledges));
         if self.held.len() < before {
             self.recount();
         }

@@ -50,6 +50,7 @@ fn config(auto: bool) -> MemberConfig {
         session_timeout: SESSION,
         revocation_timeout: REVOCATION,
         auto_commit: auto.then_some(Duration::from_secs(1)),
+        acknowledges_revocations: false,
         client_id: "c".into(),
         client_host: "h".into(),
     }

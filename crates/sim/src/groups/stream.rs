@@ -70,6 +70,7 @@ impl Stream {
             session_timeout: SESSION,
             revocation_timeout: REVOCATION,
             auto_commit: opening.auto.then(|| Duration::from_millis(100)),
+            acknowledges_revocations: false,
             client_id: "client".into(),
             client_host: "host".into(),
         };

@@ -117,6 +117,7 @@ fn config(
         session_timeout: or(asked.session_timeout_ms, SESSION_DEFAULT),
         revocation_timeout: or(asked.revocation_timeout_ms, REVOCATION_DEFAULT),
         auto_commit,
+        acknowledges_revocations: asked.acknowledges_revocations,
         client_id,
         client_host: peer.map_or_else(|| Arc::from(""), |peer| Arc::from(peer.ip().to_string())),
     })
