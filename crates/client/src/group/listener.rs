@@ -13,9 +13,8 @@ pub trait RebalanceListener: Send {
         let _ = (partitions, rebalance);
     }
 
-    /// These are about to go to others, or have gone if all that was handed out of them was acknowledged: no more records
-    /// of them are given. What is committed here is where the others begin (with
-    /// [`CommitMode::Auto`](crate::CommitMode::Auto) that is done without saying).
+    /// These are about to go to others: no more records of them are given. What is committed here is where the others
+    /// begin (with [`CommitMode::Auto`](crate::CommitMode::Auto) that is done without saying).
     fn revoked(&mut self, partitions: &[GroupPartition], rebalance: &mut Rebalance<'_>) {
         let _ = (partitions, rebalance);
     }

@@ -31,9 +31,8 @@ impl GroupConsumer {
         (state.core.member().to_owned(), state.core.epoch())
     }
 
-    /// Whether the group has said that a partition is this member's since it was last out of touch with it, and has not
-    /// asked for it since. Otherwise the partition may be another's already: no records of it are given, and the listener
-    /// hears what became of it.
+    /// Whether the group has said that a partition is this member's since it was last out of touch with it. Until it has,
+    /// the partition may be another's already: no records of it are given, and if it is gone the listener hears of that.
     #[must_use]
     pub fn confirmed(&self, topic: &str, partition: PartitionId) -> bool {
         self.shared.lock().core.confirmed(&key(topic, partition))

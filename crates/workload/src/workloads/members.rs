@@ -103,9 +103,7 @@ impl RebalanceListener for Teller {
         }
     }
 
-    /// What is revoked may be another's before the application hears of it, though nothing of it is delivered any more: it
-    /// counts as given up as soon as all that was sent of it is acknowledged (see `Ack` in the contract). At its own close
-    /// a member gives up what is still its own.
+    /// One that is given up while the group is out of touch may have been taken before.
     fn revoked(&mut self, partitions: &[GroupPartition], rebalance: &mut Rebalance<'_>) {
         self.release(partitions, |one| !rebalance.confirmed(&one.topic, one.partition));
     }

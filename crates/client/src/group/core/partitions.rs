@@ -322,10 +322,13 @@ impl Core {
         self.partitions.get(key).map(|partition| partition.topic_id)
     }
 
-    /// Whether the present stream has told that a partition is this member's, and not that it is to be given up.
+    /// Whether the present stream has told that a partition is this member's.
     pub(crate) fn confirmed(&self, key: &Key) -> bool {
-        let holds = |partition: &Owned| partition.confirmed && partition.hold == Hold::Held;
-        self.connected() && self.partitions.get(key).is_some_and(holds)
+        self.connected()
+            && self
+                .partitions
+                .get(key)
+                .is_some_and(|partition| partition.confirmed)
     }
 
     /// The epoch in which this member got a partition.
