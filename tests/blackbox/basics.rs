@@ -272,7 +272,9 @@ fn the_cluster_is_described_and_checked() -> Result<()> {
     assert_eq!(check["status"], "OK");
     assert_eq!(check["notes"], serde_json::json!([]));
     // The topic that groups bring with them wants three replicas, and one broker cannot have them.
-    quipu(at, &["consume", "t", "--group", "g", "--exit-at-end"])?;
+    quipu_with_input(at, &["produce", "t"], b"x\n")?;
+    let read = quipu(at, &["consume", "t", "--group", "g", "--exit-at-end"])?;
+    assert_eq!(read, "x\n");
     let alone = quipu(at, &["cluster", "check"])?;
     assert!(alone.starts_with("QUIPU OK - "), "{alone}");
     assert!(
