@@ -95,6 +95,8 @@ struct Model {
     files: Vec<File>,
     live: BTreeMap<usize, usize>,
     durable: BTreeMap<usize, usize>,
+    /// Names were changed since the directory was synced, even if they came to be what they were.
+    renamed: bool,
 }
 
 fn find(state: &State<Memory>, name: usize) -> Option<Ino> {
@@ -138,6 +140,7 @@ fn apply(state: &mut State<Memory>, model: &mut Model, step: &Step) {
         Step::Make(at) => {
             let made = state.make(root, name(at), Kind::File).is_ok();
             assert_eq!(made, !model.live.contains_key(&at));
+            model.renamed |= made;
             if made {
                 model.live.insert(at, model.files.len());
                 model.files.push(File::default());
@@ -146,10 +149,12 @@ fn apply(state: &mut State<Memory>, model: &mut Model, step: &Step) {
         Step::Remove(at) => {
             let gone = state.remove(root, name(at), Kind::File).is_ok();
             assert_eq!(gone, model.live.remove(&at).is_some());
+            model.renamed |= gone;
         }
         Step::Rename(from, to) => {
             let moved = state.rename((root, name(from)), (root, name(to)), true).is_ok();
             assert_eq!(moved, model.live.contains_key(&from));
+            model.renamed |= moved;
             if let Some(file) = model.live.remove(&from) {
                 model.live.insert(to, file);
             }
@@ -157,8 +162,10 @@ fn apply(state: &mut State<Memory>, model: &mut Model, step: &Step) {
         Step::SyncDir => {
             state.sync_dir(root).unwrap();
             model.durable = model.live.clone();
+            model.renamed = false;
         }
         Step::Drop => {
+            model.renamed = false;
             state.cut(Cut::Drop).unwrap();
             model.live = model.durable.clone();
             model.files.iter_mut().for_each(File::cut);
@@ -177,7 +184,7 @@ fn apply(state: &mut State<Memory>, model: &mut Model, step: &Step) {
 /// Names either stayed or changed as somebody asked; what was synced and not touched since is there. The model then
 /// takes over whatever the chance left.
 fn tear(state: &mut State<Memory>, model: &mut Model, seed: u64) {
-    let synced_names = model.live == model.durable;
+    let synced_names = !model.renamed;
     state.cut(Cut::Torn(seed)).unwrap();
     let mut next = Model::default();
     for at in 0..NAMES.len() {

@@ -115,14 +115,15 @@ impl Node {
         client.get_controllers(request).await.unwrap().into_inner()
     }
 
-    pub(super) async fn findings(&self) -> Vec<String> {
+    async fn check(&self) -> v1::CheckClusterResponse {
         let mut client = ClusterServiceClient::new(self.channel().await);
         let request = v1::CheckClusterRequest::default();
-        let check = client.check_cluster(request).await.unwrap().into_inner();
-        let mine = check
-            .findings
-            .into_iter()
-            .filter(|f| !f.subject.starts_with("data.dir"));
+        client.check_cluster(request).await.unwrap().into_inner()
+    }
+
+    pub(super) async fn findings(&self) -> Vec<String> {
+        let findings = self.check().await.findings.into_iter();
+        let mine = findings.filter(|f| !f.subject.starts_with("data.dir"));
         mine.map(|f| format!("{}: {}", f.subject, f.problem)).collect()
     }
 
@@ -132,14 +133,21 @@ impl Node {
         created.into_inner().topic.unwrap()
     }
 
+    /// As this node knows it, once it does.
     pub(super) async fn topic(&self, name: &str) -> v1::Topic {
         let mut client = TopicServiceClient::new(self.channel().await);
         let request = v1::GetTopicRequest {
             name: name.to_owned(),
             ..v1::GetTopicRequest::default()
         };
-        let got = client.get_topic(request).await.unwrap();
-        got.into_inner().topic.unwrap()
+        let mut found = None;
+        until("the topic is known here", async || {
+            let got = client.get_topic(request.clone()).await;
+            found = got.ok().and_then(|got| got.into_inner().topic);
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
     }
 
     /// Whether this node knows `broker` to be unfenced.
@@ -440,11 +448,13 @@ async fn the_offsets_topic_grows_with_the_cluster() {
     let made = controllers.propose(ensure).await.unwrap();
     assert_eq!(made.outcome.replication_factor, 1);
     let name = quipu_metadata::OFFSETS_TOPIC;
-    until("the topic is here", async || !first.findings().await.is_empty()).await;
-    assert_eq!(
-        first.findings().await,
-        [format!("{name}: it has 1 of 3 replicas")]
-    );
+    until("the topic is here", async || {
+        !first.check().await.notes.is_empty()
+    })
+    .await;
+    let check = first.check().await;
+    assert!(check.notes[0].contains("has one replica"), "{check:?}");
+    assert_eq!(first.findings().await, [""; 0]);
 
     let mut nodes = vec![first];
     for id in [1, 2] {
@@ -457,7 +467,10 @@ async fn the_offsets_topic_grows_with_the_cluster() {
         nodes[0].topic(name).await.partitions.iter().all(whole)
     })
     .await;
-    until("nothing is wrong", async || nodes[0].findings().await.is_empty()).await;
+    until("nothing is wrong", async || {
+        nodes[0].findings().await.is_empty() && nodes[0].check().await.notes.is_empty()
+    })
+    .await;
     let topic = nodes[0].topic(name).await;
     let min = topic.configs.iter().find(|c| c.key == "min.insync.replicas");
     assert_eq!(min.unwrap().value, "2");
