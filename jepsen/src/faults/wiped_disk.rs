@@ -72,9 +72,12 @@ impl Fault for WipedDisk {
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {
         let node = self.node.ok_or("it never began")?;
+        // Until its former life counts as over, it is another broker with the same id, which is refused; it is started again.
+        cluster.node(node)?.let_end(true);
         cluster.spawn(&[node])?;
         self.replace(cluster, node)?;
         cluster.until_ready(&[node])?;
+        cluster.node(node)?.let_end(false);
         Ok(format!("node {node} with an empty disk"))
     }
 }
