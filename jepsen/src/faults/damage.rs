@@ -9,7 +9,9 @@ use crate::load::TOPIC;
 use crate::{Result, shell};
 use quipu_client::{BrokerId, PartitionDescription, PartitionId};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A replica of which something was damaged.
 pub(super) struct Damaged {
@@ -57,11 +59,7 @@ pub(super) fn begin(
     if !cluster.until_in_sync(PATIENCE)? {
         cluster.incident(format!("replicas are not in sync within {PATIENCE:?}"));
     }
-    let led = chance.shuffled(partitions(cluster)?);
-    let led = led
-        .iter()
-        .find_map(|found| Some((found.partition, found.leader?)));
-    let (partition, node) = led.ok_or("nobody leads anything")?;
+    let (partition, node) = preferred(cluster, chance)?;
     cluster.kill(&[node])?;
     let segments = chance.shuffled(segments(cluster.node(node)?.data_dir(), partition)?);
     let segment = segments.first().ok_or("nothing was written yet")?;
@@ -69,6 +67,25 @@ pub(super) fn begin(
     let name = segment.file_name().unwrap_or_default().display();
     let told = format!("node {node}, {TOPIC}/{partition}, {name}: {what}");
     Ok((Damaged { node, partition }, told))
+}
+
+/// A partition that the first of its replicas leads: that one is given the lead again, and so reads all that is damaged.
+fn preferred(cluster: &Cluster, chance: &mut Chance) -> Result<(PartitionId, BrokerId)> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = chance.shuffled(partitions(cluster)?);
+        let led = found.iter().find_map(|found| {
+            let leader = found.leader?;
+            (found.replicas.first() == Some(&leader)).then_some((found.partition, leader))
+        });
+        match led {
+            Some(led) => return Ok(led),
+            None if Instant::now() > deadline => {
+                return Err("no partition is led by the first of its replicas".into());
+            }
+            None => std::thread::sleep(LOOK_EVERY),
+        }
+    }
 }
 
 /// Times that leadership is moved so that the node leads again.
