@@ -1,5 +1,5 @@
 //! Jepsen's int-nonmonotonic-send and int-send-skip: the values of one send stand in its order. Between them may stand
-//! those of others.
+//! those of others. A plain producer's values may come to be stored twice, and which copy is seen first says nothing.
 
 use super::told;
 use crate::history::{EventId, History, Kind};
@@ -14,7 +14,7 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
             continue;
         }
         last.clear();
-        for send in event.op.sends() {
+        for send in event.op.sends().filter(|send| send.producer.is_some()) {
             let key = observed.key_in(EventId(index), &send.key);
             let places = send
                 .values

@@ -1,4 +1,5 @@
-//! Jepsen's nonmonotonic-send: what a process sends to a partition stands after what it sent there before.
+//! Jepsen's nonmonotonic-send: what a process sends to a partition stands after what it sent there before. A plain
+//! producer's values may come to be stored twice, and which copy is seen first says nothing.
 
 use super::told;
 use crate::history::{EventId, History, Kind, Process, Send};
@@ -12,7 +13,7 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
         if !matches!(event.kind, Kind::Ok | Kind::Info) {
             continue;
         }
-        for send in event.op.sends() {
+        for send in event.op.sends().filter(|send| send.producer.is_some()) {
             let key = observed.key_in(EventId(index), &send.key);
             let Some((first, last)) = ends(history, observed, send, key) else {
                 continue;
