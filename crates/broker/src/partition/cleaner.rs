@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A third of what another thread gets where they compete. At 19 it got next to nothing, and never came to an end.
+/// A third of what another thread gets where they compete; at 19 it would be next to nothing.
 const NICE: i32 = 5;
 
 /// How compaction goes about it.
