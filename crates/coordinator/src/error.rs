@@ -32,6 +32,9 @@ pub enum GroupError {
     /// The client has opened a later stream for the member.
     #[error("a later stream of this member is there: this one is over for good, do not open it again")]
     SupersededStream,
+    /// The stream has made later commits, and this one comes after them.
+    #[error("a later commit of this stream was taken before: this one would undo it")]
+    SupersededCommit,
     /// No such way of sharing out.
     #[error("there is no assignor {0:?}: use uniform or range")]
     UnsupportedAssignor(String),
@@ -90,7 +93,7 @@ impl GroupError {
             Self::StaleAssignment => ErrorCode::StaleAssignment,
             Self::UnreleasedInstance => ErrorCode::UnreleasedInstance,
             Self::FencedInstance => ErrorCode::FencedInstance,
-            Self::SupersededStream => ErrorCode::SupersededStream,
+            Self::SupersededStream | Self::SupersededCommit => ErrorCode::SupersededStream,
             Self::UnsupportedAssignor(_) => ErrorCode::UnsupportedAssignor,
             Self::GroupFull(_) => ErrorCode::GroupFull,
             Self::GroupNotEmpty => ErrorCode::GroupNotEmpty,

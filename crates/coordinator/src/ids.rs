@@ -154,6 +154,10 @@ counter! {
     StreamNumber(u64)
 }
 counter! {
+    /// Counts the commits of one stream: one that is tried again keeps its number.
+    CommitNumber(u64)
+}
+counter! {
     /// The caller's name for a request; comes back with its answer.
     RequestToken(u64)
 }

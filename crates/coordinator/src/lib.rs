@@ -49,12 +49,12 @@ pub use config::GroupConfig;
 pub use coordinator::Coordinator;
 pub use error::GroupError;
 pub use ids::{
-    AssignmentEpoch, GROUP_LEN_MAX, GroupEpoch, GroupId, INSTANCE_LEN_MAX, InstanceId, MEMBER_LEN_MAX,
-    MemberEpoch, MemberId, RequestToken, StreamId, StreamNumber,
+    AssignmentEpoch, CommitNumber, GROUP_LEN_MAX, GroupEpoch, GroupId, INSTANCE_LEN_MAX, InstanceId,
+    MEMBER_LEN_MAX, MemberEpoch, MemberId, RequestToken, StreamId, StreamNumber,
 };
 pub use member::{Changed, Finish, Mark, Member, MemberConfig, MemberEffect, MemberInput, Notice};
 pub use request::{
-    Commit, Heartbeat, Input, Leave, OffsetCommit, OffsetsQuery, Request, Reset, Subscription,
+    Commit, Committer, Heartbeat, Input, Leave, OffsetCommit, OffsetsQuery, Request, Reset, Subscription,
 };
 pub use response::{
     AssignedPartition, Committed, Effects, Expiring, GroupDescription, GroupRecord, GroupState, GroupSummary,

@@ -1,6 +1,6 @@
 //! What a coordinator is asked.
 
-use crate::{GroupId, InstanceId, MemberEpoch, MemberId, RequestToken, StreamId, StreamNumber};
+use crate::{CommitNumber, GroupId, InstanceId, MemberEpoch, MemberId, RequestToken, StreamId, StreamNumber};
 use quipu_record::{LeaderEpoch, Offset, TopicPartition};
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,10 +114,28 @@ pub struct Leave {
 pub struct Commit {
     /// The group.
     pub group: GroupId,
-    /// Who commits, in which epoch; `None`: an administrator, and only while the group has no members.
-    pub member: Option<(MemberId, MemberEpoch)>,
+    /// Who commits; `None`: an administrator, and only while the group has no members.
+    pub by: Option<Committer>,
     /// What to remember. A partition may appear once.
     pub offsets: Vec<OffsetCommit>,
+}
+
+/// A member that commits.
+///
+/// A commit that was held up on its way, and was given up and said again by another, may still arrive, after later ones were
+/// taken: the stream and the number tell it from them, and it is refused. What is not told cannot be told apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Committer {
+    /// The member.
+    pub member: MemberId,
+    /// The epoch that it believes itself in.
+    pub epoch: MemberEpoch,
+    /// The stream that speaks for it; `None`: no stream.
+    pub stream: Option<StreamId>,
+    /// As the client counts its streams; `None`: it does not.
+    pub stream_number: Option<StreamNumber>,
+    /// As the stream counts its commits; `None`: it does not.
+    pub number: Option<CommitNumber>,
 }
 
 /// How far one partition was processed.

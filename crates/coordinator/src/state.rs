@@ -3,7 +3,8 @@
 use crate::reconcile::Owned;
 use crate::record::{Change, Current, GroupHead, Info, Progress, Record, StoredOffset};
 use crate::{
-    AssignedPartition, Assignor, GroupEpoch, GroupId, GroupState, InstanceId, MemberId, RequestToken,
+    AssignedPartition, Assignor, CommitNumber, GroupEpoch, GroupId, GroupState, InstanceId, MemberId,
+    RequestToken, StreamId,
 };
 use quipu_record::{Tick, Timestamp, TopicPartition};
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ pub(crate) struct Live {
     pub(crate) parked: Option<Parked>,
     /// When the stream that would speak for it was heard last.
     pub(crate) candidate_heard: Tick,
+    /// The latest commit that was taken of its stream.
+    pub(crate) committed: Option<(StreamId, CommitNumber)>,
     /// What it was last told is not what it has.
     pub(crate) untold: bool,
     /// When it is looked after next, as the timers have it.

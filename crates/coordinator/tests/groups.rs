@@ -338,6 +338,57 @@ fn an_older_stream_never_displaces_a_newer_one_whoever_coordinates() {
     assert_eq!(scene.describe().state, GroupState::Empty);
 }
 
+/// `jepsen/run` seed 77 (`stale-commit`): a commit was held up in a paused broker; its client said it again by another stream,
+/// and committed more; then the first one arrived, and undid that.
+#[test]
+fn a_stale_commit_of_an_earlier_stream_or_try_undoes_nothing() {
+    for counted in [true, false] {
+        let mut scene = Scene::new(&[("t", 1)]);
+        let by_stream = |scene: &Scene, number: u64| Heartbeat {
+            stream: Some(StreamId::new(100 + number)),
+            stream_number: counted.then(|| StreamNumber::new(number)),
+            ..scene.opening("a")
+        };
+        let a = scene.beat(by_stream(&scene, 1)).expect("joins");
+        let commit = |stream: u64, number: u64| Committer {
+            stream: Some(StreamId::new(100 + stream)),
+            stream_number: counted.then(|| StreamNumber::new(stream)),
+            number: Some(CommitNumber::new(number)),
+            ..Scene::committer("a", a.epoch)
+        };
+        let place = at(1, 0);
+        assert_eq!(scene.commit_by(commit(1, 1), place, 10), Ok(()));
+        assert_eq!(scene.commit_by(commit(1, 2), place, 20), Ok(()));
+        // One try more of the last does no harm; one of the first would.
+        assert_eq!(scene.commit_by(commit(1, 2), place, 20), Ok(()));
+        let late = scene.commit_by(commit(1, 1), place, 10);
+        assert_eq!(late, Err(GroupError::SupersededCommit));
+        assert!(!late.unwrap_err().retryable());
+        // The client goes on by another stream, which counts from one again.
+        let resumes = Heartbeat {
+            epoch: Some(a.epoch),
+            owned: None,
+            ..by_stream(&scene, 2)
+        };
+        scene.beat(resumes).expect("goes on");
+        let speaks = Heartbeat {
+            epoch: Some(a.epoch),
+            subscription: None,
+            owned: Some(vec![place]),
+            ..by_stream(&scene, 2)
+        };
+        scene.beat(speaks).expect("speaks");
+        assert_eq!(scene.commit_by(commit(2, 1), place, 30), Ok(()));
+        for failed_over in [false, true] {
+            let late = scene.commit_by(commit(1, 3), place, 21);
+            assert_eq!(late, Err(GroupError::SupersededStream), "{counted} {failed_over}");
+            assert_eq!(scene.committed("g", place), Some(30));
+            scene.fail_over();
+        }
+        assert_eq!(scene.commit_by(commit(2, 2), place, 31), Ok(()));
+    }
+}
+
 #[test]
 fn a_silent_member_is_gone_after_its_session_and_a_failover_gives_a_fresh_one() {
     let mut scene = Scene::new(&[("t", 2)]);

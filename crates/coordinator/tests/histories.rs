@@ -47,6 +47,11 @@ fn a_commit_without_a_fence_is_caught() {
 }
 
 #[test]
+fn a_late_commit_is_caught() {
+    caught(PlantedBug::LateCommitTaken);
+}
+
+#[test]
 fn a_second_owner_is_caught() {
     caught(PlantedBug::TwoOwners);
 }

@@ -194,7 +194,7 @@ fn commit_of(offsets: Vec<(TopicPartition, u64, usize)>) -> Request {
     });
     Request::Commit(Commit {
         group: group("g"),
-        member: None,
+        by: None,
         offsets: offsets.collect(),
     })
 }

@@ -44,6 +44,8 @@ pub enum PlantedBug {
     SnapshotWithoutMembership,
     /// A commit is taken whoever makes it, in whatever epoch.
     CommitUnfenced,
+    /// A commit that was held up on its way is taken after later ones of the same member.
+    LateCommitTaken,
     /// A partition goes to its next owner before the one before it has given it up.
     TwoOwners,
     /// A coordinator serves before it has read everything that its group stored.
@@ -80,6 +82,7 @@ impl PlantedBug {
         Self::VoteNotFlushed,
         Self::SnapshotWithoutMembership,
         Self::CommitUnfenced,
+        Self::LateCommitTaken,
         Self::TwoOwners,
         Self::ServeBeforeLoaded,
         Self::TombstonePurgedEarly,

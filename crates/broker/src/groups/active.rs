@@ -4,7 +4,7 @@
 //! Rounds do not wait for each other: the next is stepped and written while the one before is being flushed and copied.
 //! Answers leave in the order of the steps.
 
-use super::shard::{Answer, Asked, Message, Place};
+use super::shard::{Answer, Asked, Message, Place, not_here};
 use super::topics::TopicsNow;
 use super::vouching::Vouching;
 use super::writer::{WriteError, Writer};
@@ -169,6 +169,10 @@ impl<'p> Active<'p> {
         let writable = self.enough_in_sync();
         for message in messages.drain(..) {
             match message {
+                Message::Ask(asked) if asked.epoch.is_some_and(|meant| meant != self.leading.epoch) => {
+                    // It was meant for the coordinator before this one, or for the next.
+                    let _ = asked.answer.send(Err(not_here()));
+                }
                 Message::Ask(asked) if writable || only_reads(&asked.request) => {
                     self.take(*asked, now)?;
                 }
@@ -190,6 +194,7 @@ impl<'p> Active<'p> {
         let Asked {
             token,
             request,
+            epoch: _,
             answer,
             charge,
         } = asked;

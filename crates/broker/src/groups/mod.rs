@@ -41,7 +41,7 @@ use collect::GroupsCollector;
 use figures::{Gathering, Latest};
 use quipu_coordinator::{Expiring, GroupConfig, GroupError, GroupId, Request, Response};
 use quipu_metadata::{EnsureOffsetsTopic, Image, OFFSETS_TOPIC, Topic};
-use quipu_record::{BrokerId, ErrorCode, TopicId, TopicPartition, partition_for_key};
+use quipu_record::{BrokerId, ErrorCode, LeaderEpoch, TopicId, TopicPartition, partition_for_key};
 use shards::{Manager, Shards};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -83,8 +83,8 @@ struct Inner {
 pub(crate) enum Coordinator {
     /// This broker.
     Here,
-    /// Another.
-    At(Peer),
+    /// Another, which leads the group's partition in this epoch.
+    At(Peer, LeaderEpoch),
     /// Nobody now.
     Nobody,
 }
@@ -139,8 +139,8 @@ impl Groups {
         loop {
             let result = match tries.coordinator().await {
                 Ok(Coordinator::Here) => self.ask_here(group, request.clone(), until).await,
-                Ok(Coordinator::At(peer)) => {
-                    let asked = remote::ask(&self.inner.plane, &peer, request.clone(), until);
+                Ok(Coordinator::At(peer, epoch)) => {
+                    let asked = remote::ask(&self.inner.plane, (&peer, epoch), request.clone(), until);
                     timeout_at(until, asked)
                         .await
                         .unwrap_or_else(|_| Err(timed_out()))
@@ -173,6 +173,17 @@ impl Groups {
         request: Request,
         until: Instant,
     ) -> Result<Response, GroupError> {
+        self.ask_here_in(None, group, request, until).await
+    }
+
+    /// Asks this broker, which must be the group's coordinator, and lead its partition in this epoch, if one is given.
+    pub(crate) async fn ask_here_in(
+        &self,
+        epoch: Option<LeaderEpoch>,
+        group: &GroupId,
+        request: Request,
+        until: Instant,
+    ) -> Result<Response, GroupError> {
         let Some(at) = self.partition_of(group) else {
             return Err(nobody());
         };
@@ -187,7 +198,7 @@ impl Groups {
                 "too many requests about groups wait in this broker: try again in a moment",
             )
         })?;
-        let asked = timeout_at(until, shard.ask(request, Some(charge))).await;
+        let asked = timeout_at(until, shard.ask(request, epoch, Some(charge))).await;
         asked.unwrap_or_else(|_| Err(timed_out()))
     }
 
@@ -201,12 +212,13 @@ impl Groups {
 
     fn leader(&self, at: TopicPartition) -> Coordinator {
         let image = self.inner.plane.image.load();
-        let leader = image.partition(at).and_then(|state| state.leader);
+        let state = image.partition(at);
+        let leader = state.and_then(|state| Some((state.leader?, state.leader_epoch)));
         match leader {
             None => Coordinator::Nobody,
-            Some(leader) if leader == self.inner.plane.config.broker => Coordinator::Here,
-            Some(_) => match self.inner.plane.elsewhere(at) {
-                Some(peer) => Coordinator::At(peer),
+            Some((leader, _)) if leader == self.inner.plane.config.broker => Coordinator::Here,
+            Some((_, epoch)) => match self.inner.plane.elsewhere(at) {
+                Some(peer) => Coordinator::At(peer, epoch),
                 None => Coordinator::Nobody,
             },
         }
@@ -295,7 +307,7 @@ impl Groups {
     ) -> Result<Vec<quipu_coordinator::GroupSummary>, GroupError> {
         let mut groups = Vec::new();
         for shard in self.led() {
-            let asked = timeout_at(until, shard.ask(Request::List, None)).await;
+            let asked = timeout_at(until, shard.ask(Request::List, None, None)).await;
             match asked.unwrap_or_else(|_| Err(timed_out()))? {
                 Response::Groups(some) => groups.extend(some),
                 _ => return Err(unexpected()),

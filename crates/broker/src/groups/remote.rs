@@ -5,14 +5,15 @@ use super::convert::{self, error_of};
 use super::unexpected;
 use crate::data_plane::DataPlane;
 use crate::service::forward::{self, Peer};
-use quipu_coordinator::{Commit, GroupError, OffsetsQuery, Request, Response};
-use quipu_record::{ErrorCode, TopicPartition};
+use quipu_coordinator::{GroupError, OffsetsQuery, Request, Response};
+use quipu_proto::v1;
+use quipu_record::{ErrorCode, LeaderEpoch, TopicPartition};
 use tokio::time::Instant;
 
-/// Asks another broker.
+/// Asks another broker, which leads the group's partition in this epoch.
 pub(super) async fn ask(
     plane: &DataPlane,
-    peer: &Peer,
+    (peer, epoch): (&Peer, LeaderEpoch),
     request: Request,
     until: Instant,
 ) -> Result<Response, GroupError> {
@@ -35,7 +36,8 @@ pub(super) async fn ask(
         }
         Request::Commit(commit) => {
             let places: Vec<_> = commit.offsets.iter().map(|offset| offset.at).collect();
-            self::commit(plane, peer, commit, &places, patience).await
+            let request = convert::commit_to_wire(commit, epoch);
+            self::commit(plane, peer, request, &places, patience).await
         }
         Request::Offsets(query) => offsets(peer, query, patience).await,
         _ => Err(unexpected()),
@@ -45,11 +47,10 @@ pub(super) async fn ask(
 async fn commit(
     plane: &DataPlane,
     peer: &Peer,
-    commit: Commit,
+    request: v1::CommitOffsetsRequest,
     places: &[TopicPartition],
     patience: std::time::Duration,
 ) -> Result<Response, GroupError> {
-    let request = convert::commit_to_wire(commit);
     let answer = forward::commit_offsets(peer, request, patience)
         .await
         .map_err(error_of)?;

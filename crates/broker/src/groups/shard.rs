@@ -17,7 +17,7 @@ use crate::partition::replica::Replica;
 use crate::partition::wait::Waiter;
 use quipu_coordinator::{Expiring, GroupConfig, GroupError, Request, RequestToken, Response};
 use quipu_metadata::Image;
-use quipu_record::{ErrorCode, Offset};
+use quipu_record::{ErrorCode, LeaderEpoch, Offset};
 use quipu_replication::Leading;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -55,6 +55,8 @@ pub(super) enum Message {
 pub(super) struct Asked {
     pub(super) token: RequestToken,
     pub(super) request: Request,
+    /// The leader epoch of the coordinator that is meant; `None`: whichever.
+    pub(super) epoch: Option<LeaderEpoch>,
     pub(super) answer: Answer,
     pub(super) charge: Option<Charge>,
 }
@@ -92,13 +94,20 @@ struct Shared {
 
 impl ShardHandle {
     /// Asks; the answer is true and committed, or nothing was done that anybody was told of.
-    pub(super) async fn ask(&self, request: Request, charge: Option<Charge>) -> Result<Response, GroupError> {
+    /// With an epoch, one that leads in another is not meant.
+    pub(super) async fn ask(
+        &self,
+        request: Request,
+        epoch: Option<LeaderEpoch>,
+        charge: Option<Charge>,
+    ) -> Result<Response, GroupError> {
         let token = RequestToken::new(self.shared.next.fetch_add(1, Ordering::Relaxed));
         let waits = matches!(&request, Request::Heartbeat(heartbeat) if !heartbeat.max_wait.is_zero());
         let (answer, answered) = oneshot::channel();
         let asked = Asked {
             token,
             request,
+            epoch,
             answer,
             charge,
         };

@@ -2,7 +2,10 @@
 
 use super::world::{Asked, Held, HeldAnswer, World};
 use crate::record::{Change, Current, Record};
-use crate::{Commit, Coordinator, GroupError, GroupRecord, Input, MemberId, Request, Response};
+use crate::{
+    Commit, CommitNumber, Committer, Coordinator, GroupError, GroupRecord, Input, MemberId, OffsetCommit,
+    Request, Response,
+};
 use quipu_record::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,22 +95,70 @@ impl World {
                 }
                 Ok(Vec::new())
             }
+            (
+                Some(Request::Commit(commit)),
+                Err(GroupError::SupersededStream | GroupError::SupersededCommit),
+            ) => self.check_refused(commit).map(|()| Vec::new()),
             _ => Ok(Vec::new()),
         }
     }
 
+    /// A commit was refused for good, as it came late: its client has gone to a later stream, or its stream has made others.
+    fn check_refused(&self, commit: &Commit) -> Held {
+        let Some(by) = &commit.by else {
+            return Err("an administrator's commit came late".to_owned());
+        };
+        let mut of_member = self.hosts.iter().filter(|host| host.member == by.member);
+        let last = of_member
+            .next_back()
+            .filter(|host| Some(host.stream) == by.stream);
+        match last {
+            Some(host)
+                if !host.dead
+                    && by.stream_number.is_some()
+                    && by.number.map(CommitNumber::get) == Some(host.commits) =>
+            {
+                Err(format!(
+                    "the last commit of {}'s last stream is refused for good",
+                    by.member
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// No commit undoes one that its client made after it, as far as the coordinator is told which was: offsets of the model
+    /// count up.
+    fn check_order(&self, commit: &Commit, by: &Committer) -> Held {
+        let told_apart = |last: &Committer| {
+            let counted = last.stream_number.is_some() && by.stream_number.is_some();
+            last.member == by.member && (last.stream == by.stream || counted)
+        };
+        let before = self
+            .log
+            .iter()
+            .filter(|batch| batch.by.as_ref().is_some_and(told_apart));
+        for (at, offset) in before.flat_map(|batch| &batch.writes) {
+            let undone = |one: &OffsetCommit| one.at == *at && Some(one.offset) < *offset;
+            if commit.offsets.iter().any(undone) {
+                return Err(format!("{commit:?} undoes a later commit of the same member"));
+            }
+        }
+        Ok(())
+    }
+
     fn commit(&self, commit: &Commit, results: &[Result<(), GroupError>]) -> Result<Writes, String> {
         let taken = results.iter().all(Result::is_ok);
-        let may = match &commit.member {
+        let may = match &commit.by {
             None => commit
                 .offsets
                 .iter()
                 .all(|one| self.topics.all().contains(&one.at)),
-            Some((member, epoch)) => self.ledger.get(member).is_some_and(|current| {
+            Some(by) => self.ledger.get(&by.member).is_some_and(|current| {
                 commit.offsets.iter().all(|one| {
                     let mut has = current.assigned.iter().chain(&current.pending);
                     let holds = has.find(|held| held.at == one.at);
-                    holds.is_some_and(|held| held.epoch.get() <= epoch.get() && *epoch <= current.epoch)
+                    holds.is_some_and(|held| held.epoch.get() <= by.epoch.get() && by.epoch <= current.epoch)
                 })
             }),
         };
@@ -116,6 +167,9 @@ impl World {
         }
         if !taken && results.iter().any(Result::is_ok) {
             return Err("a part of a commit was taken".to_owned());
+        }
+        if let Some(by) = commit.by.as_ref().filter(|_| taken) {
+            self.check_order(commit, by)?;
         }
         let offsets = commit.offsets.iter().map(|one| (one.at, Some(one.offset)));
         Ok(offsets.filter(|_| taken).collect())

@@ -1,8 +1,8 @@
 //! The hosting side of a member as the model has it: what a stream delivers, and when it stops.
 
 use crate::{
-    AssignmentEpoch, GroupId, Heartbeat, HeartbeatAnswer, InstanceId, Leave, MemberEpoch, MemberId,
-    RequestToken, StreamId, StreamNumber, Subscription,
+    AssignmentEpoch, CommitNumber, Committer, GroupId, Heartbeat, HeartbeatAnswer, InstanceId, Leave,
+    MemberEpoch, MemberId, RequestToken, StreamId, StreamNumber, Subscription,
 };
 use quipu_record::{Tick, TopicPartition};
 use std::collections::BTreeMap;
@@ -35,6 +35,8 @@ pub(super) struct Host {
     pub(super) subscription: Subscription,
     pub(super) range: bool,
     pub(super) epoch: Option<MemberEpoch>,
+    /// So many commits were made.
+    pub(super) commits: u64,
     /// Until the first answer of the stream.
     pub(super) opening: bool,
     /// What is delivered.
@@ -61,6 +63,7 @@ impl Host {
             subscription: Subscription::default(),
             range: false,
             epoch: None,
+            commits: 0,
             opening: true,
             owned: BTreeMap::new(),
             revoking: BTreeMap::new(),
@@ -110,6 +113,17 @@ impl Host {
             stream: Some(self.stream),
             stream_number: self.told_number(),
             will_return,
+        }
+    }
+
+    /// Who makes the next commit.
+    pub(super) fn committer(&self, epoch: MemberEpoch) -> Committer {
+        Committer {
+            member: self.member.clone(),
+            epoch,
+            stream: Some(self.stream),
+            stream_number: self.told_number(),
+            number: Some(CommitNumber::new(self.commits + 1)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::check::contents;
 use super::world::{Held, World};
-use crate::{GroupState, Input};
+use crate::{GroupState, Input, Request};
 use quipu_record::Tick;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ impl World {
         self.stuck = false;
         self.held.clear();
         self.asked.clear();
+        // What was sent to the coordinator before is refused by the host of the next one.
+        self.late.retain(|request| !matches!(request, Request::Commit(_)));
         for host in &mut self.hosts {
             host.outstanding = None;
         }

@@ -307,10 +307,10 @@ impl World {
     fn commit_some(&mut self) -> Held {
         let Some(index) = self.alive() else { return Ok(()) };
         let host = &self.hosts[index];
-        let Some(mut epoch) = host.epoch else {
+        let Some(epoch) = host.epoch else {
             return Ok(());
         };
-        let member = host.member.clone();
+        let mut by = host.committer(epoch);
         let has: Vec<_> = host.owned.keys().chain(host.revoking.keys()).copied().collect();
         let mut some: Vec<_> = has.into_iter().filter(|_| !self.dice.one_in(3)).collect();
         if self.dice.one_in(6) {
@@ -323,16 +323,17 @@ impl World {
         }
         self.counts.add("commit");
         match self.dice.below(8) {
-            0 => epoch = MemberEpoch::new(epoch.get().saturating_sub(1)),
-            1 => epoch = MemberEpoch::new(epoch.get() + 1),
+            0 => by.epoch = MemberEpoch::new(epoch.get().saturating_sub(1)),
+            1 => by.epoch = MemberEpoch::new(epoch.get() + 1),
             _ => {}
         }
         let offsets = some.into_iter().map(|at| self.offset_of(at)).collect();
         let commit = Commit {
             group: self.group.clone(),
-            member: Some((member, epoch)),
+            by: Some(by),
             offsets,
         };
+        self.hosts[index].commits += 1;
         self.send(Request::Commit(commit))
     }
 
@@ -380,10 +381,9 @@ impl World {
             _ => {
                 self.counts.add("admin-commit");
                 let offsets = vec![self.offset_of(at)];
-                let member = None;
                 self.send(Request::Commit(Commit {
                     group,
-                    member,
+                    by: None,
                     offsets,
                 }))
             }

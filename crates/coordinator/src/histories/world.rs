@@ -6,7 +6,7 @@ use super::net::Topics;
 use super::{Counts, Dice};
 use crate::record::{Change, Current, Record};
 use crate::{
-    Coordinator, Effects, GroupConfig, GroupError, GroupId, GroupRecord, Input, MemberId, Request,
+    Committer, Coordinator, Effects, GroupConfig, GroupError, GroupId, GroupRecord, Input, MemberId, Request,
     RequestToken, Response,
 };
 use quipu_record::{Offset, Tick, Timestamp, TopicPartition};
@@ -36,6 +36,8 @@ pub(super) struct Batch {
     pub(super) records: Vec<GroupRecord>,
     /// What it sets, as the model understands the request; `None`: taken away.
     pub(super) writes: Vec<(TopicPartition, Option<Offset>)>,
+    /// Whose commit it is.
+    pub(super) by: Option<Committer>,
 }
 
 pub(super) struct World {
@@ -146,6 +148,9 @@ impl World {
         batch.records = std::mem::take(&mut effects.records);
         for (_, answer) in &effects.answers {
             batch.writes.extend(self.writes(request.as_ref(), answer)?);
+        }
+        if let Some(Request::Commit(commit)) = request {
+            batch.by = commit.by;
         }
         batch.writes.extend(self.taken_by_time(is_tick, &batch.records)?);
         if !batch.records.is_empty() {

@@ -1,9 +1,10 @@
 //! Offsets: committed, asked for, reset.
 
 use super::Deciding;
-use crate::record::{Change, StoredOffset};
+use crate::record::{Change, Info, StoredOffset};
 use crate::{
-    Commit, Committed, GroupError, OffsetCommit, OffsetMoved, OffsetsQuery, RequestToken, Reset, Response,
+    Commit, Committed, Committer, GroupError, OffsetCommit, OffsetMoved, OffsetsQuery, RequestToken, Reset,
+    Response,
 };
 use quipu_record::{Offset, PlantedBug, TopicPartition};
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ impl Deciding<'_> {
         };
         let refused = results.iter().find_map(|result| result.as_ref().err());
         let Some(code) = refused.map(GroupError::code) else {
+            self.note_number(commit.by.as_ref());
             for one in commit.offsets {
                 self.remember(
                     one.at,
@@ -51,9 +53,44 @@ impl Deciding<'_> {
         }
     }
 
+    /// What comes after this commit of its stream, and was made before it, is refused from here on.
+    fn note_number(&mut self, by: Option<&Committer>) {
+        let Some(by) = by else { return };
+        if let Some(member) = self.group.members.get_mut(&by.member) {
+            member.live.committed = by.stream.zip(by.number);
+        }
+    }
+
+    /// A commit may be held up in a broker that is paused, while its client says it again by another stream, or its host to
+    /// another coordinator: what arrives after that is refused, or it would undo what was committed since.
+    ///
+    /// The stream of a member is stored with it. Which commit was its latest is known while this coordinator is live: one
+    /// that was meant for a coordinator before or after is refused by the host (`CommitOffsetsRequest.coordinator_epoch`).
+    fn check_order(&self, by: &Committer) -> Result<(), GroupError> {
+        if PlantedBug::LateCommitTaken.planted() {
+            return Ok(());
+        }
+        let member = self.member(&by.member)?;
+        let passed = |info: &Info| {
+            let past = by
+                .stream
+                .is_some_and(|stream| info.past_streams.contains(&stream));
+            past || info.supersedes(by.stream_number)
+        };
+        if member.info.as_deref().is_some_and(passed) {
+            return Err(GroupError::SupersededStream);
+        }
+        match (member.live.committed, by.stream.zip(by.number)) {
+            (Some((last, latest)), Some((stream, number))) if stream == last && number < latest => {
+                Err(GroupError::SupersededCommit)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_commit(&self, commit: &Commit) -> Result<Vec<Result<(), GroupError>>, GroupError> {
         once_each(commit.offsets.iter().map(|one| one.at))?;
-        let Some((id, epoch)) = &commit.member else {
+        let Some(by) = &commit.by else {
             if !self.group.members.is_empty() {
                 return Err(GroupError::GroupNotEmpty);
             }
@@ -63,14 +100,15 @@ impl Deciding<'_> {
         if PlantedBug::CommitUnfenced.planted() {
             return Ok(commit.offsets.iter().map(fits).collect());
         }
-        let member = self.member(id)?;
+        self.check_order(by)?;
+        let member = self.member(&by.member)?;
         let reached = member.current().epoch;
         let check = |one: &OffsetCommit| {
             fits(one)?;
             // KIP-1251: since it got the partition, and no later than it is.
             let holds = member
                 .holds(one.at)
-                .filter(|holds| holds.epoch <= (*epoch).into() && *epoch <= reached);
+                .filter(|holds| holds.epoch <= by.epoch.into() && by.epoch <= reached);
             holds.map(|_| ()).ok_or(GroupError::StaleAssignment)
         };
         Ok(commit.offsets.iter().map(check).collect())

@@ -1,9 +1,10 @@
-//! Commits: one is out at a time, so that none overtakes another; the client's own in their order, what was
-//! acknowledged from time to time.
+//! Commits: one is out at a time, and each has a number, so that none overtakes another, not even a try that was given up
+//! and arrives late; the client's own in their order, what was acknowledged from time to time.
 
 use super::{Member, MemberEffect, Notice, backoff};
 use crate::{
-    AssignmentEpoch, Commit, GroupError, MemberEpoch, OffsetCommit, Request, RequestToken, Response,
+    AssignmentEpoch, Commit, CommitNumber, Committer, GroupError, OffsetCommit, Request, RequestToken,
+    Response,
 };
 use quipu_record::{ErrorCode, Offset, Tick, TopicPartition};
 use std::collections::VecDeque;
@@ -32,6 +33,8 @@ pub struct Mark {
 #[derive(Debug, Default)]
 pub(super) struct Commits {
     out: Option<Out>,
+    /// So many were made.
+    made: u64,
     queue: VecDeque<Batch>,
     /// When what was acknowledged is committed; `None`: nothing was, or at once.
     due: Option<Tick>,
@@ -60,6 +63,8 @@ struct Item {
 #[derive(Debug)]
 struct Out {
     batch: Batch,
+    /// The same however often it is tried: so the coordinator knows a try that comes after later commits.
+    number: CommitNumber,
     /// `None`: it is to be tried again.
     token: Option<RequestToken>,
     sent: Tick,
@@ -186,8 +191,10 @@ impl Member {
                 effects.extend(done.map(MemberEffect::Tell));
                 continue;
             }
+            self.commits.made += 1;
             self.commits.out = Some(Out {
                 batch,
+                number: CommitNumber::new(self.commits.made),
                 token: None,
                 sent: now,
                 first: now,
@@ -236,8 +243,18 @@ impl Member {
         let token = self.token();
         out.token = Some(token);
         out.sent = now;
-        let request = request(&self.config.group, &self.config.member, epoch, &out.batch.items);
-        effects.push(MemberEffect::Ask(token, request));
+        let commit = Commit {
+            group: self.config.group.clone(),
+            by: Some(Committer {
+                member: self.config.member.clone(),
+                epoch,
+                stream: Some(self.stream),
+                stream_number: self.config.stream_number,
+                number: Some(out.number),
+            }),
+            offsets: out.batch.items.iter().map(OffsetCommit::from).collect(),
+        };
+        effects.push(MemberEffect::Ask(token, Request::Commit(commit)));
         self.commits.out = Some(out);
     }
 
@@ -312,7 +329,14 @@ impl Member {
 
     /// The member has nothing any more: what waits will never be, what is out is not known.
     pub(super) fn fail_commits(&mut self, effects: &mut Vec<MemberEffect>) {
-        let commits = std::mem::take(&mut self.commits);
+        let made = self.commits.made;
+        let commits = std::mem::replace(
+            &mut self.commits,
+            Commits {
+                made,
+                ..Commits::default()
+            },
+        );
         let out = commits.out.map(|out| (out.batch, true));
         let waiting = commits.queue.into_iter().map(|batch| (batch, false));
         for (batch, asked) in out.into_iter().chain(waiting) {
@@ -342,16 +366,13 @@ fn fenced(result: &Result<(), GroupError>) -> bool {
     )
 }
 
-fn request(group: &crate::GroupId, member: &crate::MemberId, epoch: MemberEpoch, items: &[Item]) -> Request {
-    let offset = |item: &Item| OffsetCommit {
-        at: item.at,
-        offset: item.next,
-        leader_epoch: None,
-        metadata: Arc::clone(&item.metadata),
-    };
-    Request::Commit(Commit {
-        group: group.clone(),
-        member: Some((member.clone(), epoch)),
-        offsets: items.iter().map(offset).collect(),
-    })
+impl From<&Item> for OffsetCommit {
+    fn from(item: &Item) -> Self {
+        Self {
+            at: item.at,
+            offset: item.next,
+            leader_epoch: None,
+            metadata: Arc::clone(&item.metadata),
+        }
+    }
 }

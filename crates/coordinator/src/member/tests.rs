@@ -127,10 +127,10 @@ impl Coordinator {
                 Ok(Response::Offsets(found.collect()))
             }
             Request::Commit(commit) => {
-                let (_, epoch) = commit.member.as_ref().expect("a member commits");
+                let by = commit.by.as_ref().expect("a member commits");
                 let good = |at: &TopicPartition| {
-                    self.holds(*at).is_some_and(|since| since.get() <= epoch.get())
-                        && epoch.get() <= self.epoch
+                    self.holds(*at).is_some_and(|since| since.get() <= by.epoch.get())
+                        && by.epoch.get() <= self.epoch
                 };
                 let all = commit.offsets.iter().all(|offset| good(&offset.at));
                 let result = |offset: &crate::OffsetCommit| match (all, good(&offset.at)) {

@@ -259,15 +259,10 @@ impl Scene {
         each.collect()
     }
 
-    fn commit_of(
-        name: &str,
-        who: Option<(MemberId, MemberEpoch)>,
-        at: TopicPartition,
-        offset: u64,
-    ) -> Commit {
+    fn commit_of(name: &str, by: Option<Committer>, at: TopicPartition, offset: u64) -> Commit {
         Commit {
             group: group(name),
-            member: who,
+            by,
             offsets: vec![OffsetCommit {
                 at,
                 offset: Offset::new(offset),
@@ -284,7 +279,27 @@ impl Scene {
         at: TopicPartition,
         offset: u64,
     ) -> Result<(), GroupError> {
-        let commit = Self::commit_of("g", Some((member(id), epoch)), at, offset);
+        self.commit_by(Self::committer(id, epoch), at, offset)
+    }
+
+    /// A member without a stream.
+    pub(crate) fn committer(id: &str, epoch: MemberEpoch) -> Committer {
+        Committer {
+            member: member(id),
+            epoch,
+            stream: None,
+            stream_number: None,
+            number: None,
+        }
+    }
+
+    pub(crate) fn commit_by(
+        &mut self,
+        by: Committer,
+        at: TopicPartition,
+        offset: u64,
+    ) -> Result<(), GroupError> {
+        let commit = Self::commit_of("g", Some(by), at, offset);
         match self.call(Request::Commit(commit))? {
             Response::Committed(mut results) => results.remove(0),
             other => panic!("{other:?}"),

@@ -129,13 +129,13 @@ impl Truth {
     /// Somebody is told that an offset is committed.
     pub(super) fn committed(&self, commit: &Commit) -> Result<(), Violation> {
         // Who administers a group may put its offsets anywhere.
-        let Some((member, epoch)) = &commit.member else {
+        let Some(by) = &commit.by else {
             return Ok(());
         };
         for one in &commit.offsets {
             let place = (commit.group.clone(), one.at);
             if let Some(owner) = self.claims.get(&place) {
-                commit_of_the_owner(&place, owner, member, AssignmentEpoch::from(*epoch))?;
+                commit_of_the_owner(&place, owner, &by.member, AssignmentEpoch::from(by.epoch))?;
             }
             let below = self.processed.get(&place).map_or(0, |processed| processed.below);
             no_record_skipped(&place, one.offset, Offset::new(below))?;

@@ -194,6 +194,34 @@ async fn what_an_administrator_commits_is_read_described_reset_and_deleted() {
     running.stop().await;
 }
 
+/// What was held up on its way to the coordinator before is not taken by the next one: it may be older than what that one has.
+#[tokio::test]
+async fn a_commit_for_the_coordinator_of_another_epoch_is_refused() {
+    let running = Running::start().await;
+    running.create("flights", 1).await;
+    let channel = &running.channel;
+    commit(channel, "g", &[offset("flights", 0, 3)]).await;
+    let meant_for = |epoch: u32| v1::CommitOffsetsRequest {
+        group: "g".to_owned(),
+        offsets: vec![offset("flights", 0, 1)],
+        routing: v1::Routing::LeaderOnly.into(),
+        coordinator_epoch: Some(epoch),
+        ..v1::CommitOffsetsRequest::default()
+    };
+    let mut taken = Vec::new();
+    for epoch in 0..4 {
+        let answer = client(channel).commit_offsets(meant_for(epoch)).await;
+        match answer {
+            Ok(_) => taken.push(epoch),
+            Err(refused) => assert_eq!(code(&refused), ErrorCode::NotCoordinator),
+        }
+        let now = committed(channel, "g", "flights", 1).await;
+        assert_eq!(now, [Some(if taken.is_empty() { 3 } else { 1 })]);
+    }
+    assert_eq!(taken.len(), 1, "it leads in one epoch: {taken:?}");
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn mistakes_are_named_and_change_nothing() {
     let running = Running::start().await;

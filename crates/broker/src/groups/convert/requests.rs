@@ -4,8 +4,8 @@ use super::{at, millis, span};
 use crate::data_plane::DataPlane;
 use crate::service::route::not_too_many;
 use quipu_coordinator::{
-    Commit, GroupId, Heartbeat, InstanceId, Leave, MemberEpoch, MemberId, OffsetCommit, OffsetsQuery,
-    StreamId, StreamNumber, Subscription,
+    Commit, CommitNumber, Committer, GroupId, Heartbeat, InstanceId, Leave, MemberEpoch, MemberId,
+    OffsetCommit, OffsetsQuery, StreamId, StreamNumber, Subscription,
 };
 use quipu_proto::{Failure, scalars, v1};
 use quipu_record::{LeaderEpoch, TopicPartition};
@@ -22,6 +22,11 @@ pub(crate) fn group(name: &str) -> Result<GroupId, Failure> {
 /// As a client counts its streams; 0: it does not.
 pub(crate) fn stream_number(number: u64) -> Option<StreamNumber> {
     (number > 0).then(|| StreamNumber::new(number))
+}
+
+/// Who speaks for a member; 0: no stream.
+fn stream(id: u64) -> Option<StreamId> {
+    (id > 0).then(|| StreamId::new(id))
 }
 
 fn member(id: &str) -> Result<MemberId, Failure> {
@@ -73,7 +78,7 @@ pub(crate) fn heartbeat_request_from_wire(request: v1::GroupHeartbeatRequest) ->
         revocation_timeout: span(request.revocation_timeout_ms),
         client_id: shown(&request.client_id).into(),
         client_host: shown(&request.client_host).into(),
-        stream: (request.stream_id > 0).then(|| StreamId::new(request.stream_id)),
+        stream: stream(request.stream_id),
         stream_number: stream_number(request.stream_number),
         max_wait: Duration::from_millis(request.max_wait_ms.into()),
     })
@@ -147,8 +152,13 @@ pub(crate) fn commit_from_wire(
 ) -> Result<(Commit, Vec<Result<TopicPartition, Failure>>), Failure> {
     not_too_many("offsets", request.offsets.len())?;
     let committer = request.member_id.as_deref().map(|id| {
-        let epoch = MemberEpoch::new(request.member_epoch);
-        Ok::<_, Failure>((member(id)?, epoch))
+        Ok::<_, Failure>(Committer {
+            member: member(id)?,
+            epoch: MemberEpoch::new(request.member_epoch),
+            stream: stream(request.stream_id),
+            stream_number: stream_number(request.stream_number),
+            number: (request.commit_number > 0).then(|| CommitNumber::new(request.commit_number)),
+        })
     });
     let mut found = Vec::with_capacity(request.offsets.len());
     let mut offsets = Vec::with_capacity(request.offsets.len());
@@ -167,14 +177,14 @@ pub(crate) fn commit_from_wire(
     }
     let commit = Commit {
         group: group(&request.group)?,
-        member: committer.transpose()?,
+        by: committer.transpose()?,
         offsets,
     };
     Ok((commit, found))
 }
 
-/// By ids alone: the names are settled.
-pub(crate) fn commit_to_wire(commit: Commit) -> v1::CommitOffsetsRequest {
+/// By ids alone: the names are settled. For the coordinator of this epoch and no other.
+pub(crate) fn commit_to_wire(commit: Commit, coordinator: LeaderEpoch) -> v1::CommitOffsetsRequest {
     let offsets = commit.offsets.into_iter().map(|offset| v1::OffsetCommit {
         topic: String::new(),
         topic_id: Some(offset.at.topic.to_string()),
@@ -183,12 +193,17 @@ pub(crate) fn commit_to_wire(commit: Commit) -> v1::CommitOffsetsRequest {
         leader_epoch: offset.leader_epoch.map(LeaderEpoch::get),
         metadata: offset.metadata.to_string(),
     });
+    let by = commit.by.as_ref();
     v1::CommitOffsetsRequest {
         group: commit.group.to_string(),
-        member_epoch: commit.member.as_ref().map_or(0, |(_, epoch)| epoch.get()),
-        member_id: commit.member.map(|(member, _)| member.to_string()),
+        member_epoch: by.map_or(0, |by| by.epoch.get()),
+        member_id: by.map(|by| by.member.to_string()),
         offsets: offsets.collect(),
         routing: v1::Routing::LeaderOnly.into(),
+        stream_id: by.and_then(|by| by.stream).map_or(0, StreamId::get),
+        stream_number: by.and_then(|by| by.stream_number).map_or(0, StreamNumber::get),
+        commit_number: by.and_then(|by| by.number).map_or(0, CommitNumber::get),
+        coordinator_epoch: Some(coordinator.get()),
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn list(
         asked.spawn(async move {
             match coordinator {
                 Coordinator::Here => listed_here(&groups, me, until).await,
-                Coordinator::At(peer) => listed_there(&peer, until).await,
+                Coordinator::At(peer, _) => listed_there(&peer, until).await,
                 Coordinator::Nobody => Err(unreachable(broker)),
             }
         });

@@ -55,7 +55,7 @@ pub(super) async fn commit(
     context: &RequestContext,
     request: v1::CommitOffsetsRequest,
 ) -> Result<v1::CommitOffsetsResponse, Failure> {
-    let asking = Asking::new(groups, context, request.routing)?;
+    let asking = Asking::new(groups, context, request.routing)?.of_epoch(request.coordinator_epoch);
     let (commit, found) = convert::commit_from_wire(groups.plane(), &request)?;
     if let Some(first) = found.iter().find_map(|found| found.as_ref().err()) {
         let code = first.code;

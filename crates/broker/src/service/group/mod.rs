@@ -17,7 +17,7 @@ use quipu_coordinator::{GroupError, GroupId};
 use quipu_metadata::Image;
 use quipu_proto::v1::group_service_server::{GroupService, GroupServiceServer};
 use quipu_proto::{Failure, LeaderHint, v1};
-use quipu_record::ErrorCode;
+use quipu_record::{ErrorCode, LeaderEpoch};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -45,6 +45,8 @@ struct Asking<'c> {
     context: &'c RequestContext,
     until: Instant,
     forward: bool,
+    /// The leader epoch of the coordinator that is meant, if the broker that passed it on says so.
+    epoch: Option<LeaderEpoch>,
 }
 
 impl<'c> Asking<'c> {
@@ -64,7 +66,14 @@ impl<'c> Asking<'c> {
             // A little before the client gives up: it shall hear why.
             until: Instant::now() + context.at_most(patience).mul_f32(0.95),
             forward: may_forward(context, routing)?,
+            epoch: None,
         })
+    }
+
+    /// Only the coordinator of this epoch is meant.
+    fn of_epoch(mut self, epoch: Option<u32>) -> Self {
+        self.epoch = epoch.map(LeaderEpoch::new);
+        self
     }
 
     /// Has the coordinator answer a request of a member or an administrator.
@@ -75,7 +84,10 @@ impl<'c> Asking<'c> {
     ) -> Result<quipu_coordinator::Response, Failure> {
         let answered = match self.forward {
             true => self.groups.ask(group, request, self.until).await,
-            false => self.groups.ask_here(group, request, self.until).await,
+            false => {
+                let here = self.groups.ask_here_in(self.epoch, group, request, self.until);
+                here.await
+            }
         };
         answered.map_err(|error| self.told(group, &error))
     }
@@ -111,7 +123,7 @@ macro_rules! anywhere {
         loop {
             let result = match tries.coordinator().await {
                 Ok($crate::groups::Coordinator::Here) => $here.await,
-                Ok($crate::groups::Coordinator::At($peer)) => {
+                Ok($crate::groups::Coordinator::At($peer, _)) => {
                     let $patience = $asking
                         .until
                         .saturating_duration_since(tokio::time::Instant::now());
