@@ -2,12 +2,12 @@
 
 use crate::support::Result;
 use bytes::Bytes;
-use quipu_client::{Client, ClientConfig, ConsumerConfig, Start};
+use quipu_client::{Client, ClientConfig, ConsumerConfig, PartitionId, Start};
 use quipu_proto::v1::produce_service_client::ProduceServiceClient;
 use quipu_proto::v1::{Batch, ProduceStreamRequest, batch};
 use quipu_record::{BatchBuilder, Codec, Timestamp};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
@@ -132,6 +132,19 @@ pub(crate) async fn produce(
     // The last second was not a whole one.
     seconds.pop();
     Ok(seconds)
+}
+
+/// Deletes what was produced, every second: a minute of it could fill a disk.
+pub(crate) async fn trim(address: String) {
+    let Ok(client) = Client::connect(ClientConfig::new([address])).await else {
+        return;
+    };
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let all = vec![(PartitionId::new(0), None)];
+        // What fails now is deleted a second later.
+        drop(client.admin().delete_records("other", all, false).await);
+    }
 }
 
 /// What a reader of the whole table finds.
