@@ -75,6 +75,14 @@ bench-cluster *ARGS:
 bench-limits *ARGS:
     cargo bench -p quipu --bench limits -- {{ARGS}}
 
+# Consumer groups: a thousand at rest, and a coordinator's failover after a hundred million commits. Wants a quiet machine.
+bench-groups *ARGS:
+    cargo bench -p quipu --bench groups -- {{ARGS}}
+
+# Compaction of ten million updates, and what producers lose to it. Wants a quiet machine.
+bench-compaction *ARGS:
+    cargo bench -p quipu --bench compaction -- {{ARGS}}
+
 # Needs cargo-mutants; docs/reports/mutants.md.
 # Mutants of a pure crate (record, replication, metadata, coordinator, checker), or a SHARD of them (3/8), and its fast tests.
 mutants CRATE SHARD="0/1" *ARGS:

@@ -15,8 +15,7 @@ def follow(channel, member):
     requests.put(c.ConsumeRequest(open=c.Open(group=member)))
     requests.put(c.ConsumeRequest(credit=c.Credit(bytes=1 << 40, records=1000)))
     for said in consume_pb2_grpc.ConsumeServiceStub(channel).Consume(iter(requests.get, None)):
-        if said.HasField("opened"):
-            member.member_id = said.opened.membership.member_id
+        member.member_id = said.opened.membership.member_id or member.member_id  # named once
         if said.HasField("assignment"):
             member.member_epoch = said.assignment.member_epoch
         if records := said.data.records:
