@@ -9,6 +9,7 @@ use crate::output::say;
 use crate::schedule::{Next, Schedule};
 use crate::{Result, finale, report};
 use quipu_checker::{Phase, Time};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -37,15 +38,17 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
         chance,
         load,
         faults: 0,
+        effects: BTreeMap::new(),
     };
     run.say(&format!("{} nodes have started, clients work", plan.nodes));
     run.control()?;
     run.faults()?;
     run.heal()?;
+    let vain = run.vain();
     let mut load = run.load;
     let polled = load.end(runtime.handle(), &mut cluster)?;
     finale::stop_and_dump(&mut cluster, &load, &polled)?;
-    let ended = report::tell(plan, &load, cluster.incidents());
+    let ended = report::tell(plan, &load, cluster.incidents(), vain);
     say(&format!("{:.0} s in all", begun.elapsed().as_secs_f64()));
     ended
 }
@@ -56,6 +59,8 @@ struct Run<'a> {
     chance: Chance,
     load: Load,
     faults: usize,
+    /// Kinds of faults that came, and whether any of them did something.
+    effects: BTreeMap<&'static str, bool>,
 }
 
 impl Run<'_> {
@@ -107,9 +112,11 @@ impl Run<'_> {
         let begun = self.load.fault(name, Phase::Begin, name)?;
         let what = fault.begin(self.cluster, &mut self.chance)?;
         self.hold(&mut *fault, next.hold)?;
+        let effect = fault.effect(self.cluster)?;
+        *self.effects.entry(name).or_default() |= effect.is_any();
         let end = fault.end(self.cluster, &mut self.chance)?;
         self.look()?;
-        let what = format!("{what}; {end}");
+        let what = format!("{what}{}; {end}", effect.words());
         let ended = self.load.fault(name, Phase::End, &what)?;
         let healed = self.load.healed(&end)?;
         let back = self.until_back(healed)?;
@@ -127,6 +134,13 @@ impl Run<'_> {
         }
         std::thread::sleep(self.plan.quiet);
         self.look()
+    }
+
+    /// Kinds of faults that came and never did anything.
+    fn vain(&self) -> Vec<String> {
+        let vain = self.effects.iter().filter(|(_, any)| !**any);
+        vain.map(|(kind, _)| format!("no fault of kind {kind} had any effect"))
+            .collect()
     }
 
     fn hold(&mut self, fault: &mut dyn Fault, hold: Duration) -> Result<()> {

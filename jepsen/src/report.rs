@@ -7,8 +7,8 @@ use crate::output::{CLEAN, FOUND, VACUOUS, say};
 use quipu_workload::report::{About, Floors, Outcome, Report};
 use std::process::ExitCode;
 
-/// Tells it.
-pub(crate) fn tell(plan: &Plan, load: &Load, incidents: &[String]) -> Result<ExitCode> {
+/// Tells it. What was in `vain` makes it vacuous.
+pub(crate) fn tell(plan: &Plan, load: &Load, incidents: &[String], vain: Vec<String>) -> Result<ExitCode> {
     let verdict = load.recorder.verdict();
     let about = About {
         title: format!("Real processes under faults: {} nodes", plan.nodes),
@@ -21,7 +21,7 @@ pub(crate) fn tell(plan: &Plan, load: &Load, incidents: &[String]) -> Result<Exi
         kinds_requested: plan.kinds.iter().map(|kind| kind.name.to_owned()).collect(),
         not_exercised: Vec::new(),
         incidents: incidents.to_vec(),
-        incomplete: Vec::new(),
+        incomplete: vain,
         floors: Floors {
             acknowledged: Some(plan.floor_acked),
             faults: Some(plan.floor_faults),

@@ -3,7 +3,7 @@
 use super::volume::Volume;
 use crate::clock::Clock;
 use crate::disk::{Disks, LossyDisk};
-use crate::{Result, network, proxy};
+use crate::{Result, network, proxy, shell};
 use quipu_client::BrokerId;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
@@ -18,6 +18,8 @@ const INTERNAL_PORT: u16 = 4601;
 const HTTP_PORT: u16 = 4602;
 /// One look at a probe.
 const PROBE: Duration = Duration::from_millis(500);
+/// What is read of an answer.
+const ANSWER_MAX: u64 = 4096;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Shows the node a start of the machine of its own, and becomes it.
 const BECOME: &str = r#"mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@""#;
@@ -245,7 +247,30 @@ impl Node {
 
     /// Whether it says that it has started: its logs are open, and the cluster counts on it.
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_up() && probe(&format!("{}:{HTTP_PORT}", network::address(self.id))).is_ok_and(|ready| ready)
+        self.is_up()
+            && self
+                .probe()
+                .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// The time of day that it tells in its answers, in seconds since 1970.
+    pub(crate) fn told_time(&self) -> Result<i64> {
+        let answer = self.probe()?;
+        let mut headers = answer.lines().filter_map(|line| line.split_once(": "));
+        let date = headers.find(|(name, _)| name.eq_ignore_ascii_case("date"));
+        let (_, date) = date.ok_or("its answer has no date")?;
+        Ok(shell::run("date", &["-d", date, "+%s"])?.trim().parse()?)
+    }
+
+    /// Asks `/startupz`: the answer, as it came.
+    fn probe(&self) -> Result<String> {
+        let address = format!("{}:{HTTP_PORT}", network::address(self.id));
+        let mut stream = TcpStream::connect_timeout(&address.parse()?, PROBE)?;
+        stream.set_read_timeout(Some(PROBE))?;
+        stream.write_all(b"GET /startupz HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     fn configuration(&self, all: &[BrokerId]) -> String {
@@ -276,14 +301,4 @@ impl Node {
 fn signal(child: &Child, signal: Signal) -> Result<()> {
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or("no process id")?;
     Ok(kill_process(pid, signal)?)
-}
-
-/// Asks `/startupz`.
-fn probe(address: &str) -> Result<bool> {
-    let mut stream = TcpStream::connect_timeout(&address.parse()?, PROBE)?;
-    stream.set_read_timeout(Some(PROBE))?;
-    stream.write_all(b"GET /startupz HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n")?;
-    let mut status = [0; 12];
-    stream.read_exact(&mut status)?;
-    Ok(status.ends_with(b" 200"))
 }

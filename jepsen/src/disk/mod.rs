@@ -146,7 +146,7 @@ impl LossyDisk {
         if self.flush == Flush::Syncfs {
             let image = self.image();
             shell::run("truncate", &["-s", IMAGE_BYTES, &image])?;
-            shell::run("mkfs.ext4", &["-q", "-F", "-E", "nodiscard", &image])?;
+            shell::run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "nodiscard", &image])?;
             shell::run("sync", &[&image, &at.display().to_string()])?;
             self.mount_image()?;
         }
@@ -165,6 +165,25 @@ impl LossyDisk {
     /// Says something to lossyfs.
     pub(crate) fn say(&self, command: &str) -> Result<String> {
         Ok(quipu_lossyfs::ask(&self.control(), command)?)
+    }
+
+    /// The sum of what lossyfs counted under these names so far.
+    pub(crate) fn counted(&self, names: &[&str]) -> Result<u64> {
+        let stats = self.say("stats")?;
+        let mut sum = 0;
+        for name in names {
+            let mut parts = stats.split_whitespace().filter_map(|part| part.split_once('='));
+            let found = parts.find(|(part, _)| part == name);
+            let (_, count) = found.ok_or_else(|| format!("lossyfs does not count {name}: {stats}"))?;
+            sum += count.parse::<u64>()?;
+        }
+        Ok(sum)
+    }
+
+    /// Bytes that are left on it.
+    pub(crate) fn free(&self) -> Result<u64> {
+        let free = rustix::fs::statvfs(&self.mount)?;
+        Ok(free.f_bavail * free.f_frsize)
     }
 
     /// The power goes and comes back. The node was killed before.
@@ -188,8 +207,7 @@ impl LossyDisk {
         match self.flush {
             Flush::Fdatasync => self.say(&format!("full {room}")).map(drop),
             Flush::Syncfs => {
-                let free = rustix::fs::statvfs(&self.mount)?;
-                let bytes = (free.f_bavail * free.f_frsize).saturating_sub(room);
+                let bytes = self.free()?.saturating_sub(room);
                 shell::run("fallocate", &["-l", &bytes.to_string(), &self.filler()]).map(drop)
             }
         }

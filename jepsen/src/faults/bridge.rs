@@ -1,6 +1,6 @@
 //! Two halves that only one node connects.
 
-use super::{Fault, target};
+use super::{Effect, Fault, target};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -22,6 +22,10 @@ impl Fault for Bridge {
         let nodes = chance.shuffled(cluster.ids());
         cluster.cut(&Grudge::bridge(&nodes))?;
         Ok(format!("all over {}", target::list(&nodes[..1])))
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        target::packets(cluster)
     }
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {

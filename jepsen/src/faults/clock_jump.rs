@@ -1,12 +1,15 @@
 //! Wall clocks jump, forward and back, while nodes run.
 
-use super::Fault;
+use super::{Effect, Fault};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds at most, either way.
 const JUMP_MS: u64 = 3_600_000;
+/// What a clock that goes right may be off, as seconds are told.
+const OFF_S: u64 = 3;
 
 #[derive(Default)]
 pub(super) struct ClockJump;
@@ -21,6 +24,20 @@ fn jump(cluster: &mut Cluster, chance: &mut Chance) -> Result<i64> {
     let clock = cluster.node(node)?.clock().ok_or("clocks cannot be moved")?;
     clock.set(by)?;
     Ok(by)
+}
+
+/// Nodes whose clocks tell another time than the machine's. (They look at them once a second.)
+pub(super) fn off(cluster: &mut Cluster) -> Result<Effect> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let mut off = 0;
+    for node in cluster.ids() {
+        // Whoever does not answer now tells nothing.
+        let Ok(told) = cluster.node(node)?.told_time() else {
+            continue;
+        };
+        off += u64::from(told.abs_diff(now.cast_signed()) > OFF_S);
+    }
+    Ok(Effect::Counted(off, "nodes tell another time"))
 }
 
 /// All clocks go right.
@@ -48,6 +65,10 @@ impl Fault for ClockJump {
             jump(cluster, chance)?;
         }
         Ok(())
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        off(cluster)
     }
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {

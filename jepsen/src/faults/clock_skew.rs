@@ -1,12 +1,13 @@
 //! Wall clocks stand apart, by seconds to days, for as long as the fault lasts.
 
-use super::{Fault, clock_jump};
+use super::{Effect, Fault, clock_jump};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
 
-/// Milliseconds: a second, a minute, an hour, a week.
-const SKEWS_MS: &[i64] = &[1000, 60_000, 3_600_000, 604_800_000];
+/// Milliseconds: a second, a minute, an hour, three days. Two clocks are six days apart at most: by default what is a week
+/// old is deleted, and rightly so.
+const SKEWS_MS: &[i64] = &[1000, 60_000, 3_600_000, 259_200_000];
 
 #[derive(Default)]
 pub(super) struct ClockSkew;
@@ -30,6 +31,10 @@ impl Fault for ClockSkew {
             told.push(format!("node {node} by {} s", skew / 1000));
         }
         Ok(told.join(", "))
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        clock_jump::off(cluster)
     }
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {

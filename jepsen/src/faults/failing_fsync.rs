@@ -1,7 +1,7 @@
 //! A sync of a node's disk fails. What it was for is lost, and the next sync would say yes: the node must end at once, and
 //! be right again after a start on the same disk.
 
-use super::{Fault, target};
+use super::{Effect, Fault, target};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -11,11 +11,15 @@ use std::time::{Duration, Instant};
 
 /// A node that is written to flushes all the time.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
+/// What lossyfs counts.
+const FAILED: &[&str] = &["failed_syncs"];
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 pub(super) struct FailingFsync {
     node: Option<BrokerId>,
+    /// Syncs that had failed before.
+    before: u64,
 }
 
 impl FailingFsync {
@@ -31,6 +35,7 @@ impl Fault for FailingFsync {
         let (id, words) = target::one(cluster, chance)?;
         let count = chance.between(1, 3);
         let node = cluster.node(id)?;
+        self.before = node.volume().lossy()?.counted(FAILED)?;
         node.let_end(true);
         node.volume().lossy()?.say(&format!("fail-fsync {count}"))?;
         self.node = Some(id);
@@ -52,6 +57,15 @@ impl Fault for FailingFsync {
             std::thread::sleep(LOOK_EVERY);
         }
         Ok(format!("{words}: {count} times"))
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        let id = self.node.ok_or("it never began")?;
+        let failed = cluster.node(id)?.volume().lossy()?.counted(FAILED)?;
+        Ok(Effect::Counted(
+            failed - self.before,
+            "syncs failed, and it ended",
+        ))
     }
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {

@@ -1,6 +1,6 @@
 //! The cluster falls into two parts, one of them without a majority; clients hear both.
 
-use super::{Fault, target};
+use super::{Effect, Fault, target};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -23,6 +23,10 @@ impl Fault for Halves {
         let (few, many) = nodes.split_at(cluster.minority());
         cluster.cut(&Grudge::apart(&[few.to_vec(), many.to_vec()]))?;
         Ok(format!("{} | {}", target::list(few), target::list(many)))
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        target::packets(cluster)
     }
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {

@@ -1,6 +1,6 @@
 //! A node that leads something hears no other node, and sometimes no client.
 
-use super::{Fault, target};
+use super::{Effect, Fault, target};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -28,6 +28,10 @@ impl Fault for IsolateLeader {
         }
         cluster.cut(&grudge)?;
         Ok(words)
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        target::packets(cluster)
     }
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {

@@ -1,7 +1,7 @@
 //! Requests go through, their replies are held back; then the connections are cut, so that the replies are lost, or the
 //! replies arrive late after all. Producers have to repeat what was stored already.
 
-use super::Fault;
+use super::{Effect, Fault, target};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -48,6 +48,10 @@ impl Fault for LostReplies {
             _ => {}
         }
         Ok(())
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        Ok(target::hindered(cluster))
     }
 
     fn end(&mut self, cluster: &mut Cluster, chance: &mut Chance) -> Result<String> {

@@ -43,8 +43,39 @@ pub(crate) trait Fault: Send {
         Ok(())
     }
 
+    /// What it did, as others than the fault itself count it. Asked before it is healed.
+    ///
+    /// By default there is nothing to count: a process that was killed is gone.
+    fn effect(&mut self, _cluster: &mut Cluster) -> Result<Effect> {
+        Ok(Effect::Certain)
+    }
+
     /// Heals it: what was done. From its return on the cluster has to work.
     fn end(&mut self, cluster: &mut Cluster, chance: &mut Chance) -> Result<String>;
+}
+
+/// What came of a fault. A kind that never has any makes a run vacuous.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Effect {
+    /// It is what was done.
+    Certain,
+    /// So many of these.
+    Counted(u64, &'static str),
+}
+
+impl Effect {
+    /// Whether there was any.
+    pub(crate) const fn is_any(&self) -> bool {
+        !matches!(self, Self::Counted(0, _))
+    }
+
+    /// In words, if there are any.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Certain => String::new(),
+            Self::Counted(count, what) => format!(" ({count} {what})"),
+        }
+    }
 }
 
 /// What a fault needs that runs do not always have.

@@ -1,6 +1,6 @@
 //! Nobody hears a node that hears everybody, or the other way round.
 
-use super::{Fault, target};
+use super::{Effect, Fault, target};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -27,6 +27,10 @@ impl Fault for OneWay {
         }
         cluster.cut(&Grudge::one_way(&others, &[node]))?;
         Ok(format!("{words} hears no other node"))
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        target::packets(cluster)
     }
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {

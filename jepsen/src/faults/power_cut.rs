@@ -1,15 +1,20 @@
 //! The power of all machines goes at once: every process is killed, and every disk loses what was not synced, or all but a
 //! random part of it.
 
-use super::Fault;
+use super::{Effect, Fault};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
 use crate::disk::Cut;
 use std::time::Duration;
 
+/// What lossyfs counts: sectors that were taken, and changes of names that were or might have been.
+const LOST: &[&str] = &["sectors_lost", "names_at_stake"];
+
 #[derive(Default)]
-pub(super) struct PowerCut;
+pub(super) struct PowerCut {
+    lost: u64,
+}
 
 impl PowerCut {
     pub(super) const NAME: &str = "power-cut";
@@ -30,11 +35,18 @@ impl Fault for PowerCut {
                 false => Cut::Torn(chance.between(0, u64::MAX - 1)),
             };
             let node = cluster.node(id)?;
-            node.volume().lossy()?.power_cut(how)?;
+            let disk = node.volume().lossy()?;
+            let before = disk.counted(LOST)?;
+            disk.power_cut(how)?;
+            self.lost += disk.counted(LOST)? - before;
             node.restart_machine()?;
             words.push(format!("node {id} {how:?}"));
         }
         Ok(format!("all nodes: {}", words.join(", ")))
+    }
+
+    fn effect(&mut self, _cluster: &mut Cluster) -> Result<Effect> {
+        Ok(Effect::Counted(self.lost, "sectors and names at stake"))
     }
 
     fn end(&mut self, cluster: &mut Cluster, chance: &mut Chance) -> Result<String> {

@@ -1,6 +1,6 @@
 //! Connections between nodes are reset, again and again: each attempt is answered by a reset for a while.
 
-use super::{Fault, target};
+use super::{Effect, Fault, target};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -45,6 +45,10 @@ impl Fault for Reset {
             self.turn(cluster, !self.on)?;
         }
         Ok(())
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        target::packets(cluster)
     }
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {

@@ -1,6 +1,6 @@
 //! Every node hears a majority, and no two hear the same one.
 
-use super::Fault;
+use super::{Effect, Fault, target};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -23,6 +23,10 @@ impl Fault for Ring {
         cluster.cut(&Grudge::ring(&nodes))?;
         let order: Vec<String> = nodes.iter().map(ToString::to_string).collect();
         Ok(format!("in the order {}", order.join(" ")))
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        target::packets(cluster)
     }
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {

@@ -1,6 +1,6 @@
 //! Requests and replies are late, on each connection by another time: what is sent over several arrives in any order.
 
-use super::Fault;
+use super::{Effect, Fault, target};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -43,6 +43,10 @@ impl Fault for SlowReplies {
             cluster.proxy().cut(node);
         }
         Ok(())
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        Ok(target::hindered(cluster))
     }
 
     fn end(&mut self, cluster: &mut Cluster, _chance: &mut Chance) -> Result<String> {

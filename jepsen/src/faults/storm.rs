@@ -1,7 +1,7 @@
 //! Pause, kill and partition at once: a node is killed while another stands still, and the rest is cut in two; they come
 //! back in any order.
 
-use super::{Fault, target};
+use super::{Effect, Fault, target};
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -51,6 +51,10 @@ impl Fault for Storm {
         }
         self.told.push(node.to_string());
         Ok(())
+    }
+
+    fn effect(&mut self, cluster: &mut Cluster) -> Result<Effect> {
+        target::packets(cluster)
     }
 
     fn end(&mut self, cluster: &mut Cluster, chance: &mut Chance) -> Result<String> {

@@ -1,5 +1,6 @@
 //! On whom a fault falls.
 
+use super::Effect;
 use crate::Result;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
@@ -36,6 +37,16 @@ pub(super) fn minority(cluster: &Cluster, chance: &mut Chance) -> Result<(Vec<Br
     let nodes = chance.some(cluster.ids(), cluster.minority());
     let words = list(&nodes);
     Ok((nodes, words))
+}
+
+/// What came of a network that was cut.
+pub(super) fn packets(cluster: &Cluster) -> Result<Effect> {
+    Ok(Effect::Counted(cluster.network().stopped()?, "packets stopped"))
+}
+
+/// What came of proxies that hinder.
+pub(super) fn hindered(cluster: &Cluster) -> Effect {
+    Effect::Counted(cluster.proxy().hindered(), "pieces late or held back")
 }
 
 /// Nodes in words.

@@ -15,12 +15,13 @@ pub(crate) const CLIENTS: &str = "10.77.0.1";
 /// What each node's network is told at first.
 const RULES: &str = "
 table inet quipu {
+  counter stopped { }
   set dropped { type ipv4_addr; }
   set refused { type ipv4_addr; }
   chain input {
     type filter hook input priority 0; policy accept;
-    ip saddr @dropped drop
-    ip saddr @refused meta l4proto tcp reject with tcp reset
+    ip saddr @dropped counter name stopped drop
+    ip saddr @refused meta l4proto tcp counter name stopped reject with tcp reset
   }
 }
 ";
@@ -107,6 +108,20 @@ impl Network {
         ip(&format!("link set {} {state}", link(node)))
     }
 
+    /// Packets that were stopped since this was asked the last time.
+    pub(crate) fn stopped(&self) -> Result<u64> {
+        let mut packets = 0;
+        for node in &self.nodes {
+            let told = nft(*node, "reset counter inet quipu stopped\n")?;
+            let mut words = told.split_whitespace().skip_while(|word| *word != "packets");
+            let count = words
+                .nth(1)
+                .ok_or_else(|| format!("nft counts nothing: {told}"))?;
+            packets += count.parse::<u64>()?;
+        }
+        Ok(packets)
+    }
+
     /// Everybody hears everybody.
     pub(crate) fn heal(&self) -> Result<()> {
         for node in &self.nodes {
@@ -125,7 +140,7 @@ fn ip(words: &str) -> Result<()> {
     shell::run("ip", &words).map(drop)
 }
 
-fn nft(node: BrokerId, rules: &str) -> Result<()> {
+fn nft(node: BrokerId, rules: &str) -> Result<String> {
     let namespace = format!("--net={}", namespace(node));
-    shell::run_with_input("nsenter", &[&namespace, "nft", "-f", "-"], rules).map(drop)
+    shell::run_with_input("nsenter", &[&namespace, "nft", "-f", "-"], rules)
 }

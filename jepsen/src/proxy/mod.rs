@@ -9,6 +9,8 @@ mod pump;
 use crate::{Result, network};
 use quipu_client::BrokerId;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -54,6 +56,8 @@ impl Weather {
 /// The proxies of all nodes.
 pub(crate) struct Proxy {
     weather: BTreeMap<BrokerId, watch::Sender<Weather>>,
+    /// Pieces of connections that were late or held back.
+    hindered: Arc<AtomicU64>,
 }
 
 /// Where clients find a node's proxy.
@@ -65,13 +69,14 @@ impl Proxy {
     /// Starts them, in fair weather.
     pub(crate) fn start(nodes: &[BrokerId], runtime: &Handle) -> Result<Self> {
         let mut weather = BTreeMap::new();
+        let hindered = Arc::new(AtomicU64::new(0));
         for node in nodes {
             let (sender, receiver) = watch::channel(Weather::default());
             let listener = runtime.block_on(TcpListener::bind(address(*node)))?;
-            runtime.spawn(accept(listener, *node, receiver));
+            runtime.spawn(accept(listener, *node, receiver, Arc::clone(&hindered)));
             weather.insert(*node, sender);
         }
-        Ok(Self { weather })
+        Ok(Self { weather, hindered })
     }
 
     /// Makes the weather before one node.
@@ -93,6 +98,11 @@ impl Proxy {
         }
     }
 
+    /// Pieces of connections that were late or held back since this was asked the last time.
+    pub(crate) fn hindered(&self) -> u64 {
+        self.hindered.swap(0, Ordering::Relaxed)
+    }
+
     /// Fair weather everywhere. What was held back arrives now, late.
     pub(crate) fn calm(&self) {
         for node in self.weather.keys() {
@@ -101,7 +111,12 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, node: BrokerId, weather: watch::Receiver<Weather>) {
+async fn accept(
+    listener: TcpListener,
+    node: BrokerId,
+    weather: watch::Receiver<Weather>,
+    hindered: Arc<AtomicU64>,
+) {
     let mut number = 0;
     loop {
         // Out of descriptors, say: the client sees a connection that fails.
@@ -110,12 +125,24 @@ async fn accept(listener: TcpListener, node: BrokerId, weather: watch::Receiver<
             continue;
         };
         number += 1;
-        tokio::spawn(carry(client, node, weather.clone(), number));
+        tokio::spawn(carry(
+            client,
+            node,
+            weather.clone(),
+            Arc::clone(&hindered),
+            number,
+        ));
     }
 }
 
 /// Carries one connection until either side ends it, or it is cut.
-async fn carry(client: TcpStream, node: BrokerId, weather: watch::Receiver<Weather>, number: u64) {
+async fn carry(
+    client: TcpStream,
+    node: BrokerId,
+    weather: watch::Receiver<Weather>,
+    hindered: Arc<AtomicU64>,
+    number: u64,
+) {
     let cuts = weather.borrow().cuts;
     let upstream = TcpStream::connect((network::address(node), NODE_PORT));
     let Ok(Ok(server)) = tokio::time::timeout(CONNECT, upstream).await else {
@@ -134,8 +161,8 @@ async fn carry(client: TcpStream, node: BrokerId, weather: watch::Receiver<Weath
         let _ = weather.wait_for(|now| now.cuts != cuts).await;
     };
     tokio::select! {
-        () = pump::pump(from_client, to_server, requests, weather.clone()) => {}
-        () = pump::pump(from_server, to_client, replies, weather.clone()) => {}
+        () = pump::pump(from_client, to_server, requests, weather.clone(), &hindered) => {}
+        () = pump::pump(from_server, to_client, replies, weather.clone(), &hindered) => {}
         () = cut => {}
     }
 }

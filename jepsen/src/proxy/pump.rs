@@ -1,6 +1,7 @@
 //! One direction of one connection.
 
 use super::Weather;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -36,9 +37,14 @@ impl Way {
     }
 }
 
-/// Carries bytes until either end is closed.
-pub(super) async fn pump<R, W>(mut from: R, mut to: W, way: Way, mut weather: watch::Receiver<Weather>)
-where
+/// Carries bytes until either end is closed; counts the pieces that it hindered.
+pub(super) async fn pump<R, W>(
+    mut from: R,
+    mut to: W,
+    way: Way,
+    mut weather: watch::Receiver<Weather>,
+    hindered: &AtomicU64,
+) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
@@ -50,7 +56,11 @@ where
             if length == 0 {
                 return;
             }
-            let due = Instant::now() + way.late(&read.borrow());
+            let (late, held) = (way.late(&read.borrow()), way.held(&read.borrow()));
+            if held || late > Duration::ZERO {
+                hindered.fetch_add(1, Ordering::Relaxed);
+            }
+            let due = Instant::now() + late;
             if sender.send((due, piece[..length].to_vec())).await.is_err() {
                 return;
             }
@@ -83,7 +93,16 @@ mod tests {
         });
         let (mut to, mut out) = tokio::io::duplex(1024);
         let carrying = tokio::spawn(async move {
-            pump(&b"an answer"[..], &mut to, Way::Replies { share: 0 }, weather).await;
+            let hindered = AtomicU64::new(0);
+            pump(
+                &b"an answer"[..],
+                &mut to,
+                Way::Replies { share: 0 },
+                weather,
+                &hindered,
+            )
+            .await;
+            assert_eq!(hindered.into_inner(), 1);
         });
         let mut got = [0; 9];
         let early = tokio::time::timeout(Duration::from_secs(5), out.read_exact(&mut got)).await;
@@ -105,7 +124,9 @@ mod tests {
             let begun = Instant::now();
             let (mut to, mut out) = tokio::io::duplex(1024);
             let way = Way::Requests { share };
-            pump(&b"x"[..], &mut to, way, weather.clone()).await;
+            let hindered = AtomicU64::new(0);
+            pump(&b"x"[..], &mut to, way, weather.clone(), &hindered).await;
+            assert_eq!(hindered.into_inner(), u64::from(share > 0));
             out.read_u8().await.expect("it arrives");
             assert_eq!(begun.elapsed().as_millis(), millis);
         }

@@ -96,10 +96,8 @@ fn overlap(before: &Tenure<'_>, after: &Tenure<'_>) -> bool {
     if before.ends.is_some_and(|ends| ends < after.begins) {
         return false;
     }
-    if before.assignment_epoch == after.assignment_epoch {
-        return true;
-    }
-    let older = if before.assignment_epoch < after.assignment_epoch {
+    // A member that takes over from another with its instance id has what that one had, since the same epochs.
+    let older = if before.assignment_epoch <= after.assignment_epoch {
         before
     } else {
         after

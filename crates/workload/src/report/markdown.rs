@@ -53,8 +53,12 @@ impl Report {
         for anomaly in &self.anomalies {
             put(
                 out,
-                format_args!("\n**{}**: {}\n\n```text\n", anomaly.kind, anomaly.summary),
+                format_args!("\n**{}**: {}\n", anomaly.kind, anomaly.summary),
             );
+            if anomaly.history.is_empty() {
+                continue;
+            }
+            out.push_str("\n```text\n");
             for event in &anomaly.history {
                 put(out, format_args!("{event}\n"));
             }

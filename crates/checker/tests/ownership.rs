@@ -1,0 +1,71 @@
+//! Who owns a partition: what is no anomaly, though two members tell of one partition at a time.
+
+use quipu_checker::{
+    AnomalyKind, Event, Group, History, Key, Kind, Member, MemberEpoch, Op, Owned, Process, Released, Time,
+    check,
+};
+
+fn owned(member: &str, since: u64) -> Op {
+    Op::Owned(Owned {
+        group: Group::new("g"),
+        member: Member::new(member),
+        key: Key::new("t/0"),
+        assignment_epoch: MemberEpoch(since),
+        member_epoch: MemberEpoch(since),
+        group_epoch: None,
+    })
+}
+
+fn released(member: &str, lost: bool) -> Op {
+    Op::Released(Released {
+        group: Group::new("g"),
+        member: Member::new(member),
+        key: Key::new("t/0"),
+        lost,
+    })
+}
+
+/// How often two owners are found: each member is a process of its own.
+fn two_owners(told: [(u64, Op); 4]) -> usize {
+    let mut history = History::default();
+    for (time, (process, op)) in (1..).zip(told) {
+        let event = Event {
+            time: Time(time),
+            process: Process::Client(process),
+            kind: Kind::Info,
+            op,
+        };
+        history.push(event).expect("a history");
+    }
+    let found = check(&history).found;
+    found.get(&AnomalyKind::TwoOwners).copied().unwrap_or_default()
+}
+
+#[test]
+fn who_was_displaced_by_its_instance_id_learns_of_it_late() {
+    let late = |lost| {
+        [
+            (0, owned("first", 7)),
+            (1, owned("second", 7)),
+            (0, released("first", lost)),
+            (1, released("second", false)),
+        ]
+    };
+    assert_eq!(
+        two_owners(late(true)),
+        0,
+        "it was taken at a time that it does not know"
+    );
+    assert_eq!(two_owners(late(false)), 1, "it gave it up itself, and too late");
+}
+
+#[test]
+fn who_comes_later_with_an_earlier_epoch_owns_nothing() {
+    let told = [
+        (0, owned("first", 8)),
+        (1, owned("second", 7)),
+        (0, released("first", true)),
+        (1, released("second", false)),
+    ];
+    assert_eq!(two_owners(told), 1);
+}
