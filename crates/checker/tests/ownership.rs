@@ -5,7 +5,7 @@ use quipu_checker::{
     check,
 };
 
-fn owned(member: &str, since: u64) -> Op {
+fn owned(member: &str, since: u32) -> Op {
     Op::Owned(Owned {
         group: Group::new("g"),
         member: Member::new(member),

@@ -51,10 +51,7 @@ impl Report {
             );
         }
         for anomaly in &self.anomalies {
-            put(
-                out,
-                format_args!("\n**{}**: {}\n", anomaly.kind, anomaly.summary),
-            );
+            put(out, format_args!("\n**{}**: {}\n", anomaly.kind, anomaly.summary));
             if anomaly.history.is_empty() {
                 continue;
             }
