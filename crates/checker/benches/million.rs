@@ -1,13 +1,17 @@
-//! A million operations are checked in less than two seconds on one core.
+//! A million operations are checked in less than two seconds on one core, whether or not something is found.
 //!
 //! `cargo bench -p quipu-checker --bench million`
+//!
+//! Counted is the processor time from a history's events in memory to the verdict: the rules of histories, the pairing
+//! of operations, every property. Reading the events from JSON lines is told apart: it is the file's format that costs
+//! there, and a harness checks what it has in memory.
 
 #![expect(clippy::print_stdout, reason = "what a bench is for")]
 
 #[path = "../tests/told/mod.rs"]
 mod told;
 
-use quipu_checker::{History, check};
+use quipu_checker::{AnomalyKind, Event, History, Op, Verdict, check, from_line, to_line};
 use std::process::ExitCode;
 
 const OPERATIONS: usize = 1_000_000;
@@ -24,30 +28,93 @@ fn taken() -> f64 {
     nanoseconds.expect("a number") / 1e9
 }
 
-fn main() -> ExitCode {
+/// A sound history.
+fn events() -> Vec<Event> {
     // Two sends or one other operation an act.
-    let events = told::story(1, OPERATIONS * 4 / 5);
+    told::story(1, OPERATIONS * 4 / 5)
+}
+
+/// Checks what is told, and tells what that took.
+fn measure(name: &str, events: Vec<Event>) -> (Verdict, bool) {
     let told = events.len();
     let begun = taken();
-    let mut history = History::default();
-    for event in events {
-        history.push(event).expect("a history");
-    }
-    let pushed = taken() - begun;
+    let history = History::of(events).expect("a history");
+    let taken_in = taken() - begun;
     let verdict = check(&history);
     let seconds = taken() - begun;
     let counts = &verdict.counts;
     let operations = counts.ok + counts.fail + counts.info;
     println!(
-        "{operations} operations ({told} events, {} values sent, {} records read) checked in {seconds:.2} s of one core, of which {pushed:.2} s to take the events; {} anomalies",
+        "{name}: {operations} operations ({told} events, {} values sent, {} records read, {} in final logs) in {seconds:.2} s of one core: {taken_in:.2} s for the rules of histories, {:.2} s to check; {} anomalies",
         counts.sent,
         counts.read,
-        verdict.found.len()
+        counts.final_records,
+        seconds - taken_in,
+        verdict.found.values().sum::<usize>()
     );
-    let holds = operations >= OPERATIONS && seconds < SECONDS && verdict.is_clean();
+    let holds = operations >= OPERATIONS && seconds < SECONDS;
     if !holds {
-        println!("{verdict}\nat least {OPERATIONS} operations must be clean in less than {SECONDS} s");
-        return ExitCode::FAILURE;
+        println!("  MISSED: at least {OPERATIONS} operations in less than {SECONDS} s");
     }
-    ExitCode::SUCCESS
+    (verdict, holds)
+}
+
+/// What reading the same events from JSON lines takes, some at a time.
+fn measure_reading(events: &[Event]) {
+    let (mut seconds, mut bytes) = (0.0, 0);
+    for some in events.chunks(10_000) {
+        let lines: Vec<String> = some.iter().map(to_line).collect();
+        bytes += lines.iter().map(String::len).sum::<usize>();
+        let begun = taken();
+        let again: Vec<Event> = lines
+            .iter()
+            .map(|line| from_line(line).expect("its own line"))
+            .collect();
+        seconds += taken() - begun;
+        assert_eq!(again, some);
+    }
+    println!(
+        "not in that: reading them from {} MB of JSON lines, {seconds:.2} s",
+        bytes >> 20
+    );
+}
+
+/// A replica's final log without one record, or without any.
+fn lose(events: &mut [Event], all: bool) {
+    let last = events.iter_mut().rev().find_map(|event| match &mut event.op {
+        Op::Final(last) => Some(last),
+        _ => None,
+    });
+    let last = last.expect("a final log");
+    if all {
+        last.records.clear();
+        last.batches.clear();
+    } else {
+        last.records.remove(last.records.len() / 2);
+    }
+}
+
+fn main() -> ExitCode {
+    let sound = events();
+    measure_reading(&sound);
+    let (verdict, mut holds) = measure("sound", sound);
+    if !verdict.is_clean() {
+        println!("{verdict}");
+        holds = false;
+    }
+    for (name, all) in [("one record lost", false), ("a replica lost everything", true)] {
+        let mut events = events();
+        lose(&mut events, all);
+        let (verdict, in_time) = measure(name, events);
+        holds &= in_time;
+        if !verdict.found.contains_key(&AnomalyKind::LostWrite) {
+            println!("  MISSED: not found\n{verdict}");
+            holds = false;
+        }
+    }
+    if holds {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

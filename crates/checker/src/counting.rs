@@ -1,5 +1,6 @@
 //! A map from numbers that mostly count up from nought: an array as far as they do, a hash map for the others.
 
+use crate::numbered::small;
 use std::collections::HashMap;
 
 /// In the array: nothing is here.
@@ -26,9 +27,7 @@ impl Counting {
 
     /// Puts down a place for a number that has none.
     pub(crate) fn insert(&mut self, number: u64, place: usize) {
-        let place = u32::try_from(place).unwrap_or_else(|_| {
-            unreachable!("a history of four thousand million things fits into no memory")
-        });
+        let place = small(place);
         self.len += 1;
         // The array may be three quarters empty, no more.
         let near = usize::try_from(number)

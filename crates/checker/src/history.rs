@@ -8,6 +8,7 @@
 mod edn;
 mod event;
 mod json;
+mod ledger;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,8 @@ pub use event::{
 };
 pub use json::{FORMAT_LINE, LineError, from_line, from_lines, to_line};
 
-use crate::counting::Counting;
+use crate::numbered::small;
+use ledger::{Ledger, SentValue};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -108,155 +110,34 @@ pub enum HistoryError {
     },
 }
 
-/// A value that an operation sends.
-#[derive(Clone, Copy, Debug)]
-struct SentValue {
-    operation: u32,
-    /// Its place among all values of the operation.
-    at: u32,
-}
-
-/// What a process is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Doing {
-    Nothing,
-    Operation(usize),
-    Retired,
-}
-
 /// Events that obey the rules, with their operations paired up.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     events: Vec<Event>,
-    operations: Vec<Operation>,
-    /// Places in `doing`.
-    processes: Counting,
-    doing: Vec<Doing>,
-    /// Places in `sent`.
-    values: Counting,
-    sent: Vec<SentValue>,
-    /// The operations that commit.
-    commits: Counting,
+    ledger: Ledger,
 }
 
 impl History {
+    /// A history of events that are all there.
+    ///
+    /// # Errors
+    /// [`HistoryError`]: the first of them that breaks a rule.
+    pub fn of(events: Vec<Event>) -> Result<Self, HistoryError> {
+        let mut ledger = Ledger::default();
+        for (at, event) in events.iter().enumerate() {
+            ledger.take(&events[..at], event)?;
+        }
+        Ok(Self { events, ledger })
+    }
+
     /// Takes the next event.
     ///
     /// # Errors
     /// [`HistoryError`]: it breaks a rule. The history is then as it was.
     pub fn push(&mut self, event: Event) -> Result<EventId, HistoryError> {
-        let id = EventId(self.events.len());
-        if self.events.last().is_some_and(|last| last.time > event.time) {
-            return Err(HistoryError::TimeWentBack {
-                event: id.0,
-                time: event.time.0,
-            });
-        }
-        if let Process::Client(process) = event.process
-            && !event.op.is_mark()
-        {
-            match event.kind {
-                Kind::Invoke => self.invoke(id, process, &event)?,
-                Kind::Ok | Kind::Fail | Kind::Info => self.complete(id, process, &event)?,
-            }
-        }
+        self.ledger.take(&self.events, &event)?;
         self.events.push(event);
-        Ok(id)
-    }
-
-    fn invoke(&mut self, id: EventId, number: u64, event: &Event) -> Result<(), HistoryError> {
-        let process = event.process;
-        let doing = self.processes.get(number);
-        match doing.map(|at| self.doing[at]) {
-            Some(Doing::Operation(operation)) => {
-                let before = self.operations[operation].invoke.0;
-                return Err(HistoryError::AlreadyBusy {
-                    event: id.0,
-                    process,
-                    before,
-                });
-            }
-            Some(Doing::Retired) => {
-                return Err(HistoryError::Retired { event: id.0, process });
-            }
-            Some(Doing::Nothing) | None => {}
-        }
-        self.take_names(id, &event.op)?;
-        let operation = Doing::Operation(self.operations.len());
-        self.operations.push(Operation {
-            invoke: id,
-            completion: None,
-        });
-        if let Some(at) = doing {
-            self.doing[at] = operation;
-        } else {
-            self.processes.insert(number, self.doing.len());
-            self.doing.push(operation);
-        }
-        Ok(())
-    }
-
-    /// Names of values and commits are used once.
-    fn take_names(&mut self, id: EventId, op: &Op) -> Result<(), HistoryError> {
-        let operation = self.operations.len();
-        if let Op::Commit(commit) = op {
-            if self.commits.get(commit.id.0).is_some() {
-                return Err(HistoryError::CommitReused {
-                    event: id.0,
-                    id: commit.id,
-                });
-            }
-            self.commits.insert(commit.id.0, operation);
-        }
-        let known = self.sent.len();
-        for value in op.sends().flat_map(|send| &send.values) {
-            if let Some(before) = self.values.get(value.id.0) {
-                let before = self.sent[before].operation as usize;
-                let before = self.operations.get(before).map_or(id, |first| first.invoke).0;
-                self.forget(op, self.sent.len() - known);
-                self.sent.truncate(known);
-                return Err(HistoryError::ValueReused {
-                    event: id.0,
-                    value: value.id,
-                    before,
-                });
-            }
-            self.values.insert(value.id.0, self.sent.len());
-            let [operation, at] = [operation, self.sent.len() - known].map(|number| {
-                u32::try_from(number).unwrap_or_else(|_| unreachable!("events are counted in four bytes"))
-            });
-            self.sent.push(SentValue { operation, at });
-        }
-        Ok(())
-    }
-
-    /// Takes back the names of the first so many values of an operation.
-    fn forget(&mut self, op: &Op, count: usize) {
-        for value in op.sends().flat_map(|send| &send.values).take(count) {
-            self.values.remove(value.id.0);
-        }
-    }
-
-    fn complete(&mut self, id: EventId, number: u64, event: &Event) -> Result<(), HistoryError> {
-        let process = event.process;
-        let doing = self.processes.get(number).map(|at| (at, self.doing[at]));
-        let Some((at, Doing::Operation(operation))) = doing else {
-            return Err(HistoryError::NotInvoked { event: id.0, process });
-        };
-        let invoke = self.operations[operation].invoke;
-        if !self.events[invoke.0].op.is_completed_by(&event.op) {
-            return Err(HistoryError::Mismatch {
-                event: id.0,
-                process,
-                before: invoke.0,
-            });
-        }
-        self.operations[operation].completion = Some(id);
-        self.doing[at] = match event.kind {
-            Kind::Info => Doing::Retired,
-            _ => Doing::Nothing,
-        };
-        Ok(())
+        Ok(EventId(self.events.len() - 1))
     }
 
     /// The events, in order.
@@ -277,20 +158,26 @@ impl History {
     /// The operations, by invocation.
     #[must_use]
     pub fn operations(&self) -> &[Operation] {
-        &self.operations
+        &self.ledger.operations
+    }
+
+    /// The operation that an event begins or ends.
+    pub(crate) fn operation_of(&self, event: EventId) -> Option<Operation> {
+        let at = self.ledger.of_events[event.0]?;
+        Some(self.ledger.operations[at as usize])
     }
 
     /// The operation that sends this value.
     #[must_use]
     pub fn sender(&self, value: ValueId) -> Option<Operation> {
-        let at = self.values.get(value.0)?;
-        Some(self.operations[self.sent[at].operation as usize])
+        let at = self.ledger.values.get(value.0)?;
+        Some(self.ledger.operations[self.ledger.sent[at].operation as usize])
     }
 
     /// The operation that sends this value, the batch it is in, and the value as it was sent.
     pub(crate) fn sent(&self, value: ValueId) -> Option<(Operation, &Send, Value)> {
-        let SentValue { operation, at } = self.sent[self.values.get(value.0)?];
-        let operation = self.operations[operation as usize];
+        let SentValue { operation, at } = self.ledger.sent[self.ledger.values.get(value.0)?];
+        let operation = self.ledger.operations[operation as usize];
         let mut at = at as usize;
         for send in self.event(operation.invoke).op.sends() {
             if let Some(value) = send.values.get(at) {
@@ -303,18 +190,24 @@ impl History {
 
     /// A value's number among all that are sent.
     pub(crate) fn value_number(&self, value: ValueId) -> Option<usize> {
-        self.values.get(value.0)
+        self.ledger.values.get(value.0)
+    }
+
+    /// The number of the first value of a batch; the others follow it.
+    pub(crate) fn first_number(&self, send: &Send) -> Option<u32> {
+        let first = send.values.first()?;
+        self.value_number(first.id).map(small)
     }
 
     /// How many values are sent.
     pub(crate) fn values_sent(&self) -> usize {
-        self.sent.len()
+        self.ledger.sent.len()
     }
 
     /// The operation that makes this commit.
     pub(crate) fn committer(&self, commit: CommitId) -> Option<Operation> {
-        let at = self.commits.get(commit.0)?;
-        Some(self.operations[at])
+        let at = self.ledger.commits.get(commit.0)?;
+        Some(self.ledger.operations[at])
     }
 
     /// How an operation ended; one still under way ended as an `info`.

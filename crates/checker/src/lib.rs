@@ -16,6 +16,7 @@
 
 mod counting;
 mod history;
+mod numbered;
 mod observed;
 mod properties;
 mod rising;

@@ -24,11 +24,13 @@ mod send_order;
 mod transactions;
 
 use crate::history::{EventId, History, ValueId};
-use crate::observed::{Observed, Sighting, Witness};
+use crate::observed::{KeyIndex, Observed, Place, Seen, Sighting, Witness};
 use crate::verdict::{Evidence, Verdict};
+use quipu_record::Offset;
 
-/// Of what stands in partitions.
-pub(crate) const OF_LOGS: &[fn(&History, &Observed, &mut Verdict)] = &[
+/// All that need no limits.
+pub(crate) const ALL: &[fn(&History, &Observed<'_>, &mut Verdict)] = &[
+    // Of what stands in partitions.
     one_value_per_offset::check,
     no_duplicates::check,
     reads_were_sent::check,
@@ -46,10 +48,7 @@ pub(crate) const OF_LOGS: &[fn(&History, &Observed, &mut Verdict)] = &[
     replicas_agree::check,
     transactions::check,
     cycles::check,
-];
-
-/// Of groups and metadata, which need only the events.
-pub(crate) const OF_EVENTS: &[fn(&History, &mut Verdict)] = &[
+    // Of groups and metadata.
     commit_registers::check,
     commit_fencing::check,
     ownership::check,
@@ -57,7 +56,7 @@ pub(crate) const OF_EVENTS: &[fn(&History, &mut Verdict)] = &[
 ];
 
 /// A sighting in words.
-fn told(history: &History, observed: &Observed, sighting: &Sighting) -> Evidence {
+fn told(history: &History, observed: &Observed<'_>, sighting: &Sighting) -> Evidence {
     let key = observed.key(sighting.key);
     let value = name(sighting.value);
     let offset = sighting.offset;
@@ -69,6 +68,24 @@ fn told(history: &History, observed: &Observed, sighting: &Sighting) -> Evidence
         }
     };
     Evidence::of(history, sighting.event, &what)
+}
+
+/// How it was first told that a value stands where it does, in words.
+fn told_seen(history: &History, observed: &Observed<'_>, seen: &Seen<'_>) -> Evidence {
+    told_place(history, observed, (seen.sent.key, seen.offset), seen.value())
+}
+
+fn told_place(
+    history: &History,
+    observed: &Observed<'_>,
+    (key, offset): (KeyIndex, Offset),
+    value: ValueId,
+) -> Evidence {
+    match observed.sighting(Place { key, offset }, value) {
+        Some(sighting) => told(history, observed, sighting),
+        // Nothing stands anywhere that was not seen there.
+        None => Evidence::of(history, EventId(0), &name(Some(value))),
+    }
 }
 
 /// A send's invocation in words, as far as it is about one value.

@@ -144,11 +144,8 @@ pub fn check_with(history: &History, limits: &Limits) -> Verdict {
         unchecked: Vec::new(),
         not_exercised: Vec::new(),
     };
-    for property in properties::OF_LOGS {
+    for property in properties::ALL {
         property(history, &observed, &mut verdict);
-    }
-    for property in properties::OF_EVENTS {
-        property(history, &mut verdict);
     }
     properties::availability::check(history, &observed, limits, &mut verdict);
     verdict

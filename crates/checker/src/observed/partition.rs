@@ -2,19 +2,22 @@
 
 use super::Sighting;
 use crate::counting::Counting;
-use crate::history::{EventId, Key, PolledPartition};
+use crate::history::{EventId, Key, PolledPartition, ValueId};
 use quipu_record::Offset;
+use std::collections::BTreeMap;
 
 /// One partition: what stands at each offset that anybody saw, in an order that all agree on.
 #[derive(Debug)]
-pub(crate) struct Partition {
-    pub(crate) key: Key,
+pub(crate) struct Partition<'h> {
+    pub(crate) key: &'h Key,
     /// The first sighting at each offset, as they came.
     slots: Vec<Sighting>,
     /// Places in `slots`.
     by_offset: Counting,
     /// The offsets seen, ascending: an offset's place here is its index in the version order, without the gaps.
     offsets: Vec<u64>,
+    /// Offsets that hold several values: all but the first seen.
+    conflicts: BTreeMap<Offset, Vec<Sighting>>,
     /// The greatest deletion asked for or told of.
     pub(crate) trimmed: Option<(Offset, EventId)>,
     /// The lowest offset that an `ok` poll asked for.
@@ -25,13 +28,14 @@ pub(crate) struct Partition {
     pub(crate) has_final: bool,
 }
 
-impl Partition {
-    pub(super) fn new(key: Key) -> Self {
+impl<'h> Partition<'h> {
+    pub(super) fn new(key: &'h Key) -> Self {
         Self {
             key,
             slots: Vec::new(),
             by_offset: Counting::default(),
             offsets: Vec::new(),
+            conflicts: BTreeMap::new(),
             trimmed: None,
             lowest_asked: None,
             compacted: false,
@@ -52,14 +56,20 @@ impl Partition {
         self.compacted |= part.compacted;
     }
 
-    /// Takes note of a sighting; returns the first one at its offset.
-    pub(super) fn see(&mut self, sighting: Sighting) -> Sighting {
-        if let Some(at) = self.by_offset.get(sighting.offset.get()) {
-            return self.slots[at];
+    /// Takes note of a sighting.
+    pub(super) fn see(&mut self, sighting: &Sighting) {
+        let Some(at) = self.by_offset.get(sighting.offset.get()) else {
+            self.by_offset.insert(sighting.offset.get(), self.slots.len());
+            self.slots.push(*sighting);
+            return;
+        };
+        if self.slots[at].value == sighting.value {
+            return;
         }
-        self.by_offset.insert(sighting.offset.get(), self.slots.len());
-        self.slots.push(sighting);
-        sighting
+        let others = self.conflicts.entry(sighting.offset).or_default();
+        if others.iter().all(|other| other.value != sighting.value) {
+            others.push(*sighting);
+        }
     }
 
     /// Everything is seen: the version order stands.
@@ -72,11 +82,23 @@ impl Partition {
         self.by_offset.get(offset.get()).map(|at| &self.slots[at])
     }
 
+    /// The first sighting of a value at an offset.
+    pub(super) fn sighting(&self, offset: Offset, value: ValueId) -> Option<&Sighting> {
+        let others = self.conflicts.get(&offset).into_iter().flatten();
+        let mut all = self.at(offset).into_iter().chain(others);
+        all.find(|sighting| sighting.value == Some(value))
+    }
+
     /// The first sighting at each offset, in the order of the offsets.
-    pub(crate) fn in_order(&self) -> impl Iterator<Item = &Sighting> {
+    pub(crate) fn in_order(&self) -> impl DoubleEndedIterator<Item = &Sighting> {
         self.offsets
             .iter()
             .filter_map(|offset| self.at(Offset::new(*offset)))
+    }
+
+    /// The offsets that hold more than one value, with all but the first seen.
+    pub(crate) fn conflicts(&self) -> impl Iterator<Item = &[Sighting]> {
+        self.conflicts.values().map(Vec::as_slice)
     }
 
     /// Everything below was or may have been deleted.

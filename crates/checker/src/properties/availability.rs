@@ -11,7 +11,7 @@ use quipu_record::Offset;
 use std::collections::HashSet;
 use std::time::Duration;
 
-pub(crate) fn check(history: &History, observed: &Observed, limits: &Limits, verdict: &mut Verdict) {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, limits: &Limits, verdict: &mut Verdict) {
     check_writes(history, observed, limits.write_within, verdict);
     check_tails(history, observed, limits.tail_within, verdict);
 }
@@ -21,15 +21,25 @@ fn after(time: Time, limit: Duration) -> Time {
     Time(time.0.saturating_add(limit))
 }
 
-/// Healings that no fault cuts short, each with when its time is over.
-fn healings(history: &History, within: Duration) -> (usize, Vec<(EventId, Time)>) {
+/// A healing, and the events before which something has to have happened.
+#[derive(Clone, Copy)]
+struct Healing {
+    healed: EventId,
+    /// Whoever began before it waits long enough.
+    half_over: EventId,
+    over: EventId,
+}
+
+/// All healings counted, and those that no fault cuts short.
+fn healings(history: &History, observed: &Observed<'_>, within: Duration) -> (usize, Vec<Healing>) {
     let mut all = 0;
     let mut whole: Vec<(EventId, Time)> = Vec::new();
-    for (index, event) in history.events().iter().enumerate() {
+    for id in observed.told.faults.iter().copied() {
+        let event = history.event(id);
         match &event.op {
             Op::Healed { .. } => {
                 all += 1;
-                whole.push((EventId(index), after(event.time, within)));
+                whole.push((id, after(event.time, within)));
             }
             Op::Fault(fault) if fault.phase != Some(Phase::End) => {
                 while whole.last().is_some_and(|(_, over)| *over > event.time) {
@@ -39,9 +49,16 @@ fn healings(history: &History, within: Duration) -> (usize, Vec<(EventId, Time)>
             _ => {}
         }
     }
-    let end = history.events().last().map_or(Time(0), |last| last.time);
-    whole.retain(|(_, over)| *over <= end);
-    (all, whole)
+    let events = history.events();
+    let end = events.last().map_or(Time(0), |last| last.time);
+    let first_after = |time: Time| EventId(events.partition_point(|event| event.time <= time));
+    let whole = whole.into_iter().filter(|(_, over)| *over <= end);
+    let whole = whole.map(|(healed, over)| Healing {
+        healed,
+        half_over: first_after(Time(history.event(healed).time.0.midpoint(over.0))),
+        over: first_after(over),
+    });
+    (all, whole.collect())
 }
 
 /// One partition after one healing.
@@ -52,57 +69,64 @@ struct Wait {
     acked: bool,
 }
 
-fn check_writes(history: &History, observed: &Observed, within: Duration, verdict: &mut Verdict) {
-    let (all, healings) = healings(history, within);
+fn check_writes(history: &History, observed: &Observed<'_>, within: Duration, verdict: &mut Verdict) {
+    let (all, healings) = healings(history, observed, within);
     verdict.exercised("availability after healing (no healing)", all > 0);
     if all > 0 && healings.is_empty() {
         verdict
             .unchecked
             .push("availability: each healing is cut short by the next fault");
     }
-    let deleted: HashSet<&str> = history
-        .events()
+    if healings.is_empty() {
+        return;
+    }
+    let changes = observed
+        .told
+        .metadata
         .iter()
-        .filter_map(|event| match &event.op {
+        .map(|operation| &history.event(operation.invoke).op);
+    let deleted: HashSet<&str> = changes
+        .filter_map(|op| match op {
             Op::MetadataWrite(write) if write.partitions.is_none() => Some(write.topic.as_str()),
             _ => None,
         })
         .collect();
     let mut waits: Vec<Vec<Wait>> = vec![observed.for_each_partition(); healings.len()];
-    for operation in history.operations() {
-        let outcome = history.outcome(*operation);
-        let began = history.event(operation.invoke);
-        let ended = operation
-            .completion
-            .map(|completion| history.event(completion).time);
-        for send in began.op.sends().filter(|send| send.acks == Acks::All) {
-            let key = observed.key_in(operation.invoke, &send.key);
-            // Those whose time is not over before this began, up to those that came after it ended.
-            let from = healings.partition_point(|(_, over)| *over < began.time);
-            for (at, (healed, over)) in healings.iter().enumerate().skip(from) {
-                let healed = history.event(*healed).time;
-                if ended.is_some_and(|ended| ended < healed) {
-                    break;
-                }
-                let wait = &mut waits[at][key.number()];
-                wait.acked |= outcome == Kind::Ok && ended.is_some_and(|ended| ended <= *over);
-                if began.time <= Time(healed.0.midpoint(over.0)) && outcome != Kind::Fail {
-                    wait.waits.get_or_insert(operation.invoke);
-                }
-                // What hangs for ever waits for each healing; one is enough to tell of it.
-                if ended.is_none() {
-                    break;
-                }
+    let invoked = observed
+        .told
+        .sends
+        .iter()
+        .filter(|sent| sent.kind == Kind::Invoke);
+    for sent in invoked.filter(|sent| sent.acks == Acks::All) {
+        let Some(operation) = history.operation_of(sent.event) else {
+            continue;
+        };
+        // Those whose time is not over before this began, up to those that came after it ended.
+        let from = healings.partition_point(|healing| healing.over <= sent.event);
+        for (healing, waits) in healings[from..].iter().zip(&mut waits[from..]) {
+            if operation.completion.is_some_and(|ended| ended < healing.healed) {
+                break;
+            }
+            let outcome = history.outcome(operation);
+            let wait = &mut waits[sent.key.number()];
+            let in_time = operation.completion.is_some_and(|ended| ended < healing.over);
+            wait.acked |= outcome == Kind::Ok && in_time;
+            if sent.event < healing.half_over && outcome != Kind::Fail {
+                wait.waits.get_or_insert(sent.event);
+            }
+            // What hangs for ever waits for each healing; one is enough to tell of it.
+            if operation.completion.is_none() {
+                break;
             }
         }
     }
-    for ((healed, _), waits) in healings.iter().zip(waits) {
+    for (healing, waits) in healings.iter().zip(waits) {
         for ((key, partition), wait) in observed.partitions().zip(waits) {
             let Some(waiting) = wait.waits.filter(|_| !wait.acked) else {
                 continue;
             };
             if !deleted.contains(partition.key.topic()) {
-                tell_no_write(history, observed, within, verdict, (*healed, waiting, key));
+                tell_no_write(history, observed, within, verdict, (healing.healed, waiting, key));
             }
         }
     }
@@ -110,7 +134,7 @@ fn check_writes(history: &History, observed: &Observed, within: Duration, verdic
 
 fn tell_no_write(
     history: &History,
-    observed: &Observed,
+    observed: &Observed<'_>,
     within: Duration,
     verdict: &mut Verdict,
     (healed, waiting, key): (EventId, EventId, KeyIndex),
@@ -130,27 +154,28 @@ fn tell_no_write(
     });
 }
 
-fn check_tails(history: &History, observed: &Observed, within: Duration, verdict: &mut Verdict) {
+fn check_tails(history: &History, observed: &Observed<'_>, within: Duration, verdict: &mut Verdict) {
     let Some(begin) = observed.final_polls else { return };
     let begin_time = history.event(begin).time;
     // The greatest offset acknowledged, and when the final polls reached it.
     let mut tails: Vec<Option<Offset>> = observed.for_each_partition();
-    for (index, event) in history.events().iter().enumerate() {
-        let acked = event.op.sends().filter(|_| event.kind == Kind::Ok);
-        for send in acked.filter(|send| send.acks == Acks::All && !send.values.is_empty()) {
-            let Some(base) = send.offset else { continue };
-            let tail = &mut tails[observed.key_in(EventId(index), &send.key).number()];
-            *tail = (*tail).max(Some(base.plus(send.values.len() as u64 - 1)));
-        }
+    for sent in &observed.told.sends {
+        let (Some(base), Some(more)) = (sent.promised(), sent.count.checked_sub(1)) else {
+            continue;
+        };
+        let tail = &mut tails[sent.key.number()];
+        *tail = (*tail).max(Some(base.plus(u64::from(more))));
     }
     let mut reached: Vec<Option<EventId>> = observed.for_each_partition();
-    for (index, event) in history.events().iter().enumerate().skip(begin.0) {
-        for part in event.op.polls().flat_map(|poll| &poll.partitions) {
-            let number = observed.key_in(EventId(index), &part.key).number();
-            let last = part.records.last().map(|record| record.offset);
-            if event.kind == Kind::Ok && last.is_some() && last >= tails[number] {
-                reached[number].get_or_insert(EventId(index));
-            }
+    let from = observed.told.polls.partition_point(|polled| polled.event < begin);
+    for polled in observed.told.polls[from..]
+        .iter()
+        .filter(|polled| polled.kind == Kind::Ok)
+    {
+        let number = polled.key.number();
+        let last = polled.part.records.last().map(|record| record.offset);
+        if last.is_some() && last >= tails[number] {
+            reached[number].get_or_insert(polled.event);
         }
     }
     for (key, partition) in observed.partitions() {

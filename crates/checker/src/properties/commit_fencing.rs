@@ -7,17 +7,18 @@
 
 use super::ownership::{Tenure, Tenures, tenures};
 use crate::history::{Commit, Committer, EventId, Group, History, Kind, Member, MemberEpoch, Op, Operation};
+use crate::numbered::FastMap;
+use crate::observed::Observed;
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
-use std::collections::HashMap;
 
 /// The epochs that each member tells, in order.
-type Epochs<'a> = HashMap<(&'a Group, &'a Member), Vec<(EventId, MemberEpoch)>>;
+type Epochs<'a> = FastMap<(&'a Group, &'a Member), Vec<(EventId, MemberEpoch)>>;
 
-pub(crate) fn check(history: &History, verdict: &mut Verdict) {
-    let tenures = certain(tenures(history));
-    let epochs = epochs(history);
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    let tenures = certain(tenures(history, observed));
+    let epochs = epochs(history, observed);
     let mut looked_at = false;
-    for operation in history.operations() {
+    for operation in &observed.told.commits {
         let Some(completion) = operation.completion else {
             continue;
         };
@@ -96,19 +97,16 @@ fn around<'a>(
     (latest.ends > Some(completion)).then_some(latest)
 }
 
-fn epochs(history: &History) -> Epochs<'_> {
-    let mut epochs: Epochs<'_> = HashMap::new();
-    for (index, event) in history.events().iter().enumerate() {
-        let told = match &event.op {
+fn epochs<'h>(history: &'h History, observed: &Observed<'_>) -> Epochs<'h> {
+    let mut epochs: Epochs<'_> = Epochs::default();
+    for id in &observed.told.memberships {
+        let told = match &history.event(*id).op {
             Op::Owned(owned) => (&owned.group, &owned.member, owned.member_epoch),
             Op::Advanced(to) => (&to.group, &to.member, to.member_epoch),
             _ => continue,
         };
         let (group, member, epoch) = told;
-        epochs
-            .entry((group, member))
-            .or_default()
-            .push((EventId(index), epoch));
+        epochs.entry((group, member)).or_default().push((*id, epoch));
     }
     epochs
 }

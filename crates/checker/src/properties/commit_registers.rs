@@ -6,8 +6,9 @@
 //! if no two forward zones overlap and no backward one lies within a forward one.
 
 use crate::history::{Commit, Committed, EventId, Group, History, Key, Kind, Op, Operation};
+use crate::numbered::FastMap;
+use crate::observed::Observed;
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
-use std::collections::BTreeMap;
 
 /// A commit and the reads that found it.
 #[derive(Clone, Copy)]
@@ -18,13 +19,14 @@ struct Zone {
     last: (Operation, Moment),
 }
 
-/// An event's place, or never, or before all.
-type Moment = i64;
-const BEFORE_ALL: Moment = -1;
-const NEVER: Moment = i64::MAX;
-
-fn moment(event: EventId) -> Moment {
-    i64::try_from(event.0).unwrap_or(NEVER)
+/// When something begins or ends, in order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Moment {
+    /// Before the history.
+    BeforeAll,
+    At(EventId),
+    /// It is not known to end, so it ends after everything.
+    Never,
 }
 
 impl Zone {
@@ -45,31 +47,37 @@ impl Zone {
 /// What is done to one register: the zones by the commit's invocation; `None`: before anything was committed.
 #[derive(Default)]
 struct Register {
-    zones: BTreeMap<Option<EventId>, Zone>,
+    zones: Vec<(Option<EventId>, Zone)>,
+    /// Places in `zones`.
+    by_commit: FastMap<Option<EventId>, usize>,
 }
 
 impl Register {
     fn take(&mut self, of: Option<Operation>, operation: Operation, begins: Moment, ends: Moment) {
-        let start = if of.is_none() { BEFORE_ALL } else { ends };
+        let start = if of.is_none() { Moment::BeforeAll } else { ends };
         let of = of.map(|commit| commit.invoke);
-        let zone = self.zones.entry(of).or_insert(Zone {
+        let zone = Zone {
             first: (operation, start),
             last: (operation, begins),
-        });
-        zone.take(operation, begins, ends);
+        };
+        let at = *self.by_commit.entry(of).or_insert(self.zones.len());
+        if at == self.zones.len() {
+            self.zones.push((of, zone));
+        }
+        self.zones[at].1.take(operation, begins, ends);
     }
 }
 
-pub(crate) fn check(history: &History, verdict: &mut Verdict) {
-    let mut registers: BTreeMap<(&Group, &Key), Register> = BTreeMap::new();
-    for operation in history.operations() {
-        let begins = moment(operation.invoke);
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    let mut registers: FastMap<(&Group, &Key), Register> = FastMap::default();
+    for operation in &observed.told.commits {
+        let begins = Moment::At(operation.invoke);
         let told = history.last_word(*operation);
-        let ends = operation.completion.map_or(NEVER, moment);
+        let ends = operation.completion.map_or(Moment::Never, Moment::At);
         match (&told.op, history.outcome(*operation)) {
             (Op::Commit(commit), outcome @ (Kind::Ok | Kind::Info)) => {
                 // What nobody knows of may happen at any time after it began.
-                let ends = if outcome == Kind::Ok { ends } else { NEVER };
+                let ends = if outcome == Kind::Ok { ends } else { Moment::Never };
                 let register = registers.entry((&commit.group, &commit.key)).or_default();
                 register.take(Some(*operation), *operation, begins, ends);
             }
@@ -84,7 +92,9 @@ pub(crate) fn check(history: &History, verdict: &mut Verdict) {
         }
     }
     verdict.exercised("committed offsets (none)", !registers.is_empty());
-    for register in registers.values() {
+    let mut registers: Vec<_> = registers.into_iter().collect();
+    registers.sort_unstable_by_key(|(name, _)| *name);
+    for (_, register) in &registers {
         check_register(history, verdict, register);
     }
 }
@@ -164,7 +174,7 @@ fn told(history: &History, operation: Operation) -> Evidence {
 fn check_register(history: &History, verdict: &mut Verdict, register: &Register) {
     // A read that ended before its commit began saw the future.
     for (commit, zone) in &register.zones {
-        if commit.is_some_and(|commit| zone.first.1 < moment(commit)) {
+        if commit.is_some_and(|commit| zone.first.1 < Moment::At(commit)) {
             tell(
                 history,
                 verdict,
@@ -173,8 +183,11 @@ fn check_register(history: &History, verdict: &mut Verdict, register: &Register)
             return;
         }
     }
-    let (mut forward, backward): (Vec<Zone>, Vec<Zone>) =
-        register.zones.values().copied().partition(Zone::is_forward);
+    let (mut forward, backward): (Vec<Zone>, Vec<Zone>) = register
+        .zones
+        .iter()
+        .map(|(_, zone)| *zone)
+        .partition(Zone::is_forward);
     forward.sort_unstable_by_key(|zone| zone.first.1);
     for pair in forward.windows(2) {
         if pair[1].first.1 < pair[0].last.1 {

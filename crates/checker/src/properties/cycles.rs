@@ -30,8 +30,8 @@ const KINDS: [(AnomalyKind, &[Relation], bool); 7] = {
     ]
 };
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
-    if !observed.has_transactions {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    if observed.told.transactions.is_empty() {
         return;
     }
     let graph = Graph::of(history, observed);

@@ -2,30 +2,24 @@
 //! and no log starts above what was deleted.
 
 use super::{name, told, told_send};
-use crate::history::{Acks, EventId, History, Kind, Send};
-use crate::observed::{FinalLog, KeyIndex, Observed, Sighting, Witness};
+use crate::history::History;
+use crate::observed::{FinalLog, Observed, Sent, Sighting, Witness};
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 use quipu_record::Offset;
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
-    let mut finals: Vec<Vec<&FinalLog>> = observed.for_each_partition();
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    let mut finals: Vec<Vec<&FinalLog<'_>>> = observed.for_each_partition();
     for log in &observed.finals {
         finals[log.key.number()].push(log);
     }
     let mut unseen = false;
-    for (index, event) in history.events().iter().enumerate() {
-        let id = EventId(index);
-        for send in event.op.sends() {
-            let (Kind::Ok, Acks::All, Some(base)) = (event.kind, send.acks, send.offset) else {
-                continue;
-            };
-            let key = observed.key_in(id, &send.key);
-            let logs = &finals[key.number()];
-            unseen |= logs.is_empty();
-            // What a compacted log keeps is known by its keys only: `replicas_agree` looks at that.
-            for log in logs.iter().filter(|log| log.latest.is_none()) {
-                check_send((history, observed), verdict, log, (send, base, key, id));
-            }
+    for sent in &observed.told.sends {
+        let Some(base) = sent.promised() else { continue };
+        let logs = &finals[sent.key.number()];
+        unseen |= logs.is_empty();
+        // What a compacted log keeps is known by its keys only: `replicas_agree` looks at that.
+        for log in logs.iter().filter(|log| log.latest.is_none()) {
+            check_send((history, observed), verdict, log, (sent, base));
         }
     }
     if unseen {
@@ -36,39 +30,40 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
 }
 
 fn check_send(
-    (history, observed): (&History, &Observed),
+    (history, observed): (&History, &Observed<'_>),
     verdict: &mut Verdict,
-    log: &FinalLog,
-    (send, base, key, event): (&Send, Offset, KeyIndex, EventId),
+    log: &FinalLog<'_>,
+    (sent, base): (&Sent<'_>, Offset),
 ) {
-    let partition = observed.partition(key);
+    let partition = observed.partition(sent.key);
     let (deleted, deleted_below) = (partition.trimmed, partition.deleted_below());
-    for (value, delta) in send.values.iter().zip(0_u64..) {
+    for (value, delta) in sent.send.values.iter().zip(0_u64..) {
         let offset = base.plus(delta);
         if log.holds(offset, value.id) || offset < log.log_start.min(deleted_below) {
             continue;
         }
-        let ack = Sighting {
-            key,
-            offset,
-            value: Some(value.id),
-            hash: Some(value.hash),
-            event,
-            witness: Witness::Ack,
-        };
-        let place = format!(
-            "value {} was acknowledged at {} offset {offset}",
-            value.id, send.key
-        );
         let replica = log.replica;
-        let mut evidence = vec![told(history, observed, &ack)];
-        evidence.extend(
-            history
-                .sender(value.id)
-                .map(|s| told_send(history, s.invoke, value.id)),
-        );
+        let acknowledged = || {
+            let place = format!(
+                "value {} was acknowledged at {} offset {offset}",
+                value.id, partition.key
+            );
+            let ack = Sighting {
+                key: sent.key,
+                offset,
+                value: Some(value.id),
+                hash: value.hash,
+                event: sent.event,
+                witness: Witness::Ack,
+            };
+            let mut evidence = vec![told(history, observed, &ack)];
+            let sender = history.sender(value.id);
+            evidence.extend(sender.map(|sender| told_send(history, sender.invoke, value.id)));
+            (place, evidence)
+        };
         if offset < log.log_start {
             verdict.add(AnomalyKind::BelowLogStart, || {
+                let (place, mut evidence) = acknowledged();
                 let start = log.log_start;
                 let what = format!("the final log of replica {replica} starts at offset {start}");
                 evidence.push(Evidence::of(history, log.event, &what));
@@ -84,6 +79,7 @@ fn check_send(
             continue;
         }
         verdict.add(AnomalyKind::LostWrite, || {
+            let (place, mut evidence) = acknowledged();
             let holds = match log.at(offset) {
                 Some(other) => format!("holds {} there", name(other)),
                 None => "holds nothing there".to_owned(),

@@ -1,8 +1,8 @@
 //! P10: once a leader has acknowledged, no leader before it acknowledges what is sent after that; and leader epochs do
 //! not fall as offsets grow, in acknowledgements or in any replica's log.
 
-use crate::history::{EventId, FinalBatch, History, Kind, Operation, Send};
-use crate::observed::{KeyIndex, Observed};
+use crate::history::{EventId, FinalBatch, History, Kind, Send};
+use crate::observed::{KeyIndex, Observed, Sent};
 use crate::rising::Rising;
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 use quipu_record::{LeaderEpoch, Offset};
@@ -15,7 +15,7 @@ struct Ack {
     event: EventId,
 }
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
     let acks = acknowledgements(history, observed, verdict);
     let mut looked_at = false;
     for (key, mut acks) in acks {
@@ -58,40 +58,31 @@ pub(super) fn told_batch(batch: &FinalBatch) -> String {
 /// All acknowledgements with an epoch, by partition; those of stale leaders are told on the way.
 fn acknowledgements(
     history: &History,
-    observed: &Observed,
+    observed: &Observed<'_>,
     verdict: &mut Verdict,
 ) -> Vec<(KeyIndex, Vec<Ack>)> {
     let mut epochs: Vec<Rising<LeaderEpoch>> = observed.for_each_partition();
     let mut acks: Vec<(KeyIndex, Vec<Ack>)> =
         observed.partitions().map(|(key, _)| (key, Vec::new())).collect();
-    let mut completed: Vec<(EventId, &Operation)> = Vec::new();
-    for operation in history.operations() {
-        if let (Some(completion), Kind::Ok) = (operation.completion, history.outcome(*operation))
-            && history
-                .event(completion)
-                .op
-                .sends()
-                .any(|send| send.leader_epoch.is_some())
-        {
-            completed.push((completion, operation));
-        }
-    }
-    completed.sort_unstable_by_key(|(completion, _)| *completion);
-    for (event, operation) in completed {
-        for send in history.event(event).op.sends() {
-            let (Some(epoch), Some(offset)) = (send.leader_epoch, send.offset) else {
-                continue;
-            };
-            let key = observed.key_in(event, &send.key);
-            let epochs = &mut epochs[key.number()];
-            match epochs.before(operation.invoke) {
-                Some((later, greatest)) if epoch < greatest => {
-                    tell_stale(history, verdict, (operation, event), send, (later, greatest));
-                }
-                _ => acks[key.number()].1.push(Ack { offset, epoch, event }),
+    for sent in observed.told.sends.iter().filter(|sent| sent.kind == Kind::Ok) {
+        let (Some(epoch), Some(offset)) = (sent.send.leader_epoch, sent.send.offset) else {
+            continue;
+        };
+        let Some(operation) = history.operation_of(sent.event) else {
+            continue;
+        };
+        let epochs = &mut epochs[sent.key.number()];
+        match epochs.before(operation.invoke) {
+            Some((later, greatest)) if epoch < greatest => {
+                tell_stale(history, verdict, (operation.invoke, sent), (later, greatest));
             }
-            epochs.raise(event, epoch);
+            _ => acks[sent.key.number()].1.push(Ack {
+                offset,
+                epoch,
+                event: sent.event,
+            }),
         }
+        epochs.raise(sent.event, epoch);
     }
     acks
 }
@@ -110,19 +101,19 @@ fn words(send: &Send) -> String {
 fn tell_stale(
     history: &History,
     verdict: &mut Verdict,
-    (operation, event): (&Operation, EventId),
-    send: &Send,
+    (invoke, sent): (EventId, &Sent<'_>),
     (later, greatest): (EventId, LeaderEpoch),
 ) {
     verdict.add(AnomalyKind::StaleEpochAck, || {
+        let send = sent.send;
         let summary = format!(
             "{}, though epoch {greatest} had acknowledged before it was sent",
             words(send)
         );
         let invoked = format!("send to {}", send.key);
         let mut evidence = vec![
-            Evidence::of(history, operation.invoke, &invoked),
-            Evidence::of(history, event, &words(send)),
+            Evidence::of(history, invoke, &invoked),
+            Evidence::of(history, sent.event, &words(send)),
         ];
         let mut sends = history.event(later).op.sends();
         let other = sends.find(|other| other.key == send.key);
@@ -133,7 +124,7 @@ fn tell_stale(
 
 fn tell_acks(
     history: &History,
-    observed: &Observed,
+    observed: &Observed<'_>,
     verdict: &mut Verdict,
     key: KeyIndex,
     (a, b): (Ack, Ack),

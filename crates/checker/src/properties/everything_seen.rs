@@ -4,12 +4,12 @@
 //! elsewhere.
 
 use super::{lost_writes, told};
-use crate::history::{Acks, EventId, History, Kind, Send};
-use crate::observed::{KeyIndex, Observed, Sighting, Witness};
+use crate::history::History;
+use crate::observed::{Observed, Sent, Sighting, Witness};
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 use quipu_record::Offset;
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
     verdict.exercised("unseen (no final polls)", observed.final_polls.is_some());
     let Some(final_polls) = observed.final_polls else {
         return;
@@ -18,55 +18,46 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
     for (key, partition) in observed.partitions() {
         read_to[key.number()] = lost_writes::bound(history, observed, partition).map(|bound| bound.offset);
     }
-    for (index, event) in history.events().iter().enumerate() {
-        let id = EventId(index);
-        if event.kind != Kind::Ok {
-            continue;
-        }
-        for send in event.op.sends() {
-            let key = observed.key_in(id, &send.key);
-            for unseen in unseen_of(history, observed, read_to[key.number()], (send, key, id)) {
-                verdict.add(AnomalyKind::Unseen, || {
-                    let place = format!("{} offset {}", send.key, unseen.offset);
-                    let summary = format!(
-                        "{} was acknowledged at {place}, and no poll saw it",
-                        super::name(unseen.value)
-                    );
-                    let end = Evidence::of(history, final_polls, "the final polls begin");
-                    (summary, vec![told(history, observed, &unseen), end])
-                });
-            }
+    for sent in &observed.told.sends {
+        let Some(base) = sent.promised() else { continue };
+        for unseen in unseen_of(observed, read_to[sent.key.number()], (sent, base)) {
+            verdict.add(AnomalyKind::Unseen, || {
+                let place = format!("{} offset {}", sent.send.key, unseen.offset);
+                let summary = format!(
+                    "{} was acknowledged at {place}, and no poll saw it",
+                    super::name(unseen.value)
+                );
+                let end = Evidence::of(history, final_polls, "the final polls begin");
+                (summary, vec![told(history, observed, &unseen), end])
+            });
         }
     }
 }
 
 fn unseen_of(
-    history: &History,
-    observed: &Observed,
+    observed: &Observed<'_>,
     read_to: Option<Offset>,
-    (send, key, event): (&Send, KeyIndex, EventId),
+    (sent, base): (&Sent<'_>, Offset),
 ) -> Vec<Sighting> {
-    let partition = observed.partition(key);
-    let (Acks::All, Some(base), false) = (send.acks, send.offset, partition.compacted) else {
-        return Vec::new();
-    };
+    let partition = observed.partition(sent.key);
+    let values = sent.send.values.iter().zip(observed.known_of(sent));
     let placed = (0_u64..)
-        .zip(&send.values)
-        .map(|(delta, value)| (base.plus(delta), value));
+        .zip(values)
+        .map(|(delta, (value, known))| (base.plus(delta), value, known));
     placed
-        .filter(|(offset, value)| {
-            let known = observed.known(history, value.id);
+        .filter(|_| !partition.compacted)
+        .filter(|(offset, _, known)| {
             known.polled.is_none()
                 && read_to.is_none_or(|bound| *offset > bound)
                 && *offset >= partition.deleted_below()
                 && (known.in_final || !partition.has_final)
         })
-        .map(|(offset, value)| Sighting {
-            key,
+        .map(|(offset, value, _)| Sighting {
+            key: sent.key,
             offset,
             value: Some(value.id),
-            hash: Some(value.hash),
-            event,
+            hash: value.hash,
+            event: sent.event,
             witness: Witness::Ack,
         })
         .collect()

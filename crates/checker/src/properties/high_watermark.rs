@@ -3,12 +3,11 @@
 //!
 //! What a client does not see of its own acknowledgements is P8's read-your-writes.
 
-use crate::history::{Acks, Event, EventId, History, Key, Kind, Latest, Op, Process};
-use crate::observed::Observed;
+use crate::history::{Event, History, Key, Kind};
+use crate::observed::{Observed, Sent, Watermark};
 use crate::rising::Rising;
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 use quipu_record::Offset;
-use std::collections::HashMap;
 
 /// What is known of one partition's high watermark, as of an event.
 #[derive(Default)]
@@ -23,57 +22,40 @@ struct Bounds {
     more_than_sent: bool,
 }
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
     let mut bounds: Vec<Bounds> = observed.for_each_partition();
-    let mut invoked: HashMap<Process, EventId> = HashMap::new();
-    let mut asked = false;
-    for (index, event) in history.events().iter().enumerate() {
-        let id = EventId(index);
-        for send in event.op.sends() {
-            let bounds = &mut bounds[observed.key_in(id, &send.key).number()];
-            match (event.kind, send.acks, send.offset) {
-                (Kind::Invoke, ..) => {
-                    bounds.sent += send.values.len() as u64;
-                    bounds.more_than_sent |= send.producer.is_none() || matches!(event.op, Op::Txn(_));
-                }
-                (Kind::Ok, Acks::All, Some(base)) => {
-                    bounds.acked.raise(id, base.plus(send.values.len() as u64))
-                }
-                _ => {}
-            }
+    let mut sends = observed.told.sends.iter().peekable();
+    for watermark in &observed.told.watermarks {
+        while let Some(sent) = sends.next_if(|sent| sent.event <= watermark.event) {
+            bounds[sent.key.number()].take(sent);
         }
-        for part in event.op.polls().flat_map(|poll| &poll.partitions) {
-            if let (Kind::Ok, Some(told)) = (event.kind, part.high_watermark) {
-                let bounds = &bounds[observed.key_in(id, &part.key).number()];
-                check_height(history, verdict, bounds, id, (&part.key, told));
-            }
+        let bounds = &mut bounds[watermark.key.number()];
+        let key = observed.key(watermark.key);
+        if watermark.asked {
+            check_latest(history, verdict, bounds, key, watermark);
+            bounds.told.raise(watermark.event, watermark.told);
         }
-        let Op::Latest(latest) = &event.op else { continue };
-        let bounds = &mut bounds[observed.key_in(id, &latest.key).number()];
-        match (event.kind, latest.high_watermark) {
-            (Kind::Invoke, _) => {
-                invoked.insert(event.process, id);
-            }
-            (Kind::Ok, Some(told)) => {
-                asked = true;
-                let invoke = invoked.get(&event.process).copied().unwrap_or(id);
-                check_latest(history, verdict, bounds, (invoke, id), latest, told);
-                check_height(history, verdict, bounds, id, (&latest.key, told));
-                bounds.told.raise(id, told);
-            }
-            _ => {}
-        }
+        check_height(history, verdict, bounds, key, watermark);
     }
+    let asked = observed.told.watermarks.iter().any(|watermark| watermark.asked);
     verdict.exercised("P6 (nobody asked for a high watermark)", asked);
 }
 
-fn check_height(
-    history: &History,
-    verdict: &mut Verdict,
-    bounds: &Bounds,
-    event: EventId,
-    (key, told): (&Key, Offset),
-) {
+impl Bounds {
+    fn take(&mut self, sent: &Sent<'_>) {
+        let count = u64::from(sent.count);
+        if sent.kind == Kind::Invoke {
+            self.sent += count;
+            self.more_than_sent |= !sent.is_idempotent || sent.in_transaction;
+        }
+        if let Some(base) = sent.promised() {
+            self.acked.raise(sent.event, base.plus(count));
+        }
+    }
+}
+
+fn check_height(history: &History, verdict: &mut Verdict, bounds: &Bounds, key: &Key, watermark: &Watermark) {
+    let Watermark { event, told, .. } = *watermark;
     if bounds.more_than_sent || told.get() <= bounds.sent {
         return;
     }
@@ -92,14 +74,10 @@ fn check_height(
     });
 }
 
-fn check_latest(
-    history: &History,
-    verdict: &mut Verdict,
-    bounds: &Bounds,
-    (invoke, event): (EventId, EventId),
-    latest: &Latest,
-    told: Offset,
-) {
+fn check_latest(history: &History, verdict: &mut Verdict, bounds: &Bounds, key: &Key, watermark: &Watermark) {
+    let Watermark { event, told, .. } = *watermark;
+    let operation = history.operation_of(event);
+    let invoke = operation.map_or(event, |operation| operation.invoke);
     let acked = bounds.acked.before(invoke).filter(|(_, bound)| *bound > told);
     let earlier = bounds.told.before(invoke).filter(|(_, bound)| *bound > told);
     let (kind, (before, bound)) = match (acked, earlier) {
@@ -117,7 +95,6 @@ fn check_latest(
         (None, None) => return,
     };
     verdict.add(kind, || {
-        let key = &latest.key;
         let summary = format!(
             "{key} has the high watermark {told}, though it was at least {bound} before that was asked"
         );

@@ -9,7 +9,7 @@ use crate::history::{Acks, History, Kind};
 use crate::observed::{KeyIndex, Observed, Partition, Sighting, Witness};
 use crate::verdict::{AnomalyKind, Verdict};
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
     for (key, partition) in observed.partitions() {
         if partition.compacted {
             continue;
@@ -17,7 +17,7 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
         let Some(bound) = bound(history, observed, partition) else {
             continue;
         };
-        let conflicting = observed.conflicts_in(key);
+        let conflicting = partition.conflicts().flatten();
         let mut unread: Vec<&Sighting> = partition
             .in_order()
             .take_while(|sighting| sighting.offset <= bound.offset)
@@ -33,14 +33,18 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
 }
 
 /// The value read that stands furthest.
-pub(super) fn bound(history: &History, observed: &Observed, partition: &Partition) -> Option<Sighting> {
-    let mut order: Vec<&Sighting> = partition.in_order().collect();
+pub(super) fn bound(
+    history: &History,
+    observed: &Observed<'_>,
+    partition: &Partition<'_>,
+) -> Option<Sighting> {
     // From the end: the first one that was read at no lower place.
-    while let Some(sighting) = order.pop() {
+    for sighting in partition.in_order().rev() {
         let Some(value) = sighting.value else { continue };
-        let mut places = observed.places(history, value, sighting.key);
-        let lowest = places.all(|place| place.offset >= sighting.offset);
-        let read = observed.known(history, value).polled;
+        let known = observed.known(history, value);
+        let mut offsets = observed.offsets(known, &value, sighting.key);
+        let lowest = offsets.all(|offset| offset >= sighting.offset);
+        let read = known.polled;
         if let (true, Some(event)) = (lowest, read) {
             let witness = Witness::Read { ok: true };
             return Some(Sighting {
@@ -55,8 +59,8 @@ pub(super) fn bound(history: &History, observed: &Observed, partition: &Partitio
 
 fn is_lost(
     history: &History,
-    observed: &Observed,
-    (key, partition): (KeyIndex, &Partition),
+    observed: &Observed<'_>,
+    (key, partition): (KeyIndex, &Partition<'_>),
     bound: &Sighting,
     sighting: &Sighting,
 ) -> bool {
@@ -68,8 +72,8 @@ fn is_lost(
     let readable = partition
         .deleted_below()
         .max(partition.lowest_asked.unwrap_or_default());
-    let mut places = observed.places(history, value, key);
-    if sighting.offset < readable || !places.all(|place| place.offset <= bound.offset) {
+    let mut offsets = observed.offsets(known, &value, key);
+    if sighting.offset < readable || !offsets.all(|offset| offset <= bound.offset) {
         return false;
     }
     let Some((sender, send, _)) = history.sent(value) else {
@@ -80,7 +84,13 @@ fn is_lost(
     !told_by_durability && observed.is_committed(history, sender)
 }
 
-fn tell(history: &History, observed: &Observed, verdict: &mut Verdict, lost: &Sighting, bound: &Sighting) {
+fn tell(
+    history: &History,
+    observed: &Observed<'_>,
+    verdict: &mut Verdict,
+    lost: &Sighting,
+    bound: &Sighting,
+) {
     let Some(value) = lost.value else { return };
     verdict.add(AnomalyKind::LostWrite, || {
         let summary = format!(

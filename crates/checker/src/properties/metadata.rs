@@ -6,25 +6,21 @@
 //! somebody else's.
 
 use crate::history::{EventId, History, Kind, MetadataRead, MetadataWrite, Op, Process, Topic};
+use crate::numbered::FastMap;
+use crate::observed::Observed;
 use crate::rising::Rising;
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 use quipu_record::MetadataVersion;
-use std::collections::{BTreeMap, HashMap};
 
-pub(crate) fn check(history: &History, verdict: &mut Verdict) {
-    let story = Story::of(history);
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    let story = Story::of(history, observed);
     let mut acked: Rising<MetadataVersion> = Rising::default();
-    let mut seen: HashMap<Process, (MetadataVersion, EventId)> = HashMap::new();
+    let mut seen: FastMap<Process, (MetadataVersion, EventId)> = FastMap::default();
     let mut looked_at = false;
-    let mut completed: Vec<(EventId, EventId)> = history
-        .operations()
-        .iter()
+    let operations = observed.told.metadata.iter();
+    let mut completed: Vec<(EventId, EventId)> = operations
         .filter(|operation| history.outcome(**operation) == Kind::Ok)
         .filter_map(|operation| Some((operation.completion?, operation.invoke)))
-        .filter(|(completion, _)| {
-            let op = &history.event(*completion).op;
-            matches!(op, Op::MetadataRead(_) | Op::MetadataWrite(_))
-        })
         .collect();
     completed.sort_unstable();
     for (event, invoke) in completed {
@@ -101,16 +97,16 @@ type Change = (MetadataVersion, Option<u32>, EventId);
 
 /// What was written, by version.
 struct Story<'a> {
-    changes: BTreeMap<&'a Topic, Vec<Change>>,
+    changes: FastMap<&'a Topic, Vec<Change>>,
     /// How many topics there are from each version on.
     alive: Vec<(MetadataVersion, usize)>,
 }
 
 impl<'a> Story<'a> {
-    fn of(history: &'a History) -> Self {
-        let mut changes: BTreeMap<&Topic, Vec<Change>> = BTreeMap::new();
+    fn of(history: &'a History, observed: &Observed<'_>) -> Self {
+        let mut changes: FastMap<&Topic, Vec<Change>> = FastMap::default();
         let mut unsure: Vec<&Topic> = Vec::new();
-        for operation in history.operations() {
+        for operation in &observed.told.metadata {
             let event = operation.completion.unwrap_or(operation.invoke);
             let Op::MetadataWrite(write) = &history.event(event).op else {
                 continue;
@@ -140,7 +136,7 @@ impl<'a> Story<'a> {
         Self { changes, alive }
     }
 
-    fn alive(changes: &BTreeMap<&Topic, Vec<Change>>) -> Vec<(MetadataVersion, usize)> {
+    fn alive(changes: &FastMap<&Topic, Vec<Change>>) -> Vec<(MetadataVersion, usize)> {
         let mut steps: Vec<(MetadataVersion, bool)> = Vec::new();
         for of_topic in changes.values() {
             let mut was = false;
@@ -188,11 +184,11 @@ impl<'a> Story<'a> {
         let later = self.alive.partition_point(|(changed, _)| *changed <= version);
         let expected = later.checked_sub(1).map_or(0, |at| self.alive[at].1);
         let missing = || {
-            let mut topics = self.changes.keys();
-            topics.find(|topic| {
+            let topics = self.changes.keys().filter(|topic| {
                 !read.topics.contains_key(**topic)
                     && self.at(topic, version).is_some_and(|(is, _)| is.is_some())
-            })
+            });
+            topics.min()
         };
         let topic = match wrong {
             Some((topic, _)) => topic,

@@ -5,7 +5,7 @@ use crate::history::{History, ValueId};
 use crate::observed::{Observed, Sighting};
 use crate::verdict::{AnomalyKind, Verdict};
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
     let mut twice: Vec<(ValueId, &Sighting)> = observed
         .elsewhere()
         .iter()
@@ -18,7 +18,8 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
             verdict.counts.allowed_duplicates += 1;
             continue;
         }
-        let Some(first) = observed.place(history, value) else {
+        let first = observed.known(history, value).first;
+        let Some(first) = first.and_then(|place| observed.sighting(place, value)) else {
             continue;
         };
         verdict.add(AnomalyKind::Duplicate, || {
@@ -29,7 +30,7 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
                 observed.key(other.key),
                 other.offset
             );
-            let mut evidence = vec![told(history, observed, &first), told(history, observed, other)];
+            let mut evidence = vec![told(history, observed, first), told(history, observed, other)];
             evidence.extend(sent.map(|(operation, ..)| told_send(history, operation.invoke, value)));
             (summary, evidence)
         });

@@ -8,30 +8,29 @@ use crate::observed::{Observed, Partition};
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 use quipu_record::Offset;
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
-    let mut places = Places::default();
-    for (index, event) in history.events().iter().enumerate() {
-        let id = EventId(index);
-        places.follow(event);
-        if event.kind != Kind::Ok {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    let mut places = Places::of(observed);
+    for polled in observed
+        .told
+        .polls
+        .iter()
+        .filter(|polled| polled.kind == Kind::Ok)
+    {
+        let (id, part) = (polled.event, polled.part);
+        check_end(history, verdict, id, part);
+        if part.compacted {
             continue;
         }
-        for part in event.op.polls().flat_map(|poll| &poll.partitions) {
-            let partition = observed.partition(observed.key_in(id, &part.key));
-            check_end(history, verdict, id, part);
-            if part.compacted {
-                continue;
-            }
-            let positions = places.are_kept(event.process);
-            if let Some((after, before)) = hole(partition, part, positions) {
-                tell(history, verdict, id, part, (after, before));
-            }
+        places.follow(history, id);
+        let positions = places.are_kept(polled.process);
+        if let Some((after, before)) = hole(observed.partition(polled.key), part, positions) {
+            tell(history, verdict, id, part, (after, before));
         }
     }
 }
 
 /// The first hole in a read: the offset after it should have gone on, and where it went on.
-fn hole(partition: &Partition, part: &PolledPartition, positions_kept: bool) -> Option<(Offset, Offset)> {
+fn hole(partition: &Partition<'_>, part: &PolledPartition, positions_kept: bool) -> Option<(Offset, Offset)> {
     let first = part.records.first()?.offset;
     let missing = |from: Offset, to: Offset| {
         let from = from.max(partition.deleted_below());

@@ -5,11 +5,11 @@ use crate::history::History;
 use crate::observed::{Observed, Sighting};
 use crate::verdict::{AnomalyKind, Verdict};
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
     let mut torn: Vec<&Sighting> = observed
-        .conflicts()
-        .values()
-        .filter_map(|others| others.first())
+        .partitions()
+        .flat_map(|(_, partition)| partition.conflicts())
+        .filter_map(<[Sighting]>::first)
         .collect();
     torn.sort_unstable_by_key(|other| (other.event, other.key, other.offset));
     for other in torn {

@@ -5,8 +5,9 @@
 //! new owner may tell too.
 
 use crate::history::{Event, EventId, Group, GroupEpoch, History, Key, Member, MemberEpoch, Op, Owned};
+use crate::numbered::FastMap;
+use crate::observed::Observed;
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
-use std::collections::{BTreeMap, HashMap};
 
 /// A time in which a member owned a partition, as it told.
 #[derive(Clone, Copy)]
@@ -21,14 +22,13 @@ pub(super) struct Tenure<'a> {
 }
 
 /// All tenures of each partition of each group, as they began.
-pub(super) type Tenures<'a> = BTreeMap<(&'a Group, &'a Key), Vec<Tenure<'a>>>;
+pub(super) type Tenures<'a> = FastMap<(&'a Group, &'a Key), Vec<Tenure<'a>>>;
 
-pub(super) fn tenures(history: &History) -> Tenures<'_> {
-    let mut all: Tenures<'_> = BTreeMap::new();
-    let mut open: HashMap<(&Group, &Key, &Member), usize> = HashMap::new();
-    for (index, event) in history.events().iter().enumerate() {
-        let id = EventId(index);
-        match &event.op {
+pub(super) fn tenures<'h>(history: &'h History, observed: &Observed<'_>) -> Tenures<'h> {
+    let mut all: Tenures<'_> = Tenures::default();
+    let mut open: FastMap<(&Group, &Key, &Member), usize> = FastMap::default();
+    for id in observed.told.memberships.iter().copied() {
+        match &history.event(id).op {
             Op::Owned(Owned {
                 group,
                 member,
@@ -66,13 +66,15 @@ pub(super) fn tenures(history: &History) -> Tenures<'_> {
     all
 }
 
-pub(crate) fn check(history: &History, verdict: &mut Verdict) {
-    let tenures = tenures(history);
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    let tenures = tenures(history, observed);
     verdict.exercised("ownership of partitions (no groups)", !tenures.is_empty());
+    let mut tenures: Vec<_> = tenures.into_iter().collect();
+    tenures.sort_unstable_by_key(|(place, _)| *place);
     for ((group, key), of_key) in &tenures {
         check_tenures(history, verdict, (group, key), of_key);
     }
-    check_epochs(history, verdict);
+    check_epochs(history, observed, verdict);
 }
 
 fn check_tenures(history: &History, verdict: &mut Verdict, place: (&Group, &Key), tenures: &[Tenure<'_>]) {
@@ -140,11 +142,10 @@ fn epochs(event: &Event) -> Option<(&Group, &Member, MemberEpoch, Option<GroupEp
     }
 }
 
-fn check_epochs(history: &History, verdict: &mut Verdict) {
-    let mut told: HashMap<(&Group, &Member), (MemberEpoch, Option<GroupEpoch>, EventId)> = HashMap::new();
-    for (index, event) in history.events().iter().enumerate() {
-        let id = EventId(index);
-        let Some((group, member, epoch, group_epoch)) = epochs(event) else {
+fn check_epochs(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    let mut told: FastMap<(&Group, &Member), (MemberEpoch, Option<GroupEpoch>, EventId)> = FastMap::default();
+    for id in observed.told.memberships.iter().copied() {
+        let Some((group, member, epoch, group_epoch)) = epochs(history.event(id)) else {
             continue;
         };
         let before = told.insert((group, member), (epoch, group_epoch, id));

@@ -4,79 +4,77 @@
 //! What was sent after an acknowledgement of all has P4's name, or Jepsen's if one process sent both.
 
 use super::send_order::ends;
-use super::{told, told_send};
-use crate::history::{EventId, History, Kind, Operation};
-use crate::observed::{KeyIndex, Observed, Sighting};
+use super::{told_seen, told_send};
+use crate::history::{History, Kind, Process};
+use crate::observed::{KeyIndex, Observed, Sent};
 use crate::verdict::{AnomalyKind, Verdict};
+use quipu_record::Offset;
+use std::collections::BTreeMap;
 
 /// One batch of a producer that keeps an order.
-struct Sent {
-    producer: u64,
-    key: KeyIndex,
+#[derive(Clone, Copy)]
+struct InTurn<'a> {
     sequence: u64,
-    operation: Operation,
-    first: Sighting,
-    last: Sighting,
+    sent: &'a Sent<'a>,
+    /// Where its first and its last value stand.
+    first: Offset,
+    last: Offset,
 }
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
-    let mut sent: Vec<Sent> = Vec::new();
-    for operation in history.operations() {
-        let event = history.event(operation.invoke);
-        for send in event.op.sends() {
-            let (Some(producer), Some(sequence)) = (send.producer, send.sequence) else {
-                continue;
-            };
-            let key = observed.key_in(operation.invoke, &send.key);
-            if let Some((first, last)) = ends(history, observed, send, key) {
-                sent.push(Sent {
-                    producer,
-                    key,
-                    sequence,
-                    operation: *operation,
-                    first,
-                    last,
-                });
-            }
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    let mut in_turn: BTreeMap<(u64, KeyIndex), Vec<InTurn<'_>>> = BTreeMap::new();
+    let told = observed.told.sends.iter();
+    for sent in told.filter(|sent| sent.kind == Kind::Invoke && sent.process != Process::Nemesis) {
+        let (Some(producer), Some(sequence)) = (sent.send.producer, sent.send.sequence) else {
+            continue;
+        };
+        if let Some((first, last)) = ends(observed, sent) {
+            in_turn.entry((producer, sent.key)).or_default().push(InTurn {
+                sequence,
+                sent,
+                first: first.offset,
+                last: last.offset,
+            });
         }
     }
-    verdict.exercised("P8 (no producer tells its order)", !sent.is_empty());
-    sent.sort_by_key(|one| (one.producer, one.key, one.sequence));
-    for pair in sent.windows(2) {
-        let (a, b) = (&pair[0], &pair[1]);
-        let one_order = (a.producer, a.key) == (b.producer, b.key);
-        if one_order && b.first.offset <= a.last.offset && !is_told(history, a.operation, b.operation.invoke)
-        {
-            tell(history, observed, verdict, a, b);
+    verdict.exercised("P8 (no producer tells its order)", !in_turn.is_empty());
+    for ((producer, _), mut sent) in in_turn {
+        sent.sort_by_key(|one| one.sequence);
+        for pair in sent.windows(2) {
+            let [a, b] = [pair[0], pair[1]];
+            if b.first <= a.last && !is_told(history, a.sent, b.sent) {
+                tell(history, observed, verdict, producer, [a, b]);
+            }
         }
     }
 }
 
 /// Whether P4 or nonmonotonic-send says it already.
-fn is_told(history: &History, first: Operation, second: EventId) -> bool {
-    let completed = first.completion.filter(|_| history.outcome(first) == Kind::Ok);
-    completed.is_some_and(|completed| completed < second)
+fn is_told(history: &History, first: &Sent<'_>, second: &Sent<'_>) -> bool {
+    let first = history.operation_of(first.event);
+    let completed = first.filter(|first| history.outcome(*first) == Kind::Ok);
+    let completed = completed.and_then(|first| first.completion);
+    completed.is_some_and(|completed| completed < second.event)
 }
 
-fn tell(history: &History, observed: &Observed, verdict: &mut Verdict, a: &Sent, b: &Sent) {
+fn tell(
+    history: &History,
+    observed: &Observed<'_>,
+    verdict: &mut Verdict,
+    producer: u64,
+    [a, b]: [InTurn<'_>; 2],
+) {
     verdict.add(AnomalyKind::ProducerOrder, || {
         let summary = format!(
-            "producer {} sent to {} what stands at offset {}, and then what stands at offset {}",
-            a.producer,
-            observed.key(a.key),
-            a.last.offset,
-            b.first.offset
+            "producer {producer} sent to {} what stands at offset {}, and then what stands at offset {}",
+            a.sent.send.key, a.last, b.first
         );
-        let mut evidence = vec![
-            told(history, observed, &a.last),
-            told(history, observed, &b.first),
-        ];
-        for (sent, place) in [(a, a.last), (b, b.first)] {
-            evidence.extend(
-                place
-                    .value
-                    .map(|value| told_send(history, sent.operation.invoke, value)),
-            );
+        let ends = [a, b].map(|one| ends(observed, one.sent));
+        let seen = [ends[0].map(|(_, last)| last), ends[1].map(|(first, _)| first)];
+        let mut evidence = Vec::new();
+        for seen in seen.into_iter().flatten() {
+            evidence.push(told_seen(history, observed, &seen));
+            evidence.push(told_send(history, seen.sent.event, seen.value()));
         }
         (summary, evidence)
     });

@@ -6,9 +6,9 @@ use crate::observed::{Observed, Sighting};
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 use std::collections::HashSet;
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
     let mut seen: HashSet<(AnomalyKind, Option<ValueId>)> = HashSet::new();
-    for sighting in &observed.reads {
+    for sighting in &observed.doubtful {
         let Some((kind, summary)) = fault(history, observed, sighting) else {
             continue;
         };
@@ -28,25 +28,25 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
             (summary, evidence)
         });
     }
-    if observed.reads.is_empty() {
+    if !observed.anything_read {
         verdict.unchecked.push("P3: nothing was read");
     }
 }
 
-fn fault(history: &History, observed: &Observed, sighting: &Sighting) -> Option<(AnomalyKind, String)> {
+fn fault(history: &History, observed: &Observed<'_>, sighting: &Sighting) -> Option<(AnomalyKind, String)> {
     let key = observed.key(sighting.key);
     let place = || format!("{} at {key} offset {}", name(sighting.value), sighting.offset);
     let unsent = || {
         let summary = format!("{} was never sent to {key}", place());
         Some((AnomalyKind::UnsentRead, summary))
     };
-    let Some((sender, send, sent)) = sighting.value.and_then(|value| history.sent(value)) else {
+    let Some((sender, _, sent)) = sighting.value.and_then(|value| history.sent(value)) else {
         return unsent();
     };
-    if send.key != *key {
+    if observed.known(history, sent.id).sent_to != Some(sighting.key) {
         return unsent();
     }
-    if sighting.hash != Some(sent.hash) {
+    if sighting.hash != sent.hash {
         let summary = format!("{} has other bytes than were sent", place());
         return Some((AnomalyKind::CorruptRead, summary));
     }

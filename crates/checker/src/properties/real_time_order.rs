@@ -4,77 +4,65 @@
 //! comes later must end up above it. `a` is an acknowledgement of `acks=all`; `b` is anything whose place is known, by
 //! an acknowledgement or from a read. What a process sends after itself is `send_order`'s.
 
-use super::{name, told, told_send};
-use crate::history::{Acks, EventId, History, Kind, Send};
-use crate::observed::{KeyIndex, Observed, Sighting, Witness};
-use crate::verdict::{AnomalyKind, Verdict};
+use super::{name, told_place, told_send};
+use crate::history::{History, Kind};
+use crate::observed::{Observed, Seen, Sent};
+use crate::verdict::{AnomalyKind, Evidence, Verdict};
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
-    let mut greatest: Vec<Option<Sighting>> = observed.for_each_partition();
-    for (index, event) in history.events().iter().enumerate() {
-        let id = EventId(index);
-        for send in event.op.sends() {
-            let key = observed.key_in(id, &send.key);
-            let greatest = &mut greatest[key.number()];
-            match (event.kind, greatest.as_ref()) {
-                (Kind::Ok, _) => {
-                    let acked = acknowledged(send, key, id);
-                    if acked.map(|acked| acked.offset) > greatest.map(|known| known.offset) {
-                        *greatest = acked;
-                    }
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    let mut greatest: Vec<Option<Seen<'_>>> = observed.for_each_partition();
+    for sent in &observed.told.sends {
+        let greatest = &mut greatest[sent.key.number()];
+        match (sent.kind, *greatest) {
+            (Kind::Ok, _) => {
+                let promise = promise(sent);
+                if promise.map(|promise| promise.offset) > greatest.map(|known| known.offset) {
+                    *greatest = promise;
                 }
-                (Kind::Invoke, Some(before)) if history.event(before.event).process != event.process => {
-                    check_send(history, observed, verdict, (send, key, id), before);
-                }
-                _ => {}
             }
+            (Kind::Invoke, Some(before)) if before.sent.process != sent.process => {
+                check_send(history, observed, verdict, sent, before);
+            }
+            _ => {}
         }
     }
 }
 
 /// The last value that an acknowledgement promises.
-fn acknowledged(send: &Send, key: KeyIndex, event: EventId) -> Option<Sighting> {
-    let (Acks::All, Some(base), Some(last)) = (send.acks, send.offset, send.values.last()) else {
-        return None;
-    };
-    Some(Sighting {
-        key,
-        offset: base.plus(send.values.len() as u64 - 1),
-        value: Some(last.id),
-        hash: Some(last.hash),
-        event,
-        witness: Witness::Ack,
-    })
+fn promise<'a>(sent: &'a Sent<'a>) -> Option<Seen<'a>> {
+    let base = sent.promised()?;
+    Seen::last(sent, base)
 }
 
 fn check_send(
     history: &History,
-    observed: &Observed,
+    observed: &Observed<'_>,
     verdict: &mut Verdict,
-    (send, key, event): (&Send, KeyIndex, EventId),
-    before: &Sighting,
+    sent: &Sent<'_>,
+    before: Seen<'_>,
 ) {
-    let too_low = send.values.iter().find_map(|value| {
-        let places = observed.places(history, value.id, key);
-        let place = places.min_by_key(|place| place.offset)?;
-        (place.offset <= before.offset).then_some((value.id, place))
+    let known = observed.known_of(sent).iter().zip(&sent.send.values);
+    let mut lowest = known.filter_map(|(known, value)| {
+        let lowest = observed.offsets(known, &value.id, sent.key).min()?;
+        Some((value, lowest))
     });
-    let Some((value, place)) = too_low else { return };
+    let too_low = lowest.find(|(_, lowest)| *lowest <= before.offset);
+    let Some((value, offset)) = too_low else { return };
     verdict.add(AnomalyKind::RealTimeOrder, || {
+        let (key, value, acked) = (&sent.send.key, value.id, before.value());
         let summary = format!(
-            "value {value} was sent after {} had been acknowledged at {} offset {}, and stands at offset {}",
-            name(before.value),
-            send.key,
-            before.offset,
-            place.offset
+            "value {value} was sent after {} had been acknowledged at {key} offset {}, and stands at offset {offset}",
+            name(Some(acked)),
+            before.offset
         );
+        let promised = format!("{} acknowledged at {key} offset {}", name(Some(acked)), before.offset);
         let mut evidence = vec![
-            told(history, observed, before),
-            told_send(history, event, value),
-            told(history, observed, &place),
+            Evidence::of(history, before.sent.event, &promised),
+            told_send(history, sent.event, value),
+            told_place(history, observed, (sent.key, offset), value),
         ];
-        let first = before.value.and_then(|v| history.sender(v).map(|s| (v, s)));
-        evidence.extend(first.map(|(v, sender)| told_send(history, sender.invoke, v)));
+        let first = history.sender(acked);
+        evidence.extend(first.map(|sender| told_send(history, sender.invoke, acked)));
         (summary, evidence)
     });
 }

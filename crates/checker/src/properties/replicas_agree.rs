@@ -3,19 +3,19 @@
 //! told.
 
 use super::epochs::told_batch;
-use crate::history::{EventId, FinalBatch, History, Kind, Op};
+use crate::history::{EventId, FinalBatch, History};
 use crate::observed::{FinalLog, Observed};
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 use quipu_record::Offset;
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
-    let mut replicas: Vec<Vec<&FinalLog>> = observed.for_each_partition();
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
+    let mut replicas: Vec<Vec<&FinalLog<'_>>> = observed.for_each_partition();
     for log in &observed.finals {
         if !log.batches.is_empty() || log.latest.is_some() {
             replicas[log.key.number()].push(log);
         }
     }
-    let watermarks = watermarks(history, observed);
+    let watermarks = watermarks(observed);
     let compared = replicas.iter().any(|logs| logs.len() > 1);
     verdict.exercised("P11 (no replicas' batches are told)", compared);
     for (logs, watermark) in replicas.iter().zip(watermarks) {
@@ -29,30 +29,24 @@ pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdic
 }
 
 /// The greatest high watermark told of each partition.
-fn watermarks(history: &History, observed: &Observed) -> Vec<Option<(Offset, EventId)>> {
+fn watermarks(observed: &Observed<'_>) -> Vec<Option<(Offset, EventId)>> {
     let mut greatest: Vec<Option<(Offset, EventId)>> = observed.for_each_partition();
-    for (index, event) in history.events().iter().enumerate() {
-        let id = EventId(index);
-        if event.kind != Kind::Ok {
-            continue;
-        }
-        let polled = event.op.polls().flat_map(|poll| &poll.partitions);
-        let asked = match &event.op {
-            Op::Latest(latest) => Some((&latest.key, latest.high_watermark)),
-            _ => None,
-        };
-        for (key, told) in polled.map(|part| (&part.key, part.high_watermark)).chain(asked) {
-            let Some(told) = told else { continue };
-            let known = &mut greatest[observed.key_in(id, key).number()];
-            if known.is_none_or(|(offset, _)| offset < told) {
-                *known = Some((told, id));
-            }
+    for watermark in &observed.told.watermarks {
+        let known = &mut greatest[watermark.key.number()];
+        if known.is_none_or(|(offset, _)| offset < watermark.told) {
+            *known = Some((watermark.told, watermark.event));
         }
     }
     greatest
 }
 
-fn compare(history: &History, observed: &Observed, verdict: &mut Verdict, a: &FinalLog, b: &FinalLog) {
+fn compare(
+    history: &History,
+    observed: &Observed<'_>,
+    verdict: &mut Verdict,
+    a: &FinalLog<'_>,
+    b: &FinalLog<'_>,
+) {
     let difference = match (&a.latest, &b.latest) {
         (Some(of_a), Some(of_b)) => {
             let mut keys = of_a.keys().chain(of_b.keys());
@@ -79,9 +73,9 @@ fn compare(history: &History, observed: &Observed, verdict: &mut Verdict, a: &Fi
 }
 
 /// The first batches in which two logs differ, of those that both must hold.
-fn first_difference(a: &FinalLog, b: &FinalLog) -> Option<[Option<FinalBatch>; 2]> {
+fn first_difference(a: &FinalLog<'_>, b: &FinalLog<'_>) -> Option<[Option<FinalBatch>; 2]> {
     let start = a.log_start.max(b.log_start);
-    let end_of = |log: &FinalLog| log.high_watermark.unwrap_or_else(|| log.log_end());
+    let end_of = |log: &FinalLog<'_>| log.high_watermark.unwrap_or_else(|| log.log_end());
     let end = end_of(a).min(end_of(b));
     // A batch may begin before the log start or end above the high watermark as one replica knows it.
     let within = |batch: &&FinalBatch| batch.last >= start && batch.base < end;
@@ -98,9 +92,9 @@ fn first_difference(a: &FinalLog, b: &FinalLog) -> Option<[Option<FinalBatch>; 2
 
 fn check_end(
     history: &History,
-    observed: &Observed,
+    observed: &Observed<'_>,
     verdict: &mut Verdict,
-    log: &FinalLog,
+    log: &FinalLog<'_>,
     watermark: Option<(Offset, EventId)>,
 ) {
     let end = log.log_end();

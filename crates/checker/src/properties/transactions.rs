@@ -2,25 +2,26 @@
 //! what is committed stay below the last stable offset. (An aborted value that is read is G1a, with P3.)
 
 use super::told_send;
-use crate::history::{EventId, History, Kind, Op, Operation, Value};
-use crate::observed::Observed;
+use crate::history::{History, Kind, Operation, Value};
+use crate::observed::{Observed, Polled};
 use crate::verdict::{AnomalyKind, Evidence, Verdict};
 
-pub(crate) fn check(history: &History, observed: &Observed, verdict: &mut Verdict) {
+pub(crate) fn check(history: &History, observed: &Observed<'_>, verdict: &mut Verdict) {
     verdict.exercised(
         "P9 and the anomalies of transactions (no transactions)",
-        observed.has_transactions,
+        !observed.told.transactions.is_empty(),
     );
-    for operation in history.operations() {
-        if let Op::Txn(_) = history.event(operation.invoke).op {
-            check_own_reads(history, verdict, *operation);
-            check_torn(history, observed, verdict, *operation);
-        }
+    for operation in &observed.told.transactions {
+        check_own_reads(history, verdict, *operation);
+        check_torn(history, observed, verdict, *operation);
     }
-    for (index, event) in history.events().iter().enumerate() {
-        if event.kind == Kind::Ok {
-            check_stable(history, verdict, EventId(index));
-        }
+    for polled in observed
+        .told
+        .polls
+        .iter()
+        .filter(|polled| polled.kind == Kind::Ok)
+    {
+        check_stable(history, verdict, polled);
     }
 }
 
@@ -44,15 +45,17 @@ fn check_own_reads(history: &History, verdict: &mut Verdict, operation: Operatio
 
 /// Of a transaction whose end nobody knows, one value is there and another is in no replica's final log. (Of one that
 /// is `ok`, the other is a lost write.)
-fn check_torn(history: &History, observed: &Observed, verdict: &mut Verdict, operation: Operation) {
+fn check_torn(history: &History, observed: &Observed<'_>, verdict: &mut Verdict, operation: Operation) {
     if !matches!(history.outcome(operation), Kind::Info | Kind::Invoke) {
         return;
     }
     let (mut there, mut missing): (Option<Value>, Option<Value>) = (None, None);
     for send in history.event(operation.invoke).op.sends() {
-        let partition = observed.partition(observed.key_in(operation.invoke, &send.key));
         for value in &send.values {
             let known = observed.known(history, value.id);
+            let Some(partition) = known.sent_to.map(|key| observed.partition(key)) else {
+                continue;
+            };
             if known.in_final || known.polled.is_some() {
                 there = there.or(Some(*value));
             } else if partition.has_final && partition.trimmed.is_none() && !partition.compacted {
@@ -72,19 +75,18 @@ fn check_torn(history: &History, observed: &Observed, verdict: &mut Verdict, ope
     });
 }
 
-fn check_stable(history: &History, verdict: &mut Verdict, id: EventId) {
-    for part in history.event(id).op.polls().flat_map(|poll| &poll.partitions) {
-        let (Some(last), Some(stable)) = (part.records.last(), part.last_stable) else {
-            continue;
-        };
-        if last.offset < stable {
-            continue;
-        }
-        verdict.add(AnomalyKind::PastLastStable, || {
-            let (key, last) = (&part.key, last.offset);
-            let summary = format!("{key} offset {last} was read, and the last stable offset is {stable}");
-            let what = format!("{key} read up to offset {last}, last stable offset {stable}");
-            (summary, vec![Evidence::of(history, id, &what)])
-        });
+fn check_stable(history: &History, verdict: &mut Verdict, polled: &Polled<'_>) {
+    let part = polled.part;
+    let (Some(last), Some(stable)) = (part.records.last(), part.last_stable) else {
+        return;
+    };
+    if last.offset < stable {
+        return;
     }
+    verdict.add(AnomalyKind::PastLastStable, || {
+        let (key, last) = (&part.key, last.offset);
+        let summary = format!("{key} offset {last} was read, and the last stable offset is {stable}");
+        let what = format!("{key} read up to offset {last}, last stable offset {stable}");
+        (summary, vec![Evidence::of(history, polled.event, &what)])
+    });
 }

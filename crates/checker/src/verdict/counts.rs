@@ -1,6 +1,6 @@
 //! What a history held.
 
-use crate::history::{Acks, Event, Fault, History, Kind, Op, Phase};
+use crate::history::{Acks, Fault, History, Kind, Op, Phase, Process};
 use crate::observed::{FinalLog, Observed};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -49,32 +49,60 @@ pub struct Counts {
     pub faults_by_kind: BTreeMap<String, usize>,
 }
 
-/// What an operation is, as it is written.
-pub(crate) const fn op_name(op: &Op) -> &'static str {
+/// What operations are, as they are written.
+const NAMES: [&str; 19] = [
+    "send",
+    "poll",
+    "txn",
+    "assign",
+    "subscribe",
+    "crash",
+    "latest",
+    "commit",
+    "committed",
+    "metadata-write",
+    "metadata-read",
+    "trim",
+    "owned",
+    "released",
+    "advanced",
+    "final",
+    "fault",
+    "healed",
+    "final-polls",
+];
+
+/// The place of an operation's name.
+const fn place(op: &Op) -> usize {
     match op {
-        Op::Send(_) => "send",
-        Op::Poll(_) => "poll",
-        Op::Txn(_) => "txn",
-        Op::Assign(_) => "assign",
-        Op::Subscribe(_) => "subscribe",
-        Op::Crash => "crash",
-        Op::Latest(_) => "latest",
-        Op::Commit(_) => "commit",
-        Op::Committed(_) => "committed",
-        Op::MetadataWrite(_) => "metadata-write",
-        Op::MetadataRead(_) => "metadata-read",
-        Op::Trim(_) => "trim",
-        Op::Owned(_) => "owned",
-        Op::Released(_) => "released",
-        Op::Advanced(_) => "advanced",
-        Op::Final(_) => "final",
-        Op::Fault(_) => "fault",
-        Op::Healed { .. } => "healed",
-        Op::FinalPolls => "final-polls",
+        Op::Send(_) => 0,
+        Op::Poll(_) => 1,
+        Op::Txn(_) => 2,
+        Op::Assign(_) => 3,
+        Op::Subscribe(_) => 4,
+        Op::Crash => 5,
+        Op::Latest(_) => 6,
+        Op::Commit(_) => 7,
+        Op::Committed(_) => 8,
+        Op::MetadataWrite(_) => 9,
+        Op::MetadataRead(_) => 10,
+        Op::Trim(_) => 11,
+        Op::Owned(_) => 12,
+        Op::Released(_) => 13,
+        Op::Advanced(_) => 14,
+        Op::Final(_) => 15,
+        Op::Fault(_) => 16,
+        Op::Healed { .. } => 17,
+        Op::FinalPolls => 18,
     }
 }
 
-pub(super) fn count(history: &History, observed: &Observed) -> Counts {
+/// What an operation is, as it is written.
+pub(crate) const fn op_name(op: &Op) -> &'static str {
+    NAMES[place(op)]
+}
+
+pub(super) fn count(history: &History, observed: &Observed<'_>) -> Counts {
     let mut counts = Counts {
         events: history.events().len(),
         partitions: observed.partitions().count(),
@@ -82,39 +110,54 @@ pub(super) fn count(history: &History, observed: &Observed) -> Counts {
         final_records: observed.finals.iter().map(FinalLog::records).sum(),
         ..Counts::default()
     };
-    for operation in history.operations() {
-        let name = op_name(&history.event(operation.invoke).op);
-        let of_kind = counts.operations.entry(name).or_default();
-        let (all, kind) = match history.outcome(*operation) {
-            Kind::Ok => (&mut counts.ok, &mut of_kind.ok),
-            Kind::Fail => (&mut counts.fail, &mut of_kind.fail),
-            Kind::Invoke | Kind::Info => (&mut counts.info, &mut of_kind.info),
-        };
-        *all += 1;
-        *kind += 1;
+    counts.take_operations(history);
+    for sent in &observed.told.sends {
+        match sent.kind {
+            Kind::Invoke => counts.sent += sent.count as usize,
+            Kind::Ok if sent.acks == Acks::All => counts.acked += sent.count as usize,
+            _ => {}
+        }
     }
-    for event in history.events() {
-        counts.take(event);
+    let polled = observed
+        .told
+        .polls
+        .iter()
+        .filter(|polled| polled.kind == Kind::Ok);
+    counts.read = polled.map(|polled| polled.part.records.len()).sum();
+    for id in &observed.told.faults {
+        if let Op::Fault(fault) = &history.event(*id).op {
+            counts.take_fault(fault);
+        }
     }
     counts
 }
 
 impl Counts {
-    fn take(&mut self, event: &Event) {
-        if let Op::Fault(fault) = &event.op {
-            self.take_fault(fault);
-            return;
-        }
-        for send in event.op.sends() {
+    /// How operations ended, from each event: what began and did not end with `ok` or `fail`, nobody knows of.
+    fn take_operations(&mut self, history: &History) {
+        let mut by_place = [Outcomes::default(); NAMES.len()];
+        let operations = history
+            .events()
+            .iter()
+            .filter(|event| matches!(event.process, Process::Client(_)) && !event.op.is_mark());
+        for event in operations {
+            let outcomes = &mut by_place[place(&event.op)];
             match event.kind {
-                Kind::Invoke => self.sent += send.values.len(),
-                Kind::Ok if send.acks == Acks::All => self.acked += send.values.len(),
-                _ => {}
+                Kind::Invoke => outcomes.info += 1,
+                Kind::Ok => outcomes.ok += 1,
+                Kind::Fail => outcomes.fail += 1,
+                Kind::Info => {}
             }
         }
-        if event.kind == Kind::Ok {
-            let parts = event.op.polls().flat_map(|poll| &poll.partitions);
-            self.read += parts.map(|part| part.records.len()).sum::<usize>();
+        for (name, mut outcomes) in NAMES.into_iter().zip(by_place) {
+            if outcomes.info == 0 {
+                continue;
+            }
+            outcomes.info -= outcomes.ok + outcomes.fail;
+            self.ok += outcomes.ok;
+            self.fail += outcomes.fail;
+            self.info += outcomes.info;
+            self.operations.insert(name, outcomes);
         }
     }
 

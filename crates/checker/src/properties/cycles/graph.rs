@@ -24,7 +24,7 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    pub(super) fn of(history: &History, observed: &Observed) -> Self {
+    pub(super) fn of(history: &History, observed: &Observed<'_>) -> Self {
         let operations = history.operations().len();
         let mut graph = Self {
             operations,
@@ -65,7 +65,12 @@ impl Graph {
     }
 
     /// ww: the writers of adjacent versions.
-    fn add_versions(&mut self, history: &History, observed: &Observed, numbers: &HashMap<EventId, usize>) {
+    fn add_versions(
+        &mut self,
+        history: &History,
+        observed: &Observed<'_>,
+        numbers: &HashMap<EventId, usize>,
+    ) {
         for (_, partition) in observed.partitions() {
             let mut before = None;
             for value in partition.in_order().filter_map(|sighting| sighting.value) {
