@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::markdown::PICTURE;
-use quipu_checker::{FORMAT_LINE, History, to_line};
+use quipu_checker::{FORMAT_LINE, History, to_edn, to_line};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -13,6 +13,8 @@ const MARKDOWN: &str = "report.md";
 const JSON: &str = "report.json";
 /// For the checker, any time later.
 const HISTORY: &str = "history.jsonl";
+/// For Jepsen's own checker.
+const EDN: &str = "history.edn";
 
 impl Report {
     /// Writes everything into a directory, which is made if it is not there.
@@ -33,15 +35,16 @@ impl Report {
         json.push(b'\n');
         write(JSON, &json)?;
         write(PICTURE, self.latency_svg().as_bytes())?;
-        named(HISTORY, write_history(&directory.join(HISTORY), history))
+        let lines = std::iter::once(FORMAT_LINE.to_owned()).chain(history.events().iter().map(to_line));
+        named(HISTORY, write_lines(&directory.join(HISTORY), lines))?;
+        named(EDN, write_lines(&directory.join(EDN), to_edn(history)))
     }
 }
 
-fn write_history(path: &Path, history: &History) -> io::Result<()> {
+fn write_lines(path: &Path, lines: impl Iterator<Item = String>) -> io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
-    writeln!(out, "{FORMAT_LINE}")?;
-    for event in history.events() {
-        writeln!(out, "{}", to_line(event))?;
+    for line in lines {
+        writeln!(out, "{line}")?;
     }
     out.flush()
 }

@@ -31,8 +31,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// brokers on the way, and compares the replicas on their disks at the end.
 ///
 /// Leaves a directory: report.md to attach to a ticket, latency.svg, report.json for scripts, and
-/// history.jsonl, which is what clients did and saw. Exit code 0: nothing was found, and enough was
-/// exercised for that to mean something. 1: else.
+/// history.jsonl, which is what clients did and saw (history.edn: the same, for Jepsen's own checker).
+/// Exit code 0: nothing was found, and enough was exercised for that to mean something. 1: else.
 ///
 /// Examples:
 ///   quipu check --local

@@ -91,7 +91,7 @@ pub(super) fn tell(plan: &Plan, done: Done, session: &Session) -> Outcome {
     };
     session.output().result(&json, |json| {
         format!(
-            "\n{}\n  report        {2}{1}report.md (to attach to a ticket), {2}{1}latency.svg, report.json, history.jsonl\n",
+            "\n{}\n  report        {2}{1}report.md (to attach to a ticket), {2}{1}latency.svg, report.json, history.jsonl, history.edn\n",
             json.report.summary(),
             std::path::MAIN_SEPARATOR,
             json.directory
