@@ -225,6 +225,8 @@ fn a_directory_holds_all_of_it() {
     well_formed(&read("latency.svg"));
     let again = quipu_checker::from_lines(read("history.jsonl").lines()).unwrap();
     assert_eq!(again.events(), history.events());
+    let edn: Vec<String> = quipu_checker::to_edn(&history).collect();
+    assert_eq!(read("history.edn").lines().collect::<Vec<_>>(), edn);
     let blocked = report.write(&out.join("report.md"), &history).unwrap_err();
     assert!(blocked.to_string().contains("report.md"), "{blocked}");
 }
