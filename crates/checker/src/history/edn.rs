@@ -28,6 +28,26 @@ pub fn to_edn(history: &History) -> impl Iterator<Item = String> {
     history.events().iter().flat_map(move |event| writer.lines(event))
 }
 
+/// A string as EDN writes it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            char if char.is_control() => {
+                // Writing to a string does not fail.
+                let _ = write!(quoted, "\\u{:04x}", u32::from(char));
+            }
+            char => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 struct Writer {
     /// Partitions as numbers, in the order in which the history names them.
     keys: HashMap<Key, usize>,
@@ -101,7 +121,7 @@ impl Writer {
             Op::Crash => Some(("crash", "nil".to_owned())),
             Op::Fault(fault) => {
                 let name = fault.kind.as_deref().unwrap_or("fault");
-                Some((name, format!("{:?}", fault.what)))
+                Some((name, quoted(&fault.what)))
             }
             _ => None,
         };
