@@ -6,8 +6,8 @@ use quipu_metadata::{
     Listener, RegisterBroker, UnfenceBroker,
 };
 use quipu_record::{BrokerEpoch, BrokerId, TopicId};
-use quipu_storage::RealDisk;
 use quipu_storage::test_util::{FakeDisk, Faults, Rng};
+use quipu_storage::{Disk, RealDisk};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -262,6 +262,46 @@ async fn a_failed_sync_is_announced_and_nothing_is_acknowledged_after_it() {
         controller.propose(topic(2)).await.is_err(),
         "not even once the disk seems well again"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_waits_for_room_on_a_full_disk_and_the_controller_goes_on() {
+    let disk = FakeDisk::new(1);
+    let config = ControllerConfig {
+        snapshot_every: 5,
+        ..ControllerConfig::new("/metadata".into())
+    };
+    let controller = Controller::start(config, disk.clone(), Nowhere)
+        .await
+        .expect("starts");
+    broker(&controller, 1).await;
+    // What is preallocated can still be written.
+    disk.set_faults(Faults {
+        no_space: u16::MAX,
+        ..Faults::default()
+    });
+    let mut next = 1..;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while disk.counts().no_space == 0 {
+        let id = next.next().expect("without end");
+        controller.propose(topic(id)).await.expect("created");
+        assert!(Instant::now() < deadline, "no snapshot was tried");
+    }
+    controller
+        .propose(topic(next.next().expect("without end")))
+        .await
+        .expect("it goes on");
+    assert_eq!(controller.status().failure, None);
+    disk.set_faults(Faults::default());
+    let written = || {
+        let names = disk.list(Path::new("/metadata")).expect("a directory");
+        names.iter().any(|entry| entry.name.ends_with(".snap"))
+    };
+    while !written() {
+        assert!(Instant::now() < deadline, "no snapshot once there is room");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    controller.shutdown().await;
 }
 
 #[tokio::test]

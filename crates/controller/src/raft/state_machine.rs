@@ -15,8 +15,12 @@ use quipu_record::MetadataVersion;
 use quipu_storage::Disk;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 type Result<T> = std::result::Result<T, StorageError<u64>>;
+
+/// Between one attempt at a snapshot that the disk has no room for and the next.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// The image, and how far it goes.
 #[derive(Debug)]
@@ -171,24 +175,52 @@ pub(crate) struct Builder<D: Disk> {
 
 impl<R: Runtime, D: Disk> RaftSnapshotBuilder<Types<R>> for Builder<D> {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types<R>>> {
-        write::<R, D>(&self.snapshots, &self.contents, &self.failing).await?;
+        // Nothing rests on it but the length of the log: it can wait until there is room.
+        while !write_if_room::<R, D>(&self.snapshots, &self.contents, &self.failing).await? {
+            R::sleep(ROOM_PAUSE).await;
+        }
         Ok(described(self.contents.clone()))
     }
 }
 
+/// Writes a snapshot; false: the disk has no room for it now.
+async fn write_if_room<R: Runtime, D: Disk>(
+    snapshots: &SnapshotStore<D>,
+    contents: &Contents,
+    failing: &Failing,
+) -> Result<bool> {
+    use io::ErrorKind::{QuotaExceeded, StorageFull, WriteZero};
+    match try_write::<R, D>(snapshots, contents).await {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded | WriteZero) => {
+            tracing::warn!(%error, "no room for a snapshot of the metadata: the log of it grows until there is");
+            Ok(false)
+        }
+        Err(error) => Err(failed(failing, error)),
+    }
+}
+
+/// Writes a snapshot that the group cannot go on without.
 async fn write<R: Runtime, D: Disk>(
     snapshots: &SnapshotStore<D>,
     contents: &Contents,
     failing: &Failing,
 ) -> Result<()> {
+    let written = try_write::<R, D>(snapshots, contents).await;
+    written.map_err(|error| failed(failing, error))
+}
+
+async fn try_write<R: Runtime, D: Disk>(snapshots: &SnapshotStore<D>, contents: &Contents) -> io::Result<()> {
     let (store, contents) = (snapshots.clone(), contents.clone());
-    let written = blocking::<R, _>(move || store.write(&contents)).await;
-    written.map_err(|error| {
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            failing.fail(&format!("writing a snapshot of the metadata: {error}"));
-        }
-        storage_error(ErrorSubject::Snapshot(None), ErrorVerb::Write, error)
-    })
+    blocking::<R, _>(move || store.write(&contents)).await
+}
+
+fn failed(failing: &Failing, error: io::Error) -> StorageError<u64> {
+    // One that is closed has not failed.
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        failing.fail(&format!("writing a snapshot of the metadata: {error}"));
+    }
+    storage_error(ErrorSubject::Snapshot(None), ErrorVerb::Write, error)
 }
 
 /// A snapshot as openraft describes it.
