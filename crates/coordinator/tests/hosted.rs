@@ -393,6 +393,19 @@ fn a_commit_without_an_answer_is_asked_again_and_one_that_fails_with_longer_and_
 }
 
 #[test]
+fn a_clients_commit_is_tried_for_less_than_half_a_minute() {
+    for (waited, tries_again) in [(SECOND * 30 - STEP, true), (SECOND * 30, false)] {
+        let mut host = Host::live(None);
+        host.commit(1, 5);
+        host.pass(waited);
+        let (token, _) = host.last_commit();
+        let error = GroupError::host(ErrorCode::CoordinatorNotAvailable, "away");
+        host.answer(token, Err(error));
+        assert_eq!(host.notices().is_empty(), tries_again, "after {waited:?}");
+    }
+}
+
+#[test]
 fn an_automatic_commit_is_tried_for_as_long_as_the_partition_is_there() {
     let mut host = Host::live(Some(SECOND));
     host.sent(10);
