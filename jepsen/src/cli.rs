@@ -3,15 +3,18 @@
 use crate::cluster::Settings;
 use crate::disk::{Disks, Flush};
 use crate::faults::{self, KINDS, Kind, Needs};
+use crate::planted::Planted;
 use crate::{Result, shell};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+const ALL_WORKLOADS: &str = "append,read,groups,commits,topics";
+
 /// Real quipu processes under real faults; what their clients saw is checked
 ///
 /// Ends with 0 if nothing was found; 1 if something was; 2 if it could not run; 3 if it proves nothing: a kind of fault
-/// never came, fewer than half of the operations were ok, or a floor was missed. With --plant: 0 if the bug was found, 3 if
-/// not.
+/// never came, fewer than half of the operations were ok, or a floor was missed. With --plant: 0 if the bug was found by what
+/// it does, 3 if not.
 ///
 /// Example:
 ///   jepsen/run --time 120 --faults kill,pause,halves --seed 7
@@ -28,9 +31,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(3..=5))]
     nodes: u32,
     /// Kinds of faults, separated by commas; "all": every kind that needs nothing special; "everything": those too;
-    /// "none"; "list" shows them
-    #[arg(long, default_value = "all")]
-    faults: String,
+    /// "none"; "list" shows them. By default all, or those that suit the planted bug
+    #[arg(long)]
+    faults: Option<String>,
     /// What the run is drawn from; by default the time
     #[arg(long, env = crate::isolate::SEED)]
     seed: Option<u64>,
@@ -49,9 +52,9 @@ pub(crate) struct Args {
     /// Faults that must be injected
     #[arg(long)]
     floor_faults: Option<u64>,
-    /// Milliseconds that a fault lasts: LEAST-MOST
-    #[arg(long, default_value = "2000-4000")]
-    hold: String,
+    /// Milliseconds that a fault lasts: LEAST-MOST. By default 2000-4000, or what suits the planted bug
+    #[arg(long)]
+    hold: Option<String>,
     /// Milliseconds of quiet after each healing
     #[arg(long, default_value_t = 1000)]
     quiet: u64,
@@ -64,9 +67,10 @@ pub(crate) struct Args {
     /// Disks that can lose what was not synced, and how nodes flush to them; without it, only if a fault needs them
     #[arg(long)]
     flush: Option<Flush>,
-    /// What clients do, separated by commas
-    #[arg(long, default_value = "append,read,groups,commits,topics")]
-    workloads: String,
+    /// What clients do, separated by commas: append, read, groups, commits, topics. By default all, or what suits the
+    /// planted bug
+    #[arg(long)]
+    workloads: Option<String>,
     /// Partitions of the topic that is written
     #[arg(long, default_value_t = 6)]
     partitions: u32,
@@ -100,7 +104,14 @@ pub(crate) struct Plan {
 impl Args {
     /// The plan, if it makes sense.
     pub(crate) fn checked(self) -> Result<Plan> {
-        let kinds = kinds(&self.faults)?;
+        let plant = self.plant.as_deref().map(Planted::named).transpose()?;
+        let kinds = kinds(
+            self.faults
+                .as_deref()
+                .unwrap_or(plant.map_or("all", |bug| bug.faults)),
+        )?;
+        let workloads = self.workloads.as_deref();
+        let workloads = words(workloads.unwrap_or(plant.map_or(ALL_WORKLOADS, |bug| bug.workloads)));
         let quipu = self.quipu.canonicalize();
         let quipu = quipu.map_err(|error| format!("{}: {error}", self.quipu.display()))?;
         let seed = match self.seed {
@@ -111,7 +122,9 @@ impl Args {
             .out
             .unwrap_or_else(|| PathBuf::from(format!("target/jepsen/{seed}")));
         std::fs::create_dir_all(&out)?;
-        let hold = self.hold.split_once('-').ok_or("--hold: LEAST-MOST")?;
+        let hold = self.hold.as_deref();
+        let hold = hold.unwrap_or(plant.map_or("2000-4000", |bug| bug.hold));
+        let hold = hold.split_once('-').ok_or("--hold: LEAST-MOST")?;
         let clocks = kinds.iter().any(|kind| kind.needs == Needs::Clocks);
         let lossy = self.flush.is_some() || kinds.iter().any(|kind| kind.needs == Needs::Disks);
         let disks = lossy
@@ -124,7 +137,7 @@ impl Args {
             nodes: self.nodes,
             settings: Settings {
                 quipu,
-                plant: self.plant,
+                plant,
                 clocks,
                 disks,
                 patient: self.patient,
@@ -139,7 +152,7 @@ impl Args {
             floor_acked: self.floor_acked.unwrap_or(1),
             floor_faults: self.floor_faults.unwrap_or(0),
             rate: self.rate,
-            workloads: words(&self.workloads),
+            workloads,
             partitions: self.partitions,
         })
     }

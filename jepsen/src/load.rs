@@ -94,7 +94,7 @@ impl Load {
             cluster.incident(format!("clients: {error}"));
         }
         self.recorder.tell(Op::FinalPolls)?;
-        match runtime.block_on(poll_to_the_end(&self.site, PATIENCE)) {
+        match runtime.block_on(poll_to_the_end(&self.site, cluster.patience())) {
             Ok(polled) => Ok(polled),
             Err(error) => {
                 cluster.incident(format!("reading to the end: {error}"));

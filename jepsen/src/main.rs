@@ -26,6 +26,7 @@ mod load;
 mod network;
 mod output;
 mod phases;
+mod planted;
 mod proxy;
 mod report;
 mod schedule;

@@ -2,7 +2,7 @@
 
 use crate::chance::Chance;
 use crate::cli::Plan;
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::Cluster;
 use crate::faults::Fault;
 use crate::load::Load;
 use crate::output::say;
@@ -154,14 +154,15 @@ impl Run<'_> {
 
     /// From then until every partition has acknowledged something.
     fn until_back(&mut self, healed: Time) -> Result<Duration> {
-        let deadline = Instant::now() + PATIENCE;
+        let patience = self.cluster.patience();
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(back) = self.load.back_after(healed) {
                 return Ok(back);
             }
             if Instant::now() > deadline {
                 return Err(format!(
-                    "not every partition acknowledges something within {PATIENCE:?} of the healing"
+                    "not every partition acknowledges something within {patience:?} of the healing"
                 )
                 .into());
             }
@@ -174,8 +175,9 @@ impl Run<'_> {
     fn heal(&mut self) -> Result<()> {
         self.cluster.heal()?;
         self.load.healed("everything")?;
-        if !self.cluster.until_in_sync(PATIENCE)? {
-            let what = format!("replicas are not in sync within {PATIENCE:?} of the last healing");
+        let patience = self.cluster.patience();
+        if !self.cluster.until_in_sync(patience)? {
+            let what = format!("replicas are not in sync within {patience:?} of the last healing");
             self.cluster.incident(what);
         }
         self.say(&format!("healed after {} faults", self.faults));

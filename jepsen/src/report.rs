@@ -4,6 +4,8 @@ use crate::Result;
 use crate::cli::Plan;
 use crate::load::Load;
 use crate::output::{CLEAN, FOUND, VACUOUS, say};
+use crate::planted::Planted;
+use quipu_checker::Verdict;
 use quipu_workload::report::{About, Floors, Outcome, Report};
 use std::process::ExitCode;
 
@@ -38,18 +40,23 @@ pub(crate) fn tell(plan: &Plan, load: &Load, incidents: &[String], vain: Vec<Str
         "report: {0}/report.md, plot: {0}/latency.svg",
         plan.out.display()
     ));
-    let code = match (&plan.settings.plant, report.outcome()) {
-        (Some(bug), Outcome::Found) => {
-            say(&format!("the planted bug {bug} was found"));
-            CLEAN
-        }
-        (Some(bug), _) => {
-            say(&format!("the planted bug {bug} was NOT found"));
-            VACUOUS
-        }
+    let code = match (plan.settings.plant, report.outcome()) {
+        (Some(bug), _) => of_planted(bug, &verdict),
         (None, Outcome::Found) => FOUND,
         (None, Outcome::Vacuous) => VACUOUS,
         (None, Outcome::Clean) => CLEAN,
     };
     Ok(ExitCode::from(code))
+}
+
+/// Whatever else went wrong, a planted bug has to be found by what it does.
+fn of_planted(bug: &Planted, verdict: &Verdict) -> u8 {
+    let (name, seen) = (bug.name, bug.seen_in(verdict));
+    if seen.is_empty() {
+        let wanted = bug.would_show_as();
+        say(&format!("the planted bug {name} was NOT found: none of {wanted}"));
+        return VACUOUS;
+    }
+    say(&format!("the planted bug {name} was found: {}", seen.join(", ")));
+    CLEAN
 }

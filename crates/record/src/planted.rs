@@ -16,6 +16,8 @@ pub enum PlantedBug {
     HighWatermarkFromOldLeader,
     /// A follower begins by cutting its log to its own high watermark, as before KIP-101.
     TruncateToHighWatermark,
+    /// A follower whose log parts from its leader's cuts more than that: all of the last epoch that both know.
+    TruncateBelowHighWatermark,
     /// A leader proposes a follower for the in-sync replicas that has fetched, and nothing more.
     ExpandWithoutCatchingUp,
     /// A leader goes by the lowest `min.insync.replicas` that it ever knew.
@@ -68,6 +70,7 @@ impl PlantedBug {
         Self::NoEpochCheckOnFetch,
         Self::HighWatermarkFromOldLeader,
         Self::TruncateToHighWatermark,
+        Self::TruncateBelowHighWatermark,
         Self::ExpandWithoutCatchingUp,
         Self::MinInsyncClampedByStaleLeader,
         Self::BrokerEpochUnchecked,
@@ -130,6 +133,14 @@ mod imp {
             }
             let _reset = Reset(HERE.replace(Some(self)));
             body()
+        }
+
+        /// The bug with this name, written as here or in small letters with hyphens.
+        #[must_use]
+        pub fn named(name: &str) -> Option<Self> {
+            let plain = |text: &str| text.replace('-', "").to_lowercase();
+            let is = |bug: &&Self| plain(&format!("{bug:?}")) == plain(name);
+            Self::ALL.iter().find(is).copied()
         }
 
         /// Plants this bug in the whole process, once and for good.

@@ -87,8 +87,10 @@ fn a_seed_is_the_same_world_every_time() {
 
 /// A green run means little unless each of these makes it red.
 fn is_caught_within_100_seeds(bug: PlantedBug, options: Options) {
-    let caught = (0..100).find_map(|seed| bug.plant(|| run(seed, options)).fault());
-    assert!(caught.is_some(), "{bug:?} is not caught");
+    let fault = |seed| Some((seed, bug.plant(|| run(seed, options)).fault()?));
+    let caught = (0..100).find_map(fault);
+    let (seed, fault) = caught.unwrap_or_else(|| panic!("{bug:?} is not caught"));
+    println!("{bug:?} is caught by seed {seed}: {fault}");
 }
 
 fn is_caught_alone(bug: PlantedBug) {
@@ -133,6 +135,11 @@ fn high_watermark_from_old_leader_is_caught() {
 #[test]
 fn truncate_to_high_watermark_is_caught() {
     is_caught_in_a_cluster(PlantedBug::TruncateToHighWatermark);
+}
+
+#[test]
+fn truncate_below_high_watermark_is_caught() {
+    is_caught_in_a_cluster(PlantedBug::TruncateBelowHighWatermark);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Values: bytes that name themselves, and a hash that sender and reader share.
 
 use quipu_checker::{ReadRecord, Value, ValueId};
-use quipu_client::{FetchedBatch, RecordView};
+use quipu_client::{FetchedBatch, Offset, RecordView};
 
 /// The bytes before the filler: the value's name.
 const NAME_BYTES: usize = 8;
@@ -51,13 +51,18 @@ pub fn read_records(batch: &FetchedBatch) -> Vec<ReadRecord> {
             next = record.offset.next();
             read_record(&record)
         }
-        Err(_) => ReadRecord {
-            offset: next,
-            value: None,
-            hash: 0,
-        },
+        Err(_) => damaged_at(next),
     });
     records.collect()
+}
+
+/// What stands in the history where no value can be told.
+pub(crate) const fn damaged_at(offset: Offset) -> ReadRecord {
+    ReadRecord {
+        offset,
+        value: None,
+        hash: 0,
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use tokio::runtime::Handle;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// One question to the cluster.
 const CALL: Duration = Duration::from_secs(5);
+/// The same for what a planted bug may break for good.
+const PATIENCE_WITH_A_BUG: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The nodes, the network between them, and the proxies before them.
@@ -26,6 +28,7 @@ pub(crate) struct Cluster {
     network: Network,
     proxy: Proxy,
     quipu: PathBuf,
+    patience: Duration,
     runtime: Handle,
     client: Option<Client>,
     /// What happened that may not happen, besides what histories tell.
@@ -45,6 +48,10 @@ impl Cluster {
             network,
             proxy,
             quipu: settings.quipu.clone(),
+            patience: match settings.plant {
+                None => PATIENCE,
+                Some(_) => PATIENCE_WITH_A_BUG,
+            },
             runtime: runtime.clone(),
             client: None,
             incidents: Vec::new(),
@@ -84,6 +91,11 @@ impl Cluster {
     /// The executable that the nodes run.
     pub(crate) fn quipu(&self) -> &Path {
         &self.quipu
+    }
+
+    /// How long the cluster may take to become whole again.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.patience
     }
 
     pub(crate) fn network(&self) -> &Network {

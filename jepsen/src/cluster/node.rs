@@ -3,6 +3,7 @@
 use super::volume::Volume;
 use crate::clock::Clock;
 use crate::disk::{Disks, LossyDisk};
+use crate::planted::Planted;
 use crate::{Result, network, proxy, shell};
 use quipu_client::BrokerId;
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,7 +31,7 @@ pub(crate) struct Settings {
     /// The executable.
     pub(crate) quipu: PathBuf,
     /// A bug that it shall have.
-    pub(crate) plant: Option<String>,
+    pub(crate) plant: Option<&'static Planted>,
     /// Whether clocks can be moved.
     pub(crate) clocks: bool,
     /// Disks that can lose what was not synced, if the run has them.
@@ -165,7 +166,7 @@ impl Node {
             .args(["serve", "--config"])
             .arg(self.home.join("quipu.toml"));
         if let Some(bug) = &self.settings.plant {
-            command.args(["--planted-bug", bug]);
+            command.args(["--planted-bug", bug.name]);
         }
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"QUIPU_"))

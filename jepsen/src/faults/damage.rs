@@ -99,9 +99,10 @@ pub(super) fn heal(cluster: &mut Cluster, damaged: &Damaged) -> Result<String> {
     let begun = Instant::now();
     let (mut refused, mut handed) = (0, 0);
     loop {
-        if begun.elapsed() > PATIENCE {
+        let patience = cluster.patience();
+        if begun.elapsed() > patience {
             return Err(
-                format!("{TOPIC}/{partition} of node {node} is not whole within {PATIENCE:?}").into(),
+                format!("{TOPIC}/{partition} of node {node} is not whole within {patience:?}").into(),
             );
         }
         if !cluster.until_in_sync(PATIENCE)? {

@@ -144,9 +144,8 @@ fn plant(args: &Args) -> Result<(), Failure> {
     let Some(name) = &args.planted_bug else {
         return Ok(());
     };
-    let bugs = quipu_record::PlantedBug::ALL;
-    let plain = |text: &str| text.replace('-', "").to_lowercase();
-    let Some(bug) = bugs.iter().find(|bug| plain(&format!("{bug:?}")) == plain(name)) else {
+    let Some(bug) = quipu_record::PlantedBug::named(name) else {
+        let bugs = quipu_record::PlantedBug::ALL;
         return Err(
             Failure::usage(format_args!("there is no bug {name}")).next(format_args!("one of {bugs:?}"))
         );

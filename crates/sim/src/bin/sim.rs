@@ -74,13 +74,12 @@ fn start(arguments: &Arguments, out: &mut impl Write) -> io::Result<bool> {
     let Some(name) = &arguments.plant else {
         return all_hold(arguments, out);
     };
-    let bug = PlantedBug::ALL.iter().find(|bug| format!("{bug:?}") == *name);
-    let Some(bug) = bug else {
+    let Some(bug) = PlantedBug::named(name) else {
         let known: Vec<String> = PlantedBug::ALL.iter().map(|bug| format!("{bug:?}")).collect();
         let message = format!("there is no planted bug {name}; there are {}", known.join(", "));
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     };
-    is_caught(arguments, *bug, out)
+    is_caught(arguments, bug, out)
 }
 
 fn options(arguments: &Arguments) -> Options {

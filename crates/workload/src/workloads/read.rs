@@ -7,9 +7,11 @@ use crate::error::WorkloadError;
 use crate::recorder::Actor;
 use crate::site::{AGAIN_AFTER, Pace, Site};
 use crate::tasks::{Stop, Tasks};
-use crate::value::read_records;
+use crate::value::{damaged_at, read_records};
 use quipu_checker::{Assign, Key, Latest, Op, Poll, PolledPartition};
-use quipu_client::{CallError, Client, Consumer, ConsumerConfig, FetchedBatch, Offset, PartitionId, Start};
+use quipu_client::{
+    CallError, Client, ConsumeError, Consumer, ConsumerConfig, FetchedBatch, Offset, PartitionId, Start,
+};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -175,6 +177,13 @@ pub(crate) async fn poll(
     actor.invoke(Op::Poll(Poll::of(vec![part.clone()])))?;
     let batch = match timeout(POLL_WITHIN, consumer.next()).await {
         Ok(Ok(batch)) => batch,
+        // The transport loses no bits: it was stored so, or made so by a broker.
+        Ok(Err(ConsumeError::BadBatch { offset, error, .. })) => {
+            tracing::debug!(%error, %key, "a read came damaged");
+            part.records = vec![damaged_at(offset)];
+            actor.ok(Op::Poll(Poll::of(vec![part])))?;
+            return Ok(None);
+        }
         Ok(Err(error)) => {
             tracing::debug!(%error, %key, "a read failed");
             actor.fail(Op::Poll(Poll::of(vec![part])))?;
