@@ -23,7 +23,14 @@ pub(crate) fn stop_and_dump(cluster: &mut Cluster, load: &Load, polled: &Polled)
             cluster.incident(format!("node {id}: {error}"));
         }
         let logs = format!("{data}/logs");
-        let dumped = shell::run(&quipu, &["log", "dump", &logs, "--headers", "-o", "json"])?;
+        let dumped = match shell::run(&quipu, &["log", "dump", &logs, "--headers", "-o", "json"]) {
+            Ok(dumped) => dumped,
+            // Then there is nothing to compare with the other nodes.
+            Err(error) => {
+                cluster.incident(format!("node {id}: {error}"));
+                continue;
+            }
+        };
         for op in replica_ops(&dumped, id, &topics, &polled.ends)? {
             load.recorder.tell(op)?;
         }

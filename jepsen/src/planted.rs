@@ -32,7 +32,7 @@ const LOSSES: &[AnomalyKind] = &[
 const BUGS: &[Planted] = &[
     Planted {
         name: "ack-before-flush",
-        faults: "power-cut",
+        faults: "busy-cut",
         workloads: "append,read",
         hold: "300-600",
         shows_as: LOSSES,

@@ -192,13 +192,28 @@ impl LossyDisk {
             Flush::Fdatasync => self.say(&how.words())?,
             Flush::Syncfs => {
                 // First the power: what unmounting flushes must reach nothing.
-                self.say(&format!("off {}", how.words()))?;
-                shell::run("umount", &[&self.mount.display().to_string()])?;
-                self.say("on")?;
-                self.mount_image()?;
+                self.power_off(how)?;
+                self.power_on()?;
                 String::new()
             }
         };
+        Ok(())
+    }
+
+    /// The power goes, whoever is at work: whatever is asked of the disk from now on fails.
+    pub(crate) fn power_off(&self, how: Cut) -> Result<()> {
+        self.say(&format!("off {}", how.words())).map(drop)
+    }
+
+    /// It comes back. The node was killed meanwhile.
+    pub(crate) fn power_on(&self) -> Result<()> {
+        if self.flush == Flush::Syncfs {
+            shell::run("umount", &[&self.mount.display().to_string()])?;
+        }
+        self.say("on")?;
+        if self.flush == Flush::Syncfs {
+            self.mount_image()?;
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod bit_flip;
 mod bridge;
+mod busy_cut;
 mod clock_jump;
 mod clock_skew;
 mod damage;
@@ -127,6 +128,7 @@ pub(crate) const KINDS: &[Kind] = &[
     kind!(bit_flip::BitFlip, Disks),
     kind!(truncated::Truncated, Disks),
     kind!(power_cut::PowerCut, Disks),
+    kind!(busy_cut::BusyCut, Disks),
     kind!(full_disk::FullDisk, Disks),
     kind!(slow_disk::SlowDisk, Disks),
     kind!(failing_fsync::FailingFsync, Disks),

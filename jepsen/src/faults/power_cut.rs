@@ -8,14 +8,8 @@ use crate::cluster::Cluster;
 use crate::disk::Cut;
 use std::time::Duration;
 
-<<<<<<< HEAD
 /// What lossyfs counts: sectors that were taken, and changes of names that were or might have been.
 const LOST: &[&str] = &["sectors_lost", "names_at_stake"];
-=======
-/// What each write and sync of a slow disk takes at most, and for how long before the cut.
-const SYNC_MS_MOST: u64 = 100;
-const SLOW_FOR: Duration = Duration::from_millis(800);
->>>>>>> 7cf7917 (jepsen: a planted bug is found by what it does or not at all)
 
 #[derive(Default)]
 pub(super) struct PowerCut {
@@ -33,16 +27,6 @@ impl Fault for PowerCut {
 
     fn begin(&mut self, cluster: &mut Cluster, chance: &mut Chance) -> Result<String> {
         let order = chance.shuffled(cluster.ids());
-        // Slow disks keep what was written waiting for its sync: then there is something to lose.
-        let slow = chance.flip();
-        if slow {
-            let ms = chance.between(20, SYNC_MS_MOST);
-            for id in &order {
-                let disk = cluster.node(*id)?.volume().lossy()?;
-                disk.say(&format!("slow {ms}"))?;
-            }
-            std::thread::sleep(SLOW_FOR);
-        }
         cluster.kill(&order)?;
         let mut words = Vec::new();
         for id in order {
@@ -51,20 +35,14 @@ impl Fault for PowerCut {
                 false => Cut::Torn(chance.between(0, u64::MAX - 1)),
             };
             let node = cluster.node(id)?;
-<<<<<<< HEAD
             let disk = node.volume().lossy()?;
             let before = disk.counted(LOST)?;
             disk.power_cut(how)?;
             self.lost += disk.counted(LOST)? - before;
-=======
-            node.volume().lossy()?.clear()?;
-            node.volume().lossy()?.power_cut(how)?;
->>>>>>> 7cf7917 (jepsen: a planted bug is found by what it does or not at all)
             node.restart_machine()?;
             words.push(format!("node {id} {how:?}"));
         }
-        let disks = if slow { ", with slow disks" } else { "" };
-        Ok(format!("all nodes{disks}: {}", words.join(", ")))
+        Ok(format!("all nodes: {}", words.join(", ")))
     }
 
     fn effect(&mut self, _cluster: &mut Cluster) -> Result<Effect> {
