@@ -16,8 +16,6 @@ pub enum PlantedBug {
     HighWatermarkFromOldLeader,
     /// A follower begins by cutting its log to its own high watermark, as before KIP-101.
     TruncateToHighWatermark,
-    /// A follower whose log parts from its leader's cuts more than that: all of the last epoch that both know.
-    TruncateBelowHighWatermark,
     /// A leader proposes a follower for the in-sync replicas that has fetched, and nothing more.
     ExpandWithoutCatchingUp,
     /// A leader goes by the lowest `min.insync.replicas` that it ever knew.
@@ -70,7 +68,6 @@ impl PlantedBug {
         Self::NoEpochCheckOnFetch,
         Self::HighWatermarkFromOldLeader,
         Self::TruncateToHighWatermark,
-        Self::TruncateBelowHighWatermark,
         Self::ExpandWithoutCatchingUp,
         Self::MinInsyncClampedByStaleLeader,
         Self::BrokerEpochUnchecked,

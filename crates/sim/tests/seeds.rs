@@ -138,11 +138,6 @@ fn truncate_to_high_watermark_is_caught() {
 }
 
 #[test]
-fn truncate_below_high_watermark_is_caught() {
-    is_caught_in_a_cluster(PlantedBug::TruncateBelowHighWatermark);
-}
-
-#[test]
 fn expand_without_catching_up_is_caught() {
     is_caught_in_a_cluster(PlantedBug::ExpandWithoutCatchingUp);
 }

@@ -8,7 +8,7 @@ use crate::clock::Now;
 use crate::effects::Effects;
 use crate::rules::follower::FULL_PAUSE;
 use crate::rules::follower_fetch::agreed_up_to;
-use quipu_record::{LeaderEpoch, Offset, PlantedBug};
+use quipu_record::{LeaderEpoch, Offset};
 use quipu_storage::{Corruption, Disk, TruncateError};
 
 impl<D: Disk> Driver<D> {
@@ -22,12 +22,7 @@ impl<D: Disk> Driver<D> {
     ) -> Then {
         let log_end = self.log.log_end();
         let agreed = agreed_up_to(self.log.epochs(), log_end, epoch, end_offset);
-        let mut to = agreed.unwrap_or(self.log.log_start().min(end_offset));
-        if PlantedBug::TruncateBelowHighWatermark.planted() {
-            let entries = self.log.epochs().entries();
-            let last = entries.iter().rfind(|entry| entry.start < to);
-            to = last.map_or(to, |entry| entry.start);
-        }
+        let to = agreed.unwrap_or(self.log.log_start().min(end_offset));
         if to >= log_end {
             // It takes nothing off: no such answer is right.
             return Then::TellLater(FULL_PAUSE);
