@@ -76,6 +76,22 @@ fn pure_crates_ban_them_by_clippy_too() {
     }
 }
 
+/// `unwrap` is refused everywhere by `Cargo.toml`; tests may `expect`, so the rest is each crate's own to refuse.
+#[test]
+fn what_ships_refuses_to_panic() {
+    let sources = source::all();
+    let roots = sources.iter().filter(|source| {
+        let path = &source.path;
+        source.is_production() && (path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs"))
+    });
+    let silent = roots.filter(|root| !root.text.contains("#![warn(clippy::expect_used, clippy::panic)]"));
+    let silent: Vec<&str> = silent.map(|root| &*root.path).collect();
+    assert!(
+        silent.is_empty(),
+        "these do not warn of clippy::expect_used and clippy::panic: {silent:?}"
+    );
+}
+
 #[test]
 fn no_test_is_ignored_and_no_path_of_a_machine_is_written_down() {
     let mut wrong = Vec::new();
