@@ -33,6 +33,8 @@
 //! Elsewhere: the bytes of a batch are in `quipu-record`, the wire's messages in `quipu-proto`. What decides is pure
 //! (`producer/core`, `routing/table.rs`, `backoff.rs`); tokio is only in the shell around it.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod admin;
 mod backoff;
 mod client;

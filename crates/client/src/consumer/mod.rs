@@ -54,6 +54,23 @@ pub struct Position {
     pub paused: bool,
 }
 
+impl Position {
+    /// At this place, of which nothing more is known.
+    pub(crate) fn at(key: &Key, place: Start) -> Self {
+        Self {
+            topic: key.topic.clone(),
+            partition: key.partition,
+            offset: match place {
+                Start::Offset(offset) => Some(offset),
+                Start::Earliest | Start::Latest | Start::Timestamp(_) => None,
+            },
+            high_watermark: None,
+            log_start: None,
+            paused: false,
+        }
+    }
+}
+
 /// Reads records of partitions.
 #[derive(Debug)]
 pub struct Consumer {
@@ -225,15 +242,10 @@ impl Consumer {
     #[must_use]
     pub fn positions(&self) -> Vec<Position> {
         let positions = self.core.partitions().map(|(key, partition)| Position {
-            topic: key.topic.clone(),
-            partition: key.partition,
-            offset: match partition.place {
-                Start::Offset(offset) => Some(offset),
-                _ => None,
-            },
             high_watermark: partition.high_watermark,
             log_start: partition.log_start,
             paused: partition.paused,
+            ..Position::at(key, partition.place)
         });
         positions.collect()
     }

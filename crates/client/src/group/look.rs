@@ -1,7 +1,7 @@
 //! What can be asked of a member of a group.
 
 use super::{GroupConsumer, MemberEpoch, key};
-use crate::consumer::{Position, Start};
+use crate::consumer::Position;
 use quipu_record::PartitionId;
 
 impl GroupConsumer {
@@ -11,15 +11,10 @@ impl GroupConsumer {
     pub fn assignment(&self) -> Vec<Position> {
         let state = self.shared.lock();
         let positions = state.core.partitions().map(|(key, partition)| Position {
-            topic: key.topic.clone(),
-            partition: key.partition,
-            offset: match partition.place {
-                Start::Offset(offset) => Some(offset),
-                _ => None,
-            },
             high_watermark: partition.high_watermark,
             log_start: partition.log_start,
             paused: partition.paused,
+            ..Position::at(key, partition.place)
         });
         positions.collect()
     }
