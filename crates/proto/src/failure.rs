@@ -14,6 +14,9 @@ pub const ERROR_DOMAIN: &str = "quipu";
 /// A status travels in header fields, which are bounded: a longer message is cut.
 const STATUS_MESSAGE_MAX: usize = 1500;
 
+/// Nobody is believed who asks for more patience: what comes over a network may be any number, and clocks have an end.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
 const LEADER_BROKER: &str = "leader_broker_id";
 const LEADER_ENDPOINT: &str = "leader_endpoint";
 const LEADER_EPOCH: &str = "leader_epoch";
@@ -121,7 +124,9 @@ impl Failure {
             code: known.unwrap_or(ErrorCode::Internal),
             message: status.message().to_owned(),
             retryable,
-            retry_after: retry.and_then(|retry| retry.retry_delay),
+            retry_after: retry
+                .and_then(|retry| retry.retry_delay)
+                .map(|pause| pause.min(RETRY_AFTER_MAX)),
             leader: leader_of(&info.metadata),
         })
     }
@@ -198,7 +203,7 @@ impl From<v1::ItemError> for Failure {
             message: error.message,
             retryable: error.retryable,
             retry_after: (error.retry_after_ms > 0)
-                .then(|| Duration::from_millis(error.retry_after_ms.into())),
+                .then(|| Duration::from_millis(error.retry_after_ms.into()).min(RETRY_AFTER_MAX)),
             leader: error.leader.map(Into::into),
         }
     }
@@ -235,6 +240,7 @@ impl From<v1::LeaderHint> for LeaderHint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
 
     fn full(code: ErrorCode) -> Failure {
         Failure::new(code, format!("what {code} means, and what to do")).with_leader(Some(LeaderHint {
@@ -281,6 +287,41 @@ mod tests {
             let failure = full(code).with_retry_after(Duration::from_millis(40));
             assert_eq!(Failure::from(v1::ItemError::from(failure.clone())), failure);
         }
+    }
+
+    /// A status that asks for this many seconds of patience, as no broker of ours would write it.
+    fn asking_for(seconds: i64) -> Status {
+        let any = |name: &str, value: Vec<u8>| prost_types::Any {
+            type_url: format!("type.googleapis.com/google.rpc.{name}"),
+            value,
+        };
+        let info = tonic_types::pb::ErrorInfo {
+            reason: ErrorCode::Throttled.name().to_owned(),
+            domain: ERROR_DOMAIN.to_owned(),
+            metadata: HashMap::new(),
+        };
+        let retry = tonic_types::pb::RetryInfo {
+            retry_delay: Some(prost_types::Duration { seconds, nanos: 0 }),
+        };
+        let details = tonic_types::pb::Status {
+            details: vec![
+                any("ErrorInfo", info.encode_to_vec()),
+                any("RetryInfo", retry.encode_to_vec()),
+            ],
+            ..Default::default()
+        };
+        Status::with_details(Code::ResourceExhausted, "", details.encode_to_vec().into())
+    }
+
+    #[test]
+    fn a_pause_beyond_all_clocks_is_not_believed() {
+        let pause =
+            |seconds| Failure::from_status(&asking_for(seconds)).and_then(|failure| failure.retry_after);
+        assert_eq!(pause(2), Some(Duration::from_secs(2)));
+        assert_eq!(pause(i64::MAX), Some(RETRY_AFTER_MAX));
+        let mut item = v1::ItemError::new(ErrorCode::Throttled, "?");
+        item.retry_after_ms = u32::MAX;
+        assert_eq!(Failure::from(item).retry_after, Some(RETRY_AFTER_MAX));
     }
 
     #[test]

@@ -10,11 +10,14 @@
 //!
 //! Elsewhere: what a request means is in `quipu-broker/src/service`, how a client sends it in `quipu-client`.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod codec;
 mod encoded_batches;
 mod failure;
 mod framing;
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub mod hostile;
 mod not_controller;
 pub mod scalars;
