@@ -22,8 +22,8 @@ struct Group {
     stamps: Vec<ProducerStamp>,
     /// Where the next batch goes.
     next: Offset,
-    /// The first of `judged` that rests on something in `stored`.
-    first_fresh: usize,
+    /// The first of `judged` that rests on something in `stored`, if any does.
+    first_fresh: Option<usize>,
 }
 
 impl<D: Disk> Driver<D> {
@@ -43,7 +43,7 @@ impl<D: Disk> Driver<D> {
             undo: Vec::new(),
             stamps: Vec::new(),
             next: self.log.log_end(),
-            first_fresh: usize::MAX,
+            first_fresh: None,
         };
         for append in appends {
             self.judge(now, append, &mut group);
@@ -108,7 +108,7 @@ impl<D: Disk> Driver<D> {
                     duplicate: false,
                     log_append_time,
                 });
-                group.first_fresh = group.first_fresh.min(group.judged.len());
+                group.first_fresh.get_or_insert(group.judged.len());
                 self.note(&stored, stamp, now.wall, group);
                 group.next = stored.next_offset();
                 group.stored.push(stored);
@@ -166,7 +166,8 @@ impl<D: Disk> Driver<D> {
                 group.stored.clear();
                 let refused = self.refusal(error, effects);
                 // Later ones were judged by a state that never came to be.
-                for judged in &mut group.judged[group.first_fresh..] {
+                let first = group.first_fresh.unwrap_or(group.judged.len());
+                for judged in &mut group.judged[first..] {
                     judged.outcome = Err(refused.clone());
                     judged.until = Offset::ZERO;
                 }
