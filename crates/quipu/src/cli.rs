@@ -21,12 +21,15 @@ const EXAMPLES: &str = "\
 First steps:
   quipu demo                                     see it work, and proven, in half a minute
   quipu check --local                            see it broken on purpose, and checked
-  quipu dev --data-dir /tmp/quipu                a broker that stays up (--brokers 3: a cluster); then, elsewhere:
+  quipu dev --data-dir /tmp/quipu                a broker that stays up; --brokers 3: a cluster
+
+Then, elsewhere:
   quipu topic create flights --partitions 6
   echo 'N14228:UA 1545' | quipu produce flights --key-separator :
   quipu consume flights --exit-at-end --format '%p %o %k %v\\n'
 
-Exit codes: 0 done, 1 failed, 2 wrong usage; `cluster check` answers as Nagios does: 0 fine, 1 warning, 2 critical.";
+Exit codes: 0 done, 1 failed, 2 wrong usage.
+`cluster check` answers as Nagios does: 0 fine, 1 warning, 2 critical.";
 
 /// What every command takes.
 #[derive(Args, Clone, Debug)]
@@ -163,5 +166,25 @@ mod tests {
     #[test]
     fn the_definitions_do_not_contradict_each_other() {
         Cli::command().debug_assert();
+    }
+
+    /// Paragraphs whose lines are broken by hand, and too long for the width that help is printed in.
+    fn too_wide(command: &clap::Command) -> Vec<String> {
+        let texts = [command.get_long_about(), command.get_after_help()];
+        let texts: Vec<String> = texts.into_iter().flatten().map(ToString::to_string).collect();
+        let paragraphs = texts.iter().flat_map(|text| text.split("\n\n"));
+        let by_hand = paragraphs.filter(|paragraph| paragraph.contains('\n'));
+        let long = by_hand
+            .flat_map(str::lines)
+            .filter(|line| line.chars().count() > 100);
+        let own = long.map(|line| format!("{}: {line}", command.get_name()));
+        own.chain(command.get_subcommands().flat_map(too_wide)).collect()
+    }
+
+    #[test]
+    fn what_help_says_fits_its_width() {
+        assert_eq!(too_wide(&Cli::command()), [""; 0]);
+        let wide = clap::Command::new("x").after_help(format!("a\n{}", "b".repeat(101)));
+        assert_eq!(too_wide(&wide).len(), 1);
     }
 }

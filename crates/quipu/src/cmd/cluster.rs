@@ -13,8 +13,8 @@ pub(crate) enum Command {
     Describe,
     /// Say what is wrong with the cluster, and what to do about it
     ///
-    /// Answers as a Nagios plugin does: one line that says it all, and exit code 0 (fine: every partition has a leader
-    /// and all its replicas in sync), 1 (warning) or 2 (critical, or nobody answered).
+    /// Answers as a Nagios plugin does: one line that says it all, and exit code 0 (fine: every partition
+    /// has a leader and all its replicas in sync), 1 (warning) or 2 (critical, or nobody answered).
     #[command(verbatim_doc_comment)]
     Check,
 }

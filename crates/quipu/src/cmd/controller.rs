@@ -12,8 +12,9 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Look at the controllers, which vote on the cluster's metadata, and change who they are
 ///
-/// A majority of the voters must run: of three, two. A voter that is only down needs nothing but to be started again. One
-/// whose data directory is lost is another controller when it comes back: `replace` gives it the place of the dead one.
+/// A majority of the voters must run: of three, two. A voter that is only down needs nothing but to
+/// be started again. One whose data directory is lost is another controller when it comes back:
+/// `replace` gives it the place of the dead one.
 #[derive(Subcommand)]
 #[command(verbatim_doc_comment)]
 pub(crate) enum Command {

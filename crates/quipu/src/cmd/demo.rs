@@ -6,12 +6,14 @@ use crate::output::Outcome;
 
 /// Prove it on real data: January's flights out of New York, through a cluster that loses a leader on the way
 ///
-/// Starts three broker processes with temporary directories on free ports, produces 27,004 flights through gRPC at a steady
-/// rate, keyed by aircraft, into six partitions of three replicas, while a group of two processes consumes them and a third
-/// joins; kills a leader with SIGKILL while batches are unacknowledged, without telling the producer, starts it again once
-/// others have taken over, and kills a member of the group; reads everything and proves it complete, in order for each
-/// aircraft and equal to the source byte for byte, and that the group has processed all of it; stops the brokers and
-/// compares the replicas on their disks. Succeeds only if all of it holds. Nothing is left behind.
+/// Starts three broker processes with temporary directories on free ports, produces 27,004 flights
+/// through gRPC at a steady rate, keyed by aircraft, into six partitions of three replicas, while a
+/// group of two processes consumes them and a third joins; kills a leader with SIGKILL while batches
+/// are unacknowledged, without telling the producer, starts it again once others have taken over, and
+/// kills a member of the group; reads everything and proves it complete, in order for each aircraft
+/// and equal to the source byte for byte, and that the group has processed all of it; stops the
+/// brokers and compares the replicas on their disks. Succeeds only if all of it holds. Nothing is
+/// left behind.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {

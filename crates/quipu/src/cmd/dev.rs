@@ -14,8 +14,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Run a local cluster that stays up, and say how to connect
 ///
-/// Each broker is a process of its own. With --data-dir, everything is there again next time. Without, a temporary
-/// directory is used and removed at the end.
+/// Each broker is a process of its own. With --data-dir, everything is there again next time.
+/// Without, a temporary directory is used and removed at the end.
 ///
 /// Examples:
 ///   quipu dev --data-dir /tmp/quipu

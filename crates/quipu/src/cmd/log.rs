@@ -37,8 +37,8 @@ pub(crate) struct Dump {
 
 /// Check every byte of a log: checksums, offsets, epochs, indexes
 ///
-/// Names each damage by file and byte. A torn tail (bytes above the flush mark that never were acknowledged, as a crash
-/// leaves them) is told but is no failure.
+/// Names each damage by file and byte. A torn tail (bytes above the flush mark that never were
+/// acknowledged, as a crash leaves them) is told but is no failure.
 ///
 /// Example:
 ///   quipu log verify quipu-data

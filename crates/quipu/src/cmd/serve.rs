@@ -12,8 +12,9 @@ const CONFIGURATION: &str = "docs/quipu.toml lists every key with its default";
 
 /// Run one broker
 ///
-/// What it is told comes from a TOML file, over it QUIPU_* in the environment, over it flags. Unknown keys are refused,
-/// and every mistake is named at once. SIGTERM and SIGINT drain it: what was taken in is answered, then it stops cleanly.
+/// What it is told comes from a TOML file, over it QUIPU_* in the environment, over it flags. Unknown
+/// keys are refused, and every mistake is named at once. SIGTERM and SIGINT drain it: what was taken
+/// in is answered, then it stops cleanly.
 ///
 /// Examples:
 ///   quipu serve --data-dir /var/lib/quipu

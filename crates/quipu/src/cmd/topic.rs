@@ -25,7 +25,7 @@ pub(crate) enum Command {
 ///
 /// Examples:
 ///   quipu topic create flights --partitions 6
-///   quipu topic create clicks --partitions 12 --config retention.ms=86400000 --config durability=replicated
+///   quipu topic create clicks -p 12 --config retention.ms=86400000 --config durability=replicated
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Create {

@@ -16,8 +16,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// Measure the way from producer to consumer, as kafka.tools.EndToEndLatency does
 ///
-/// Latency counts from when a record was due to when a consumer at the tail has it. Records are sent at a steady rate,
-/// whatever became of those before.
+/// Latency counts from when a record was due to when a consumer at the tail has it. Records are sent
+/// at a steady rate, whatever became of those before.
 ///
 /// Example:
 ///   quipu bench e2e --records 10000 --throughput 1000 --record-size 100

@@ -20,8 +20,8 @@ const PROGRESS_RECORDS: u64 = 16_384;
 
 /// Measure producing, as kafka-producer-perf-test.sh does
 ///
-/// With --throughput, latency counts from when a record was due, not from when there was room to send it: a stall
-/// cannot hide what it causes.
+/// With --throughput, latency counts from when a record was due, not from when there was room to send
+/// it: a stall cannot hide what it causes.
 ///
 /// Examples:
 ///   quipu bench produce --record-size 1024 --records 1000000

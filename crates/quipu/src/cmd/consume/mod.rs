@@ -15,8 +15,9 @@ use std::sync::Arc;
 ///
 /// Prints records and nothing else on standard output, for ever unless told when to stop.
 ///
-/// With --group it is one of those that share the topics: run it several times, on any machines. What was printed is
-/// committed, so that whoever comes next goes on there; SIGINT and SIGTERM commit, leave the group and end it.
+/// With --group it is one of those that share the topics: run it several times, on any machines. What
+/// was printed is committed, so that whoever comes next goes on there; SIGINT and SIGTERM commit,
+/// leave the group and end it.
 ///
 /// The tokens of --format, as kcat's:
 ///   %t topic   %p partition   %o offset   %k key   %v value   %T time in ms   %h headers

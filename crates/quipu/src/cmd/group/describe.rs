@@ -8,8 +8,8 @@ use serde::Serialize;
 
 /// Describe groups: state, offsets, lag and who has which partition
 ///
-/// LAG is how many records are there and not processed. CURRENT-OFFSET is what was committed; where nothing was, it is
-/// empty, and LAG counts all there is.
+/// LAG is how many records are there and not processed. CURRENT-OFFSET is what was committed; where
+/// nothing was, it is empty, and LAG counts all there is.
 ///
 /// Examples:
 ///   quipu group describe billing

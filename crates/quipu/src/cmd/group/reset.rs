@@ -9,7 +9,8 @@ use std::str::FromStr;
 
 /// Move the offsets of a group that has no members
 ///
-/// Only says what would be, unless --execute is given. A place outside of the log is moved to its nearer end.
+/// Only says what would be, unless --execute is given. A place outside of the log is moved to its
+/// nearer end.
 ///
 /// Examples:
 ///   quipu group reset-offsets billing --topic flights --to-earliest
