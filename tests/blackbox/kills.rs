@@ -6,7 +6,6 @@
 use crate::load::{Load, Shape, read_all};
 use crate::support::{Broker, Result, quipu, signal};
 use quipu_checker::Verdict;
-use quipu_client::{Client, ClientConfig};
 
 const KILLS: usize = 20;
 /// Acknowledged between one kill and the next.
@@ -22,8 +21,8 @@ const SHAPE: Shape = Shape {
 fn kill_again_and_again(load: &Load, mut broker: Broker) -> Result<Broker> {
     for kill in 1..=KILLS {
         load.until_in_flight(ACKED_BETWEEN)?;
-        let acked = load.recorder.acked();
-        load.recorder
+        let acked = load.recorder().acked();
+        load.recorder()
             .fault(format!("kill {kill} of broker process {}", broker.pid()))?;
         signal(broker.pid(), rustix::process::Signal::KILL)?;
         broker = broker.kill()?.start()?;
@@ -48,11 +47,11 @@ async fn storm(broker: Broker) -> Result<(Verdict, u64)> {
         (load, killed)
     });
     let (load, broker) = killing.await?;
-    let recorder = load.stop().await?;
+    let site = load.stop().await?;
     // It lives until everything was read back.
     let _broker = broker?;
-    let stored = read_all(&recorder, &Client::connect(ClientConfig::new([address])).await?).await?;
-    let verdict = recorder.verdict();
+    let stored = read_all(&site).await?;
+    let verdict = site.recorder.verdict();
     println!("{verdict}");
     assert_eq!(verdict.counts.faults, KILLS);
     Ok((verdict, stored))

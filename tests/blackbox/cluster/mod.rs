@@ -8,11 +8,12 @@ mod kills;
 mod refusals;
 mod restarts;
 
-use crate::load::{Load, Recorder, Shape, read_all};
+use crate::load::{Load, Shape, read_all};
 use crate::support::cluster::Cluster;
 use crate::support::{PATIENCE, Result, quipu, run};
-use quipu_checker::Verdict;
+use quipu_checker::{Time, Verdict};
 use quipu_client::{Admin, BrokerId, Client, ClientConfig, PartitionDescription, PartitionId};
+use quipu_workload::Recorder;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -83,7 +84,13 @@ impl Bed {
     }
 
     fn recorder(&self) -> Result<Arc<Recorder>> {
-        Ok(Arc::clone(&self.load()?.recorder))
+        Ok(Arc::clone(self.load()?.recorder()))
+    }
+
+    /// When a partition acknowledged something, in order.
+    fn acks_of(&self, partition: PartitionId) -> Result<Vec<Time>> {
+        let site = &self.load()?.site;
+        Ok(site.recorder.acks_of(&site.keys()[partition.get() as usize]))
     }
 
     fn admin(&self) -> Admin {
@@ -141,14 +148,13 @@ impl Bed {
     fn verdict(mut self) -> Result<Verdict> {
         self.until_in_sync()?;
         let load = self.load.take().ok_or("the load has ended")?;
-        let recorder = self.runtime.block_on(load.stop())?;
-        // A client of its own: it knows nothing from before.
-        let config = ClientConfig::new(self.addresses.split(','));
-        let stored = self.runtime.block_on(async {
-            let client = Client::connect(config).await?;
-            read_all(&recorder, &client).await
+        // By clients of its own: they know nothing from before.
+        let (site, stored) = self.runtime.block_on(async {
+            let site = load.stop().await?;
+            let stored = read_all(&site).await?;
+            Ok::<_, Box<dyn std::error::Error>>((site, stored))
         })?;
-        let verdict = recorder.verdict();
+        let verdict = site.recorder.verdict();
         println!("{verdict}");
         assert!(verdict.is_clean() && verdict.unchecked.is_empty(), "{verdict}");
         assert!(stored >= verdict.counts.acked as u64, "{verdict}");
@@ -213,12 +219,13 @@ fn batches_of(logs: &Path) -> Result<BTreeMap<String, Vec<Value>>> {
 /// between two acknowledgements.
 fn until_acknowledged(bed: &Bed, partitions: &[PartitionId], killed: Instant) -> Result<Duration> {
     let recorder = bed.recorder()?;
+    let (killed, on_the_way) = (recorder.time_of(killed), recorder.time_of(killed + ON_THE_WAY));
     let deadline = Instant::now() + PATIENCE;
     let mut worst = Duration::ZERO;
     for partition in partitions {
         loop {
-            let acks = recorder.acks_of(*partition);
-            if acks.last().is_some_and(|last| *last > killed + ON_THE_WAY) {
+            let acks = bed.acks_of(*partition)?;
+            if acks.last().is_some_and(|last| *last > on_the_way) {
                 worst = worst.max(pause(&acks, killed));
                 break;
             }
@@ -233,30 +240,32 @@ fn until_acknowledged(bed: &Bed, partitions: &[PartitionId], killed: Instant) ->
 
 /// The longest gap between the kill and the first acknowledgement that is certainly from after it; counted from the kill
 /// if it is a gap worth the name.
-fn pause(acks: &[Instant], killed: Instant) -> Duration {
+fn pause(acks: &[Time], killed: Time) -> Duration {
     let after = acks.iter().filter(|ack| **ack > killed);
     let mut times = vec![killed];
     for ack in after {
         times.push(*ack);
-        if *ack > killed + ON_THE_WAY {
+        if between(killed, *ack) > ON_THE_WAY {
             break;
         }
     }
-    let gaps = times
-        .windows(2)
-        .map(|pair| (pair[1].duration_since(pair[0]), pair[1]));
+    let gaps = times.windows(2).map(|pair| (between(pair[0], pair[1]), pair[1]));
     match gaps.max_by_key(|(gap, _)| *gap) {
-        Some((gap, end)) if gap >= ON_THE_WAY => end.duration_since(killed),
+        Some((gap, end)) if gap >= ON_THE_WAY => between(killed, end),
         Some((gap, _)) => gap,
         None => Duration::ZERO,
     }
 }
 
-/// The longest time in which a partition acknowledged nothing, between two instants.
-fn longest_gap(acks: &[Instant], from: Instant, to: Instant) -> Duration {
+fn between(earlier: Time, later: Time) -> Duration {
+    Duration::from_nanos(later.0.saturating_sub(earlier.0))
+}
+
+/// The longest time in which a partition acknowledged nothing, between two moments.
+fn longest_gap(acks: &[Time], from: Time, to: Time) -> Duration {
     let within = acks.iter().copied().filter(|ack| (from..to).contains(ack));
-    let times: Vec<Instant> = std::iter::once(from).chain(within).chain([to]).collect();
-    let gaps = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
+    let times: Vec<Time> = std::iter::once(from).chain(within).chain([to]).collect();
+    let gaps = times.windows(2).map(|pair| between(pair[0], pair[1]));
     gaps.max().unwrap_or_default()
 }
 

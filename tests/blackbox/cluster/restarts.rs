@@ -1,19 +1,19 @@
 //! Planned restarts cost no error, and the end of everybody at once costs nothing acknowledged.
 
 use super::{ACKED_BETWEEN, Bed, SHAPE, longest_gap};
-use crate::load::Recorder;
 use crate::support::{Result, signal};
 use quipu_client::PartitionId;
 use std::time::{Duration, Instant};
 
 /// The longest time in which some partition acknowledged nothing, since then.
-fn longest_pause(recorder: &Recorder, since: Instant) -> Duration {
-    let until = Instant::now();
-    let gaps = (0..SHAPE.partitions).map(|partition| {
-        let acks = recorder.acks_of(PartitionId::new(partition));
-        longest_gap(&acks, since, until)
-    });
-    gaps.max().unwrap_or_default()
+fn longest_pause(bed: &Bed, since: Instant) -> Result<Duration> {
+    let recorder = bed.recorder()?;
+    let (since, until) = (recorder.time_of(since), recorder.now());
+    let mut longest = Duration::ZERO;
+    for partition in (0..SHAPE.partitions).map(PartitionId::new) {
+        longest = longest.max(longest_gap(&bed.acks_of(partition)?, since, until));
+    }
+    Ok(longest)
 }
 
 #[test]
@@ -32,10 +32,10 @@ fn a_rolling_restart_lets_no_error_through() -> Result<()> {
         println!(
             "broker {id}: ended after {:.3} s; the longest pause of a partition {:.3} s",
             down.as_secs_f64(),
-            longest_pause(&*bed.recorder()?, stopped).as_secs_f64()
+            longest_pause(&bed, stopped)?.as_secs_f64()
         );
     }
-    let longest = longest_pause(&*bed.recorder()?, begun);
+    let longest = longest_pause(&bed, begun)?;
     let verdict = bed.verdict()?;
     assert_eq!((verdict.counts.fail, verdict.counts.info), (0, 0), "{verdict}");
     println!(
@@ -49,7 +49,7 @@ fn a_rolling_restart_lets_no_error_through() -> Result<()> {
 fn all_killed_at_once_keep_every_acknowledgement() -> Result<()> {
     let mut bed = Bed::combined()?;
     bed.load()?.until_in_flight(10 * ACKED_BETWEEN)?;
-    bed.recorder()?.fault("kill of all brokers".to_owned())?;
+    bed.recorder()?.fault("kill of all brokers")?;
     let pids: Vec<u32> = bed.cluster.brokers().map(|(_, broker)| broker.pid()).collect();
     for pid in pids {
         signal(pid, rustix::process::Signal::KILL)?;
