@@ -394,8 +394,8 @@ async fn who_breaks_off_is_followed_within_a_moment_from_what_it_acknowledged() 
     let took = broken.elapsed();
     println!("handed over in {took:?}");
     assert!(
-        took < Duration::from_secs(5),
-        "{took:?}: not by the session's timeout"
+        took < Duration::from_secs(20),
+        "{took:?}: not by the session's timeout, which is 45 s"
     );
     assert_eq!(b.begun[&0].committed, Some(2));
     assert_eq!(b.got[0], (0, 2, "2".to_owned()));

@@ -171,14 +171,19 @@ async fn a_heartbeat_waits_for_news_and_no_longer_than_the_broker_lives() {
     let answer = waiting.await.unwrap().unwrap().into_inner();
     assert_eq!(answer.assignment.unwrap().partitions.len(), 1);
 
-    let began = Instant::now();
     let mut third = Member::new("h", "c");
     settle(&channel, std::slice::from_mut(&mut third), 2).await;
-    let waiting = third.request(Duration::from_secs(14));
-    let waiting = tokio::spawn(async move { client(&channel).group_heartbeat(waiting).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    running.stop().await;
-    let refused = waiting.await.unwrap().unwrap_err();
+    let mut asking = client(&channel);
+    let mut waiting = std::pin::pin!(asking.group_heartbeat(third.request(Duration::from_secs(14))));
+    // What is asked after it on the same connection is answered: so it has come in, and waits.
+    tokio::select! {
+        biased;
+        early = &mut waiting => panic!("there was nothing to tell: {early:?}"),
+        answered = describe(&channel, "h") => drop(answered.unwrap()),
+    }
+    let began = Instant::now();
+    let (refused, _) = tokio::join!(waiting, running.stop());
+    let refused = refused.unwrap_err();
     assert!(
         began.elapsed() < Duration::from_secs(12),
         "the broker does not wait for who waits"
