@@ -14,6 +14,8 @@
 //! Elsewhere: clients and their histories are in `quipu-workload`, what may not happen in `quipu-checker`. A new fault is a file in
 //! `faults/` and a line in its list. `docs/chaos.md` is for those who run it.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod chance;
 mod cli;
 mod clock;

@@ -15,6 +15,8 @@
 //! Elsewhere: when a batch is acknowledged is in `quipu-replication`, bytes on disk in `quipu-storage`, who leads in
 //! `quipu-metadata`, agreement on that in `quipu-controller`.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 pub mod admit;
 mod applied;
 mod broker;

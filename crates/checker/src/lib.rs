@@ -14,6 +14,8 @@
 //! Elsewhere: `quipu-sim` makes histories from seeds; a property is a file in `properties/`, and adding one is adding a
 //! file and a line in `properties.rs`.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod counting;
 mod history;
 mod numbered;

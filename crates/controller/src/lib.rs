@@ -12,6 +12,8 @@
 //!
 //! Elsewhere: what a command does is decided in `quipu-metadata`. `docs/format.md` has the bytes.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod bootstrap;
 mod config;
 mod controller;
@@ -20,6 +22,7 @@ mod error;
 mod group;
 pub mod grpc;
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub mod hostile;
 mod log;
 mod publish;
@@ -27,6 +30,7 @@ mod raft;
 mod snapshot;
 mod subscription;
 #[cfg(any(test, feature = "test-util"))]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub mod test_util;
 mod transport;
 mod wal;

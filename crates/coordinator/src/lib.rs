@@ -23,14 +23,18 @@
 //!
 //! Elsewhere: appending, committing and loading are the broker's; [`Member`] is the hosting side of one stream.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod assignor;
 mod codec;
 mod config;
 mod coordinator;
 mod error;
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub mod histories;
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub mod hostile;
 mod ids;
 mod live;

@@ -14,6 +14,8 @@
 //! Elsewhere: the group that agrees on the commands is `quipu-controller`; what leaders and followers do with the result
 //! is `quipu-replication`.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod balance;
 mod broker;
 mod chunk_map;
@@ -21,6 +23,7 @@ mod codec;
 mod command;
 mod growth;
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub mod hostile;
 mod ids;
 mod image;

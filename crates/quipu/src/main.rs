@@ -5,6 +5,8 @@
 //! `broker_process` runs brokers as processes of their own, `local_cluster` several of them, and `brokers` does things to
 //! these, for `dev`, `demo` and `check`.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod broker_process;
 mod brokers;
 mod cli;

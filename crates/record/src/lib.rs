@@ -9,10 +9,13 @@
 //! Elsewhere: the wire's messages are in `quipu-proto`, files in `quipu-storage`, stored metadata records in
 //! `quipu-metadata`.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod batch;
 mod epoch;
 mod error_code;
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub mod hostile;
 mod ids;
 mod limits;

@@ -14,6 +14,8 @@
 //! Elsewhere: segments, recovery and flush rounds are in `quipu-storage`; who leads is decided in `quipu-metadata`;
 //! threads, sockets and waiting consumers are in `quipu-broker`; `quipu-sim` drives this crate from a seed.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod answer;
 mod clock;
 mod config;
@@ -22,6 +24,7 @@ mod effects;
 mod error;
 mod fetch;
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub mod hostile;
 mod input;
 mod isr_change;

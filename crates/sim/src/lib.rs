@@ -13,6 +13,8 @@
 //! faults, `story.rs` where they follow a plot, `ghost.rs` what is true whatever brokers believe); `alone/` is the same
 //! for one broker and its disk, and `groups/` for consumer groups.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod alone;
 mod chance;
 mod cluster;

@@ -16,6 +16,8 @@
 //! - `log/`: one partition; `reader/` reads it from other threads; `flush/` decides what is durable.
 //! - `data_dir/`: what a data directory has besides logs. `verify/` looks at one offline. `docs/format.md` has the bytes.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod compact;
 mod config;
 mod data_dir;
@@ -25,6 +27,7 @@ mod error;
 mod files;
 mod flush;
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub mod hostile;
 mod log;
 mod marks;
@@ -32,6 +35,7 @@ mod paths;
 mod reader;
 mod segment;
 #[cfg(any(test, feature = "test-util"))]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub mod test_util;
 mod verify;
 

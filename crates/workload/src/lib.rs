@@ -15,6 +15,8 @@
 //! ([`Recorder::fault`]). A workload is a file in `workloads/`, and adding one is adding a file and a line in
 //! `workloads/mod.rs`. What came of a run is told by [`report`].
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod chance;
 mod dump;
 mod error;

@@ -16,6 +16,8 @@
 //! device whose *backing file* lies here: the guest's flush arrives as that file's fsync. `tests/mounted.rs` shows on
 //! both paths that unsynced data goes and synced data stays.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 mod chance;
 mod contents;
 mod control;

@@ -1,5 +1,7 @@
 //! `lossyfs mount` mounts and stays in the foreground; `lossyfs ask` says something to its control socket.
 
+#![warn(clippy::expect_used, clippy::panic)]
+
 use clap::{Parser, Subcommand};
 use quipu_lossyfs::{Daemon, Limits, Options, ask};
 use std::path::PathBuf;
