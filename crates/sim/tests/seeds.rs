@@ -86,6 +86,7 @@ fn a_seed_is_the_same_world_every_time() {
 }
 
 /// A green run means little unless each of these makes it red.
+#[allow(clippy::print_stdout, reason = "the seed is told, to be run again")]
 fn is_caught_within_100_seeds(bug: PlantedBug, options: Options) {
     let fault = |seed| Some((seed, bug.plant(|| run(seed, options)).fault()?));
     let caught = (0..100).find_map(fault);
