@@ -69,13 +69,7 @@ fn main() -> Result<()> {
     quipu(&address, &[&["topic", "create", "table"][..], &segment].concat())?;
     quipu(
         &address,
-        &[
-            "topic",
-            "create",
-            "other",
-            "--config",
-            "segment.bytes=134217728",
-        ],
+        &["topic", "create", "other", "--config", "segment.bytes=134217728"],
     )?;
 
     let begun = Instant::now();

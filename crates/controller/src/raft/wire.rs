@@ -296,6 +296,7 @@ pub(crate) fn snapshot_answer_in(bytes: &[u8]) -> Result<SnapshotResponse<u64>> 
 }
 
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub(crate) mod hostile {
     //! See `crate::hostile`.
 

@@ -259,6 +259,7 @@ impl<F: FnMut(&mut [u8]) -> io::Result<()>> Chunks<F> {
 }
 
 #[cfg(feature = "test-util")]
+#[allow(clippy::expect_used, clippy::panic, reason = "test code")]
 pub(crate) mod hostile {
     //! See `crate::hostile`.
 
