@@ -1,7 +1,7 @@
 //! The group that consumes while the flights are produced: processes of their own, as a user would start them. A third one joins
 //! on the way, the first one is killed.
 
-use super::proof::{Consumed, Place};
+use super::proof::{Consumed, Place, Processed};
 use super::read_back;
 use crate::broker_process::is_configuration;
 use crate::output::Failure;
@@ -227,12 +227,18 @@ impl Group {
             let partition = offset.partition.partition;
             offset.committed.map(|committed| (partition, committed))
         });
-        let processed = self.members.iter().map(|member| {
-            let lines = lock(&member.lines);
-            (member.killed, lines.iter().map(|line| line.place).collect())
-        });
+        let mut seen: Vec<(Instant, Processed)> = Vec::new();
+        for (number, member) in self.members.iter().enumerate() {
+            seen.extend(lock(&member.lines).iter().map(|line| {
+                let (member, place) = (number, line.place);
+                (line.at, Processed { member, place })
+            }));
+        }
+        // Stable: what one member did stays in its order.
+        seen.sort_by_key(|(at, _)| *at);
         Ok(Consumed {
-            processed: processed.collect(),
+            killed: self.members.iter().map(|member| member.killed).collect(),
+            processed: seen.into_iter().map(|(_, processed)| processed).collect(),
             committed: committed.collect(),
         })
     }

@@ -3,7 +3,7 @@
 mod group;
 mod replicas;
 
-pub(crate) use group::{Consumed, consumed_by_group};
+pub(crate) use group::{Consumed, Processed, consumed_by_group};
 pub(crate) use replicas::{Copied, Replica, same_replicas};
 
 use super::flights::Flights;

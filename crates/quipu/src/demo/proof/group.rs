@@ -7,10 +7,28 @@ use std::collections::{HashMap, HashSet};
 /// What came of a group.
 #[derive(Clone, Debug)]
 pub(crate) struct Consumed {
-    /// For each member, whether it was killed, and what it processed, in order.
-    pub(crate) processed: Vec<(bool, Vec<Place>)>,
+    /// Of each member, whether it was killed.
+    pub(crate) killed: Vec<bool>,
+    /// What they processed, all together, in the order in which it was seen.
+    pub(crate) processed: Vec<Processed>,
     /// What was committed in the end.
     pub(crate) committed: HashMap<PartitionId, Offset>,
+}
+
+/// A record, and which of the members processed it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Processed {
+    pub(crate) member: usize,
+    pub(crate) place: Place,
+}
+
+/// What a member processed of a partition without a gap, from the first on and before the end.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    member: usize,
+    partition: PartitionId,
+    first: Offset,
+    end: Offset,
 }
 
 /// The claims about a group: nothing is left out, nothing out of order, and what is done is known to be done.
@@ -21,7 +39,7 @@ pub(crate) fn consumed_by_group(
 ) -> [Check; 3] {
     [
         each_once_at_least(acked, group),
-        in_order_of_each_member(group),
+        in_order_across_hand_overs(group),
         committed_to_the_end(ends, group),
     ]
 }
@@ -31,8 +49,8 @@ pub(crate) fn consumed_by_group(
 fn each_once_at_least(acked: &[Option<Place>], group: &Consumed) -> Check {
     let mut check = Check::new("each processed by the group");
     let mut times: HashMap<Place, u32> = HashMap::new();
-    for place in group.processed.iter().flat_map(|(_, places)| places) {
-        *times.entry(*place).or_default() += 1;
+    for processed in &group.processed {
+        *times.entry(processed.place).or_default() += 1;
     }
     let acked: HashSet<Place> = acked.iter().flatten().copied().collect();
     for place in acked.iter().filter(|place| !times.contains_key(place)) {
@@ -64,36 +82,67 @@ fn each_once_at_least(acked: &[Option<Place>], group: &Consumed) -> Check {
 /// Of each partition, the records at the end of what a killed member processed of it that were processed again.
 fn last_of_the_killed(group: &Consumed, times: &HashMap<Place, u32>) -> HashSet<Place> {
     let mut last = HashSet::new();
-    for (_, places) in group.processed.iter().filter(|(killed, _)| *killed) {
-        let mut over: HashSet<PartitionId> = HashSet::new();
-        for place in places.iter().rev() {
-            if over.contains(&place.partition) {
-                continue;
-            }
-            if times.get(place).is_some_and(|times| *times > 1) {
-                last.insert(*place);
-            } else {
-                over.insert(place.partition);
-            }
+    let mut over: HashSet<(usize, PartitionId)> = HashSet::new();
+    let killed = |processed: &&Processed| group.killed[processed.member];
+    for Processed { member, place } in group.processed.iter().rev().filter(killed) {
+        if over.contains(&(*member, place.partition)) {
+            continue;
+        }
+        if times.get(place).is_some_and(|times| *times > 1) {
+            last.insert(*place);
+        } else {
+            over.insert((*member, place.partition));
         }
     }
     last
 }
 
-/// A member gets each of its partitions in order, and so the flights of each aircraft.
-fn in_order_of_each_member(group: &Consumed) -> Check {
-    let mut check = Check::new("in order by each of its members");
-    for (number, (_, places)) in group.processed.iter().enumerate() {
-        let mut last: HashMap<PartitionId, Offset> = HashMap::new();
-        for Place { partition, offset } in places {
-            let before = last.insert(*partition, *offset);
-            if let Some(before) = before.filter(|before| before >= offset) {
-                check.fault(|| format!("member {}: {partition}/{offset} after {before}", number + 1));
+/// Whoever has a partition goes on where the one before ended, or before that if it was killed, and upwards one by one: so
+/// the flights of each aircraft are processed in order, whoever does it, but for repeats.
+fn in_order_across_hand_overs(group: &Consumed) -> Check {
+    let mut check = Check::new("in order across its hand-overs");
+    let mut ends: HashMap<PartitionId, Offset> = HashMap::new();
+    let runs = runs(group);
+    for run in &runs {
+        let end = ends.entry(run.partition).or_insert(Offset::ZERO);
+        if run.first > *end {
+            check.fault(|| {
+                let (partition, first) = (run.partition, run.first);
+                format!(
+                    "member {}: {partition}/{first} when {partition}/{end} was due",
+                    run.member + 1
+                )
+            });
+        }
+        *end = run.end.max(*end);
+    }
+    let partitions = ends.len();
+    check.looked_at = format!("{} hand-overs", runs.len().saturating_sub(partitions));
+    check
+}
+
+/// What was processed as runs, in the order in which they began: a member's lines come in order, those of two members may
+/// be seen a little late, so the beginning of a run tells more than its end.
+fn runs(group: &Consumed) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut open: HashMap<(usize, PartitionId), usize> = HashMap::new();
+    for Processed { member, place } in &group.processed {
+        let Place { partition, offset } = *place;
+        let at = open.get(&(*member, partition)).copied();
+        match at.filter(|at| runs[*at].end == offset) {
+            Some(at) => runs[at].end = offset.next(),
+            None => {
+                open.insert((*member, partition), runs.len());
+                runs.push(Run {
+                    member: *member,
+                    partition,
+                    first: offset,
+                    end: offset.next(),
+                });
             }
         }
     }
-    check.looked_at = format!("{} members", group.processed.len());
-    check
+    runs
 }
 
 /// What the group committed is all that there is.
@@ -121,23 +170,29 @@ mod tests {
         }
     }
 
-    type Run = (Vec<Option<Place>>, Vec<(PartitionId, Offset)>, Consumed);
+    type Story = (Vec<Option<Place>>, Vec<(PartitionId, Offset)>, Consumed);
 
     /// Two partitions; the first member is killed after it has processed two more than it has committed.
-    fn good() -> Run {
+    fn good() -> Story {
         let all = (0..2).flat_map(|partition| (0..10).map(move |offset| Some(place(partition, offset))));
         let ends = [0, 1].map(|partition| (PartitionId::new(partition), Offset::new(10)));
-        let first = (0..6).map(|offset| place(0, offset)).collect();
-        let mut second: Vec<Place> = (0..10).map(|offset| place(1, offset)).collect();
-        second.extend((4..10).map(|offset| place(0, offset)));
+        let of = |member, partition| {
+            move |offset| Processed {
+                member,
+                place: place(partition, offset),
+            }
+        };
+        let first = (0..6).map(of(0, 0));
+        let second = (0..10).map(of(1, 1)).chain((4..10).map(of(1, 0)));
         let group = Consumed {
-            processed: vec![(true, first), (false, second)],
+            killed: vec![true, false],
+            processed: first.chain(second).collect(),
             committed: ends.into_iter().collect(),
         };
         (all.collect(), ends.to_vec(), group)
     }
 
-    fn broken((acked, ends, group): &Run) -> Vec<&'static str> {
+    fn broken((acked, ends, group): &Story) -> Vec<&'static str> {
         let checks = consumed_by_group(acked, ends, group);
         checks
             .iter()
@@ -152,32 +207,75 @@ mod tests {
         let [each, order, committed] = consumed_by_group(&acked, &ends, &group);
         assert!(each.holds() && order.holds() && committed.holds());
         assert_eq!(each.looked_at, "20, 2 again");
+        assert_eq!(order.looked_at, "1 hand-overs");
     }
 
     #[test]
     fn each_kind_of_damage_is_told() {
+        const EACH: &str = "each processed by the group";
+        const ORDER: &str = "in order across its hand-overs";
         let mut missing = good();
-        missing.2.processed[1].1.retain(|known| *known != place(1, 7));
-        assert_eq!(broken(&missing), ["each processed by the group"]);
+        missing.2.processed.retain(|known| known.place != place(1, 7));
+        assert_eq!(broken(&missing), [EACH, ORDER]);
 
         let mut repeated = good();
-        repeated.2.processed[0].0 = false;
-        assert_eq!(broken(&repeated), ["each processed by the group"]);
+        repeated.2.killed[0] = false;
+        assert_eq!(broken(&repeated), [EACH]);
 
+        let again = Processed {
+            member: 1,
+            place: place(0, 2),
+        };
         let mut committed_and_repeated = good();
-        committed_and_repeated.2.processed[1].1.insert(10, place(0, 2));
-        assert_eq!(broken(&committed_and_repeated), ["each processed by the group"]);
+        committed_and_repeated.2.processed.insert(16, again);
+        assert_eq!(broken(&committed_and_repeated), [EACH]);
 
         let mut strange = good();
-        strange.2.processed[1].1.push(place(1, 10));
-        assert_eq!(broken(&strange), ["each processed by the group"]);
+        strange.2.processed.push(Processed {
+            place: place(1, 10),
+            ..again
+        });
+        assert_eq!(broken(&strange), [EACH]);
 
         let mut reordered = good();
-        reordered.2.processed[1].1.swap(3, 4);
-        assert_eq!(broken(&reordered), ["in order by each of its members"]);
+        reordered.2.processed.swap(9, 10);
+        assert_eq!(broken(&reordered), [ORDER]);
+
+        // Each of the two in order, and all of it processed; but the second went on before the first was there.
+        let mut too_early = good();
+        too_early.2.processed.rotate_left(6);
+        assert_eq!(broken(&too_early), [ORDER]);
 
         let mut behind = good();
         behind.2.committed.insert(PartitionId::new(1), Offset::new(9));
         assert_eq!(broken(&behind), ["committed to the end"]);
+    }
+
+    #[test]
+    fn a_partition_that_comes_back_goes_on_where_the_other_ended() {
+        let (acked, ends, mut group) = good();
+        group.killed = vec![false, false];
+        let by = |owners: [(usize, std::ops::Range<u64>); 3]| -> Vec<Processed> {
+            let run = |(member, offsets): (usize, std::ops::Range<u64>)| {
+                offsets.map(move |offset| Processed {
+                    member,
+                    place: place(0, offset),
+                })
+            };
+            let other = (0..10).map(|offset| Processed {
+                member: 1,
+                place: place(1, offset),
+            });
+            owners.into_iter().flat_map(run).chain(other).collect()
+        };
+        group.processed = by([(0, 0..3), (1, 3..5), (0, 5..10)]);
+        let [each, order, _] = consumed_by_group(&acked, &ends, &group);
+        assert!(each.holds() && order.holds());
+        assert_eq!(order.looked_at, "2 hand-overs");
+        // The one in the middle is left out by the first, and made up for at the end.
+        group.processed = by([(0, 0..3), (0, 5..10), (1, 3..5)]);
+        let [each, order, _] = consumed_by_group(&acked, &ends, &group);
+        assert!(each.holds() && !order.holds());
+        assert_eq!(order.faults, ["member 1: 0/5 when 0/3 was due"]);
     }
 }
