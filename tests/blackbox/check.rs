@@ -54,14 +54,11 @@ fn a_cluster_of_its_own_is_killed_and_paused_and_holds() -> Result<()> {
     let args = [
         "--local", "--time", "6", "--rate", "500", "--seed", "7", "-o", "json",
     ];
-    // Groups whose brokers fail are for the tests of the workloads.
-    let workloads = ["--workloads", "append,read,commits,topics"];
     let mut command = Command::new(QUIPU);
     without_configuration(&mut command);
     let command = command
         .arg("check")
         .args(args)
-        .args(workloads)
         .arg("--out")
         .arg(&out);
     let ran = command.env("TMPDIR", &temporary).output()?;
