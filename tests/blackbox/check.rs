@@ -56,11 +56,7 @@ fn a_cluster_of_its_own_is_killed_and_paused_and_holds() -> Result<()> {
     ];
     let mut command = Command::new(QUIPU);
     without_configuration(&mut command);
-    let command = command
-        .arg("check")
-        .args(args)
-        .arg("--out")
-        .arg(&out);
+    let command = command.arg("check").args(args).arg("--out").arg(&out);
     let ran = command.env("TMPDIR", &temporary).output()?;
     let report = report(&ran, &out)?;
     assert_eq!(
