@@ -48,8 +48,9 @@ pub(crate) struct Live {
     pub(crate) parked: Option<Parked>,
     /// When the stream that would speak for it was heard last.
     pub(crate) candidate_heard: Tick,
-    /// The latest commit that was taken of its stream.
-    pub(crate) committed: Option<(StreamId, CommitNumber)>,
+    /// The latest commit that was taken of each of its streams, the latest stream last: two may commit while it is not known
+    /// which is later.
+    pub(crate) committed: Vec<(StreamId, CommitNumber)>,
     /// What it was last told is not what it has.
     pub(crate) untold: bool,
     /// When it is looked after next, as the timers have it.

@@ -371,6 +371,12 @@ fn a_stale_commit_of_an_earlier_stream_or_try_undoes_nothing() {
             ..by_stream(&scene, 2)
         };
         scene.beat(resumes).expect("goes on");
+        // It may commit before it is known that it speaks: what the first stream made before is late all the same.
+        assert_eq!(scene.commit_by(commit(2, 1), place, 30), Ok(()));
+        let late = scene
+            .commit_by(commit(1, 1), place, 10)
+            .map_err(|error| error.code());
+        assert_eq!(late, Err(ErrorCode::SupersededStream));
         let speaks = Heartbeat {
             epoch: Some(a.epoch),
             subscription: None,

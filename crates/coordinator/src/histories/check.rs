@@ -3,8 +3,7 @@
 use super::world::{Asked, Held, HeldAnswer, World};
 use crate::record::{Change, Current, Record};
 use crate::{
-    Commit, CommitNumber, Committer, Coordinator, GroupError, GroupRecord, Input, MemberId, OffsetCommit,
-    Request, Response,
+    Commit, CommitNumber, Committer, Coordinator, GroupError, GroupRecord, Input, MemberId, Request, Response,
 };
 use quipu_record::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,19 +127,21 @@ impl World {
     }
 
     /// No commit undoes one that its client made after it, as far as the coordinator is told which was: offsets of the model
-    /// count up.
+    /// count up. What is gone with its group is not there to be undone.
     fn check_order(&self, commit: &Commit, by: &Committer) -> Held {
-        let told_apart = |last: &Committer| {
+        let told_apart = |last: &&Committer| {
             let counted = last.stream_number.is_some() && by.stream_number.is_some();
             last.member == by.member && (last.stream == by.stream || counted)
         };
-        let before = self
-            .log
-            .iter()
-            .filter(|batch| batch.by.as_ref().is_some_and(told_apart));
-        for (at, offset) in before.flat_map(|batch| &batch.writes) {
-            let undone = |one: &OffsetCommit| one.at == *at && Some(one.offset) < *offset;
-            if commit.offsets.iter().any(undone) {
+        for one in &commit.offsets {
+            let of_it = |(at, _): &&(TopicPartition, _)| *at == one.at;
+            let last = self.log.iter().rev().find_map(|batch| {
+                let (_, offset) = batch.writes.iter().rev().find(of_it)?;
+                Some((*offset, batch.by.as_ref().filter(told_apart)))
+            });
+            if let Some((Some(offset), Some(_))) = last
+                && offset > one.offset
+            {
                 return Err(format!("{commit:?} undoes a later commit of the same member"));
             }
         }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// Bytes of a commit's metadata at most.
 const METADATA_LEN_MAX: usize = 4_096;
+/// Streams of one member whose commits are told apart; those before have passed, and are refused for that.
+const STREAMS_MAX: usize = 4;
 /// Offsets of one request.
 const OFFSETS_MAX: usize = 10_000;
 
@@ -55,9 +57,16 @@ impl Deciding<'_> {
 
     /// What comes after this commit of its stream, and was made before it, is refused from here on.
     fn note_number(&mut self, by: Option<&Committer>) {
-        let Some(by) = by else { return };
-        if let Some(member) = self.group.members.get_mut(&by.member) {
-            member.live.committed = by.stream.zip(by.number);
+        let named = by.and_then(|by| Some((&by.member, by.stream?, by.number?)));
+        let Some((member, stream, number)) = named else {
+            return;
+        };
+        if let Some(member) = self.group.members.get_mut(member) {
+            let committed = &mut member.live.committed;
+            committed.retain(|(other, _)| *other != stream);
+            committed.push((stream, number));
+            let many = committed.len().saturating_sub(STREAMS_MAX);
+            committed.drain(..many);
         }
     }
 
@@ -80,11 +89,10 @@ impl Deciding<'_> {
         if member.info.as_deref().is_some_and(passed) {
             return Err(GroupError::SupersededStream);
         }
-        match (member.live.committed, by.stream.zip(by.number)) {
-            (Some((last, latest)), Some((stream, number))) if stream == last && number < latest => {
-                Err(GroupError::SupersededCommit)
-            }
-            _ => Ok(()),
+        let later = |(stream, latest): &(_, _)| by.stream == Some(*stream) && by.number < Some(*latest);
+        match by.number.is_some() && member.live.committed.iter().any(later) {
+            true => Err(GroupError::SupersededCommit),
+            false => Ok(()),
         }
     }
 
