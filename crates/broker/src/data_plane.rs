@@ -26,6 +26,7 @@ use crate::partition::flusher::{FlushQueue, FlusherThread};
 use crate::partition::read_pool::ReadPool;
 use crate::partition::thread::{Command, Threads};
 use crate::partition::topics::Topics;
+use crate::partition::trash::TrashThread;
 use crate::partition::worker::WorkerParts;
 use crate::replication::{Offline, ProposeIsr, Replication, ReplicationConfig};
 use crate::service::forward::Peers;
@@ -136,6 +137,7 @@ struct Running {
     workers: Vec<JoinHandle<()>>,
     flusher: FlusherThread,
     cleaner: CleanerThread,
+    trash: TrashThread,
 }
 
 impl DataPlane {
@@ -192,13 +194,14 @@ impl DataPlane {
             peers: Peers::default(),
             replication: Replication::new(&config, threads.clone(), proposed, offline),
             threads,
-            dir,
             assignment: Mutex::default(),
             running: Mutex::new(Some(Running {
                 workers,
                 flusher,
                 cleaner,
+                trash: TrashThread::start(dir.clone())?,
             })),
+            dir,
             config,
         })
     }
@@ -286,6 +289,7 @@ impl DataPlane {
         }
         // Whoever had cleanings for it has ended.
         running.cleaner.stop();
+        running.trash.stop();
         self.replication.end();
         let flusher = running.flusher.stop().ok_or(ShutDownError::FlushedBadly)?;
         let reports: Vec<_> = reports.try_iter().collect();
@@ -310,6 +314,7 @@ impl DataPlane {
                 let _ = worker.join();
             }
             running.cleaner.stop();
+            running.trash.stop();
             running.flusher.stop();
         }
     }

@@ -27,6 +27,7 @@ pub(crate) mod settings;
 pub(crate) mod test_batches;
 pub(crate) mod thread;
 pub(crate) mod topics;
+pub(crate) mod trash;
 pub(crate) mod wait;
 pub(crate) mod watch;
 pub(crate) mod worker;

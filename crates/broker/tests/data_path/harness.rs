@@ -206,6 +206,22 @@ impl MiniBroker {
         .topic_id
     }
 
+    /// Bytes of the files of logs, of those that are deleted as well.
+    pub(crate) fn bytes_of_logs(&self) -> u64 {
+        let mut bytes = 0;
+        let mut directories = vec![self.dir.path().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                match entry.metadata() {
+                    Ok(found) if found.is_dir() => directories.push(entry.path()),
+                    Ok(found) if entry.file_name().to_string_lossy().contains(".log") => bytes += found.len(),
+                    _ => {}
+                }
+            }
+        }
+        bytes
+    }
+
     pub(crate) fn producing(&self) -> ProduceServiceClient<Channel> {
         ProduceServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
     }

@@ -1,5 +1,6 @@
 //! ListOffsets and DeleteRecords.
 
+use crate::cluster::until;
 use crate::harness::{MiniBroker, at, reason, records};
 use quipu_proto::v1;
 use quipu_proto::v1::start_position::Position;
@@ -55,4 +56,22 @@ async fn offsets_by_place_and_by_time() {
     assert_eq!(reason(gone.error.as_ref()), v1::ErrorReason::OffsetOutOfRange);
     let left = broker.fetch("t", 0, 2, v1::Format::Records).await;
     assert_eq!(left.records.len(), 1);
+}
+
+/// Found by a benchmark that filled its disk: deleted segments kept their bytes until the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_gives_its_bytes_back_while_the_broker_runs() {
+    let mut broker = MiniBroker::start().await;
+    let topic = broker.create_with("t", 1, &[("segment.bytes", "65536")]);
+    let value = "x".repeat(16 << 10);
+    for _ in 0..40 {
+        broker.produce(records("t", 0, &[&value])).await;
+    }
+    let before = broker.bytes_of_logs();
+    assert!(before > 40 * (16 << 10), "{before}");
+    let patience = Duration::from_secs(10);
+    let all = DeleteBefore::HighWatermark;
+    let log_start = broker.plane.delete_records(at(topic, 0), all, patience).await;
+    assert_eq!(log_start.expect("deleted"), Offset::new(40));
+    until("the bytes are given back", || broker.bytes_of_logs() < 4 * 65_536).await;
 }
