@@ -42,12 +42,17 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     };
     run.say(&format!("{} nodes have started, clients work", plan.nodes));
     run.control()?;
-    run.faults()?;
-    run.heal()?;
+    run.faults();
+    // What goes wrong from here on is told in the report: what clients saw until then is worth its check.
+    if let Err(error) = run.heal() {
+        run.cluster.incident(format!("the last healing: {error}"));
+    }
     let vain = run.vain();
     let mut load = run.load;
     let polled = load.end(runtime.handle(), &mut cluster)?;
-    finale::stop_and_dump(&mut cluster, &load, &polled)?;
+    if let Err(error) = finale::stop_and_dump(&mut cluster, &load, &polled) {
+        cluster.incident(format!("the end: {error}"));
+    }
     let ended = report::tell(plan, &load, cluster.incidents(), vain);
     say(&format!("{:.0} s in all", begun.elapsed().as_secs_f64()));
     ended
@@ -87,7 +92,7 @@ impl Run<'_> {
     }
 
     /// One fault after the other, until the time is over and each kind has come. What goes wrong with one ends them.
-    fn faults(&mut self) -> Result<()> {
+    fn faults(&mut self) {
         let mut schedule = Schedule::new(&self.plan.kinds, self.plan.hold);
         let begun = Instant::now();
         while begun.elapsed() < self.plan.time || !schedule.is_complete() {
@@ -102,7 +107,6 @@ impl Run<'_> {
                 break;
             }
         }
-        Ok(())
     }
 
     fn one(&mut self, next: Next) -> Result<()> {
