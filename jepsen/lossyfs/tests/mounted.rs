@@ -286,27 +286,3 @@ fn faults_do_what_they_say() {
         assert!(!fs::read(fs.at("log")).unwrap().starts_with(b"lost"));
     });
 }
-
-#[test]
-fn it_is_fast_enough_for_a_broker() {
-    in_a_namespace("it_is_fast_enough_for_a_broker", || {
-        let fs = Mounted::new();
-        let file = fs.create("log");
-        let begun = Instant::now();
-        let rounds = 2000;
-        for round in 0..rounds {
-            file.write_all_at(&[7; 4096], round * 4096).unwrap();
-            fdatasync(&file).unwrap();
-        }
-        let each = begun.elapsed() / u32::try_from(rounds).unwrap();
-        eprintln!(
-            "write and fsync of 4 KiB: {:.0} a second",
-            1.0 / each.as_secs_f64()
-        );
-        // Ten times what it should take: this is no benchmark, and machines are slow.
-        assert!(
-            each < Duration::from_millis(10),
-            "{each:?} for a write and an fsync"
-        );
-    });
-}

@@ -130,7 +130,6 @@ impl Node {
     }
 
     /// It may end by itself from now on (or may not any more): its disk fails.
-    #[allow(dead_code, reason = "for faults of disks")]
     pub(crate) fn let_end(&mut self, may_end: bool) {
         self.may_end = may_end;
     }

@@ -54,6 +54,7 @@ async fn a_client_that_reads_no_answers_is_held_back() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(broker.plane.stats().queued_bytes <= queue_bytes);
     }
+    assert!(before < BATCHES, "nothing held it back");
     let mut next = 0;
     while next < BATCHES {
         let response = responses.message().await.expect("no error").expect("no end");

@@ -229,6 +229,31 @@ pub(crate) fn rejected(key: Key, failure: Failure) -> ConsumeError {
     }
 }
 
+/// Where a broker reads from, once it was asked to.
+pub(crate) struct Opened {
+    pub(crate) offset: Offset,
+    pub(crate) high_watermark: Offset,
+    pub(crate) log_start: Offset,
+}
+
+impl Opened {
+    pub(crate) fn read(opened: &v1::OpenedPartition) -> Result<Self, Failure> {
+        Ok(Self {
+            offset: scalars::offset("offset", opened.offset)?,
+            high_watermark: scalars::offset("high_watermark", opened.high_watermark)?,
+            log_start: scalars::offset("log_start", opened.log_start)?,
+        })
+    }
+}
+
+/// Where a broker reads on after a seek.
+pub(crate) fn sought_offset(sought: v1::Sought) -> Result<Offset, Failure> {
+    match sought.error {
+        None => Ok(scalars::offset("offset", sought.offset)?),
+        Some(error) => Err(error.into()),
+    }
+}
+
 fn read_offsets(
     topic_id: &str,
     high_watermark: u64,
@@ -241,4 +266,34 @@ fn read_offsets(
         scalars::offset("log_start", log_start)?,
         scalars::offset("next_offset", next_offset)?,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Such an answer was once taken for the end of all offsets, and read on from there.
+    #[test]
+    fn an_offset_beyond_all_offsets_is_refused_and_not_read_from() {
+        let beyond = v1::OpenedPartition {
+            offset: u64::MAX,
+            ..v1::OpenedPartition::default()
+        };
+        assert!(Opened::read(&beyond).is_err());
+        let sound = v1::OpenedPartition {
+            offset: 7,
+            high_watermark: 9,
+            ..v1::OpenedPartition::default()
+        };
+        let opened = Opened::read(&sound).expect("sound");
+        assert_eq!(
+            (opened.offset, opened.high_watermark),
+            (Offset::new(7), Offset::new(9))
+        );
+        let sought = v1::Sought {
+            offset: u64::MAX,
+            ..v1::Sought::default()
+        };
+        assert!(sought_offset(sought).is_err());
+    }
 }

@@ -18,14 +18,14 @@ pub use config::{ConsumerConfig, Reset, Start};
 pub use error::ConsumeError;
 
 pub(crate) use self::core::{Key, StreamId};
-pub(crate) use self::frames::{Frames, Places, rejected};
+pub(crate) use self::frames::{Frames, Opened, Places, rejected, sought_offset};
 
 use self::core::{Core, Effect};
 use self::stream::Event;
 use crate::error::CallError;
 use crate::moment::Moment;
 use crate::routing::{Cluster, ROUTES_AGE_MAX, Topic};
-use quipu_proto::{Failure, scalars, v1};
+use quipu_proto::{Failure, v1};
 use quipu_record::{ErrorCode, Offset, PartitionId, TopicId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -315,23 +315,21 @@ impl Consumer {
         if let Some(error) = opened.error {
             return self.on_refused(now, stream, key, error.into());
         }
-        let offset = |field, value| scalars::offset(field, value).unwrap_or(Offset::MAX);
-        self.core
-            .placed(stream, &key, offset("offset", opened.offset), false);
-        let log_start = offset("log_start", opened.log_start);
-        self.core
-            .reaches(&key, offset("high_watermark", opened.high_watermark), log_start);
+        match Opened::read(&opened) {
+            Ok(opened) => {
+                self.core.placed(stream, &key, opened.offset, false);
+                self.core.reaches(&key, opened.high_watermark, opened.log_start);
+            }
+            Err(failure) => self.on_refused(now, stream, key, failure),
+        }
     }
 
     fn on_sought(&mut self, now: Moment, stream: StreamId, sought: v1::Sought) {
         let key = key(&sought.topic, PartitionId::new(sought.partition));
-        match sought.error {
-            None => {
-                let offset = scalars::offset("offset", sought.offset).unwrap_or(Offset::MAX);
-                self.core.placed(stream, &key, offset, true);
-            }
-            Some(error) => {
-                let failure = self.core.seek_refused(now, stream, &key, error.into());
+        match sought_offset(sought) {
+            Ok(offset) => self.core.placed(stream, &key, offset, true),
+            Err(failure) => {
+                let failure = self.core.seek_refused(now, stream, &key, failure);
                 self.frames_error(key, failure);
             }
         }

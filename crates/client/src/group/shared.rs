@@ -4,11 +4,13 @@ use super::core::{CommitId, Core, Effect, End, Given};
 use super::error::CommitError;
 use super::stream::{Event, Opening};
 use super::{AssignmentEpoch, GroupConfig, MemberEpoch, key};
-use crate::consumer::{FRAME_BYTES_MAX, Frames, Key, Places as _, Start, StreamId, rejected};
+use crate::consumer::{
+    FRAME_BYTES_MAX, Frames, Key, Opened, Places as _, Start, StreamId, rejected, sought_offset,
+};
 use crate::moment::Moment;
 use crate::routing::{Cluster, lock};
 use quipu_proto::{Failure, scalars, v1};
-use quipu_record::{Offset, PartitionId};
+use quipu_record::PartitionId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -257,20 +259,26 @@ impl State {
                 tracing::warn!(topic = %key.topic, "a broker names a topic without its id");
                 continue;
             };
-            let offset = |offset: u64| scalars::offset("offset", offset).unwrap_or(Offset::MAX);
-            let place = match opened.error {
-                None => {
-                    let (high, low) = (offset(opened.high_watermark), offset(opened.log_start));
-                    reaches.push((key.clone(), high, low));
-                    Ok(offset(opened.offset))
-                }
-                Some(error) => Err(Failure::from(error)),
+            let read = match opened.error.clone() {
+                None => Opened::read(&opened),
+                Some(error) => Err(error.into()),
+            };
+            let place = read.map(|opened| {
+                reaches.push((key.clone(), opened.high_watermark, opened.log_start));
+                opened.offset
+            });
+            let committed = partition
+                .committed
+                .map(|offset| scalars::offset("committed", offset));
+            let (place, committed) = match committed.transpose() {
+                Ok(committed) => (place, committed),
+                Err(failure) => (Err(failure), None),
             };
             assigned.push(Given {
                 key,
                 topic_id,
                 epoch: AssignmentEpoch::new(partition.assignment_epoch),
-                committed: partition.committed.map(offset),
+                committed,
                 place,
             });
         }
@@ -303,12 +311,13 @@ impl State {
 
     fn on_sought(&mut self, now: Moment, stream: StreamId, sought: v1::Sought) {
         let key = key(&sought.topic, PartitionId::new(sought.partition));
-        let Some(error) = sought.error else {
-            let offset = scalars::offset("offset", sought.offset).unwrap_or(Offset::MAX);
-            return self.core.sought(stream, &key, offset);
-        };
-        if let Some(failure) = self.core.seek_refused(now, stream, &key, error.into()) {
-            self.frames.push_error(rejected(key, failure));
+        match sought_offset(sought) {
+            Ok(offset) => self.core.sought(stream, &key, offset),
+            Err(failure) => {
+                if let Some(failure) = self.core.seek_refused(now, stream, &key, failure) {
+                    self.frames.push_error(rejected(key, failure));
+                }
+            }
         }
     }
 
