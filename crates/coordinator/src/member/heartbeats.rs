@@ -246,6 +246,10 @@ impl Member {
         self.beats.vouched = self.beats.vouched.max(Some(until));
         self.beats.failures = 0;
         self.beats.quarantined = false;
+        if self.epoch > Some(epoch) {
+            // Questions overtake each other: what it tells of is over, and what was given up since is not given again.
+            return self.beats.failed(now);
+        }
         if assignment.is_some() {
             self.beats.missed = false;
         }

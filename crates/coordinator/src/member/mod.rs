@@ -6,6 +6,8 @@
 //!                                       └───────────── lost: session, fence, deadline, another epoch ◀──┘
 //! ```
 //! - Data flows of LIVE partitions only ([`Member::may_deliver`]).
+//! - Whatever the client was told that it has it is told to give up, or has lost: one that is still OPENING too, if the client
+//!   was told why ([`Member::excuse`]).
 //! - The coordinator hears that a partition is given up once all that was sent of it is acknowledged and committed, or
 //!   the client says so, or it is lost. Until then it is among those owned.
 //! - Without an answer to a heartbeat that was *sent* less than 7/12 of the session ago, everything is lost: a coordinator
@@ -253,6 +255,13 @@ impl Member {
     pub fn is_opening(&self, at: TopicPartition, epoch: AssignmentEpoch) -> bool {
         let held = self.held.get(&at).filter(|held| held.epoch == epoch);
         self.ending.is_none() && held.is_some_and(Held::is_opening)
+    }
+
+    /// A partition that [`MemberEffect::Start`] named does not begin yet: whether the client is to be told so now. From then
+    /// on it knows that it has the partition, and is told if that ends.
+    pub fn excuse(&mut self, at: TopicPartition, epoch: AssignmentEpoch) -> bool {
+        let held = self.held.get_mut(&at).filter(|held| held.epoch == epoch);
+        self.ending.is_none() && held.is_some_and(Held::excuse)
     }
 
     /// Commits of the client that wait for those before them.

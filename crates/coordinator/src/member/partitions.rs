@@ -18,6 +18,8 @@ pub(super) struct Held {
     /// Tells this time of having it from any other.
     pub(super) born: u64,
     stage: Stage,
+    /// The client was told that it has it, and why it does not begin yet.
+    excused: bool,
     /// The end of what was sent since the cursor was last moved.
     sent: Option<Offset>,
     /// Everything below was processed; since the cursor was last moved.
@@ -53,6 +55,7 @@ impl Held {
             epoch,
             born,
             stage: Stage::Reading,
+            excused: false,
             sent: None,
             acked: None,
             uncommitted: None,
@@ -67,6 +70,11 @@ impl Held {
             self.stage = Stage::Live;
         }
         opening
+    }
+
+    /// Whether the client is to be told now that it does not begin.
+    pub(super) fn excuse(&mut self) -> bool {
+        self.is_opening() && !std::mem::replace(&mut self.excused, true)
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -88,7 +96,7 @@ impl Held {
 
     /// Whether the client knows of it.
     pub(super) fn is_known(&self) -> bool {
-        matches!(self.stage, Stage::Live | Stage::Revoking { .. })
+        self.excused || matches!(self.stage, Stage::Live | Stage::Revoking { .. })
     }
 
     /// The coordinator remembers it up to here.
@@ -226,11 +234,12 @@ impl Member {
             Stage::Reading => {
                 self.held.remove(&at);
             }
-            Stage::Opening => {
+            Stage::Opening if !held.excused => {
                 effects.push(MemberEffect::Stop(at));
                 self.held.remove(&at);
             }
-            Stage::Live => {
+            // A client that was told why it does not begin has it none the less: it is told, and may take its time.
+            Stage::Opening | Stage::Live => {
                 effects.push(MemberEffect::Stop(at));
                 held.stage = Stage::Revoking {
                     until: now.after(left),

@@ -32,7 +32,7 @@ use quipu_coordinator::{
 use quipu_proto::v1;
 use quipu_record::{Offset, Tick, TopicId, TopicPartition};
 use seats::Seat;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,8 +60,6 @@ pub(super) struct Hosting {
     answers: JoinSet<(RequestToken, Result<Response, GroupError>)>,
     finds: JoinSet<Found>,
     finding: BTreeMap<TopicPartition, AbortHandle>,
-    /// Partitions of which the client knows why they do not begin.
-    excused: BTreeSet<TopicPartition>,
     /// What the member wants done, and the session has not done yet.
     effects: Vec<MemberEffect>,
     timer: Pin<Box<Sleep>>,
@@ -178,7 +176,6 @@ impl Hosting {
 
     /// A partition is not the member's to deliver any more: its cursor, if it has one.
     fn forget(&mut self, at: TopicPartition) -> Option<u32> {
-        self.excused.remove(&at);
         if let Some(finding) = self.finding.remove(&at) {
             finding.abort();
         }

@@ -9,7 +9,7 @@ use quipu_coordinator::{
     GroupError, InstanceId, Member, MemberConfig, MemberEpoch, MemberId, StreamId, Subscription,
 };
 use quipu_proto::{Failure, v1};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,6 @@ pub(in super::super) async fn open(
         answers: JoinSet::new(),
         finds: JoinSet::new(),
         finding: BTreeMap::new(),
-        excused: BTreeSet::new(),
         effects: Vec::new(),
         timer: Box::pin(tokio::time::sleep_until(Instant::now())),
         armed: None,

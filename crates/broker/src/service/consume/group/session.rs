@@ -97,7 +97,6 @@ impl Session {
                     return None;
                 }
                 hosting.finding.remove(&at);
-                hosting.excused.remove(&at);
                 let topic = place.topic();
                 hosting.names.insert(at.topic, Arc::clone(&topic.name));
                 // An offset that was just found.
@@ -113,12 +112,14 @@ impl Session {
                     return None;
                 }
                 hosting.find(at, epoch, committed, AGAIN);
-                if !hosting.excused.insert(at) {
+                // Without its name the client could not be told of it, nor that it is taken away again.
+                let topic = hosting.plane.topics.get(at.topic)?;
+                if !hosting.member.excuse(at, epoch) {
                     return None;
                 }
-                let topic = hosting.plane.topics.get(at.topic);
+                hosting.names.insert(at.topic, Arc::clone(&topic.info.name));
                 v1::OpenedPartition {
-                    topic: topic.map(|topic| topic.info.name.to_string()).unwrap_or_default(),
+                    topic: topic.info.name.to_string(),
                     topic_id: at.topic.to_string(),
                     partition: at.partition.get(),
                     error: Some(failure.into()),
