@@ -1,5 +1,7 @@
 //! Members of groups, from plain stubs.
 
+mod places;
+
 use super::cluster::{Node, places, start_all, stop_all, until};
 use super::*;
 use quipu_proto::v1::consume_request::Message as Ask;
@@ -34,6 +36,9 @@ struct Member {
     got: Vec<(u32, u64, String)>,
     results: Vec<v1::CommitResult>,
     sought: Vec<v1::Sought>,
+    /// Partitions that are not read any further, and why. Only who expects some gets any.
+    stopped: Vec<(u32, ErrorCode)>,
+    may_stop: bool,
 }
 
 fn group(name: &str) -> v1::OpenGroup {
@@ -91,6 +96,8 @@ impl Member {
             got: Vec::new(),
             results: Vec::new(),
             sought: Vec::new(),
+            stopped: Vec::new(),
+            may_stop: false,
         }
     }
 
@@ -159,6 +166,10 @@ impl Member {
         match said {
             Say::Opened(opened) => self.me = opened.membership,
             Say::Assignment(assignment) => self.change(assignment),
+            Say::Data(data) if self.may_stop && data.error.is_some() => {
+                let failure = Failure::from(data.error.unwrap());
+                self.stopped.push((data.partition, failure.code));
+            }
             Say::Data(data) => {
                 assert_eq!(data.error, None);
                 assert_eq!(
