@@ -1,5 +1,6 @@
 //! Members of groups, from plain stubs.
 
+mod formats;
 mod places;
 
 use super::cluster::{Node, places, start_all, stop_all, until};
@@ -34,6 +35,8 @@ struct Member {
     begun: BTreeMap<u32, v1::PartitionAssigned>,
     /// Partition, offset and value.
     got: Vec<(u32, u64, String)>,
+    /// Frames of encoded batches, as they came.
+    encoded: Vec<v1::PartitionData>,
     results: Vec<v1::CommitResult>,
     sought: Vec<v1::Sought>,
     /// Partitions that are not read any further, and why. Only who expects some gets any.
@@ -94,6 +97,7 @@ impl Member {
             given: 0,
             begun: BTreeMap::new(),
             got: Vec::new(),
+            encoded: Vec::new(),
             results: Vec::new(),
             sought: Vec::new(),
             stopped: Vec::new(),
@@ -184,11 +188,13 @@ impl Member {
                     let value = String::from_utf8(value.to_vec()).unwrap();
                     self.got.push((data.partition, stored.offset, value));
                 }
+                bytes += data.encoded.as_ref().map_or(0, |encoded| encoded.len() as u64);
                 let credit = v1::Credit { bytes, records: None };
                 self.ask(Ask::Credit(credit)).await;
                 if self.acks {
                     self.ack(data.partition, data.next_offset).await;
                 }
+                self.encoded.extend(data.encoded.is_some().then_some(data));
             }
             Say::Commit(result) => self.results.push(result),
             Say::Sought(sought) => self.sought.push(sought),
