@@ -27,7 +27,7 @@ pub(super) fn offset(topic: &str, partition: u32, offset: u64) -> v1::OffsetComm
 }
 
 /// Commits as an administrator does, or as a member.
-async fn try_commit(
+pub(super) async fn try_commit(
     channel: &Channel,
     group: &str,
     member: Option<(&str, u32)>,
@@ -88,7 +88,7 @@ pub(super) async fn committed(
     offsets.into_iter().map(|offset| offset.offset).collect()
 }
 
-async fn describe(channel: &Channel, group: &str) -> Result<v1::DescribeGroupResponse, Status> {
+pub(super) async fn describe(channel: &Channel, group: &str) -> Result<v1::DescribeGroupResponse, Status> {
     let request = v1::DescribeGroupRequest {
         group: group.to_owned(),
         ..v1::DescribeGroupRequest::default()

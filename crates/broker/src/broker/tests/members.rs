@@ -2,6 +2,7 @@
 
 mod formats;
 mod places;
+mod returning;
 
 use super::cluster::{Node, places, start_all, stop_all, until};
 use super::*;
