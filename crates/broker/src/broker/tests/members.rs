@@ -1,6 +1,7 @@
 //! Members of groups, from plain stubs.
 
 mod formats;
+mod patterns;
 mod places;
 mod returning;
 
