@@ -89,7 +89,7 @@ impl Core {
             } else if self.take_back(&key) {
                 news.push(key.clone());
             }
-            self.begin(now, &key, given.place);
+            self.begin(now, &key, given.place, given.committed);
         }
         self.changes.push_back(Change::Assigned(news));
         self.tidy_changes();
@@ -143,7 +143,7 @@ impl Core {
     }
 
     /// The stream says where it begins: from there it is moved to where this member is, and told how far that got.
-    fn begin(&mut self, now: Moment, key: &Key, place: Result<Offset, Failure>) {
+    fn begin(&mut self, now: Moment, key: &Key, place: Result<Offset, Failure>, committed: Option<Offset>) {
         let Some(partition) = self.partitions.get_mut(key) else {
             return;
         };
@@ -169,7 +169,8 @@ impl Core {
             self.effects.push_back(Effect::Pause { key, paused });
         }
         if !partition.moved {
-            partition.place = Start::Offset(offset);
+            // Where that is gone from the log, the broker begins elsewhere and refuses this place: then the reset has its say.
+            partition.place = Start::Offset(committed.unwrap_or(offset));
         }
         if partition.place != Start::Offset(offset) {
             partition.seeks += 1;

@@ -577,3 +577,38 @@ fn what_no_stream_vouches_for_is_lost_at_the_close_and_not_given_up() {
     open(&mut core, now.after(Duration::from_secs(1)), vec![given(0)]);
     assert_eq!(core.by_certainty(), (vec![key(0)], vec![key(1)]));
 }
+
+/// The broker begins at the log start where what was committed was deleted: whether that will do, the application has said.
+#[test]
+fn where_what_was_committed_is_gone_the_reset_has_its_say() {
+    let now = Moment::default();
+    for reset in [None, Some(Start::Earliest), Some(Start::Latest)] {
+        let mut core = History::new(1).core;
+        core.settings.reset = reset;
+        core.tick(now);
+        let (stream, epoch) = (StreamId(0), MemberEpoch::new(1));
+        core.opened(now, stream, "m".into(), epoch);
+        let given = Given {
+            key: key(0),
+            topic_id: TopicId::from_u128(1),
+            epoch: AssignmentEpoch::new(1),
+            committed: Some(Offset::new(2)),
+            place: Ok(Offset::new(4)),
+        };
+        core.assignment(now, stream, epoch, vec![given], Vec::new(), Vec::new());
+        let seeks = |core: &mut Core| {
+            std::iter::from_fn(|| core.next_effect()).find_map(|effect| match effect {
+                Effect::Seek { to, .. } => Some(to),
+                _ => None,
+            })
+        };
+        assert_eq!(seeks(&mut core), Some(Start::Offset(Offset::new(2))));
+        assert!(!core.counts(stream, &key(0)), "what comes from the log start");
+        let gone = Failure::new(ErrorCode::OffsetOutOfRange, "as told");
+        let told = core.seek_refused(now, stream, &key(0), gone);
+        assert_eq!(told.is_some(), reset.is_none());
+        assert!(!core.counts(stream, &key(0)));
+        core.tick(now.after(Duration::from_secs(2)));
+        assert_eq!(seeks(&mut core), reset);
+    }
+}

@@ -234,3 +234,45 @@ async fn what_is_deleted_under_a_member_is_told_and_a_seek_goes_on() {
     assert_eq!(committed(channel, "g", "t", 1).await, [Some(8)]);
     running.stop().await;
 }
+
+/// The client's own reset is for this too: by itself the broker would begin at the log start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_goes_on_as_its_reset_says_where_what_was_committed_was_deleted() {
+    use quipu_client::{Client, ClientConfig, GroupConfig, Reset};
+    let running = Running::start().await;
+    let channel = &running.channel;
+    topic(channel, 1).await;
+    write(channel, 0, &["0", "1", "2"]).await;
+    write(channel, 0, &["3", "4", "5"]).await;
+    for name in ["none", "earliest", "latest"] {
+        commit(channel, name, &[offset("t", 0, 2)]).await;
+    }
+    delete_below(channel, 4).await;
+    let at = running.broker.addresses().listeners[0].bound.to_string();
+    let client = Client::connect(ClientConfig::new([at])).await.unwrap();
+    let consumer = |name: &str, reset| {
+        let mut config = GroupConfig::new(name).with_topics(["t"]);
+        config.reset = reset;
+        client.group_consumer(config).unwrap()
+    };
+    let mut told = consumer("none", Reset::None);
+    let refused = told.next().await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::OffsetOutOfRange);
+    let mut rest = consumer("earliest", Reset::Earliest);
+    assert_eq!(rest.next().await.unwrap().next_offset().get(), 6);
+    let mut news = consumer("latest", Reset::Latest);
+    let writing = async {
+        loop {
+            // The first that it reads is one that came after it.
+            write(channel, 0, &["new"]).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let next = tokio::select! {
+        next = news.next() => next.unwrap(),
+        () = writing => unreachable!("it goes on"),
+    };
+    assert!(next.next_offset().get() > 6);
+    drop((told, rest, news));
+    running.stop().await;
+}
