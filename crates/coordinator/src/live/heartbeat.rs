@@ -25,9 +25,11 @@ const OWNED_MAX: usize = 100_000;
 /// How far a heartbeat is believed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
+    /// It comes by the member's stream, in the present epoch.
     Speaks,
+    /// The same, while another stream may be the member's: it changes nothing, and may wait.
     Waits,
-
+    /// It is told everything, and changes nothing.
     Resync,
 }
 
@@ -264,7 +266,6 @@ impl Deciding<'_> {
         {
             member.live.candidate_heard = self.now;
         }
-
         if heartbeat.subscription.is_none() {
             if known && heartbeat.epoch == Some(current.epoch) {
                 self.promote(id);
@@ -295,7 +296,6 @@ impl Deciding<'_> {
         {
             parked.speaks = false;
         }
-
         Ok(Standing::Resync)
     }
 
