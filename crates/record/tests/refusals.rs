@@ -492,6 +492,20 @@ fn the_bound_of_a_record_holds_for_many_small_headers() {
 }
 
 #[test]
+fn the_bound_of_a_record_holds_for_one_with_the_longest_lead() {
+    let mut builder = BatchBuilder::new(Codec::None, 0);
+    for _ in 0..10_000 {
+        builder.push(TIME, None, None, &[]).expect("room");
+    }
+    // Its time is as far from the first one's as can be, and every length takes four bytes.
+    let (far, large) = (TIME.plus_millis((1 << 55) - 1), vec![0; 1 << 20]);
+    let before = builder.size();
+    builder.push(far, Some(&large), Some(&large), &[]).expect("room");
+    let bound = BatchBuilder::record_bound(Some(&large), Some(&large), &[]);
+    assert!(builder.size() - before <= bound);
+}
+
+#[test]
 fn what_a_builder_does_not_take() {
     let mut builder = BatchBuilder::new(Codec::None, 0);
     let nothing = builder.finish(None).map_err(|e| e.to_string());
