@@ -398,6 +398,105 @@ fn what_was_not_looked_at_is_said() {
     assert_eq!(verdict.unchecked.len(), 2, "{verdict}");
 }
 
+/// What is found where a cluster is whole from second 10 on; `SECOND begin` and `end` are of a fault, and `SECOND PROCESS
+/// KIND` of a send; and how often the check of that had too little to look at.
+fn healed(told: &[&str]) -> (usize, usize) {
+    let line = |told: &&str| {
+        let (second, words) = told.split_once(' ').expect("a second");
+        let (process, kind, op) = match words.split_once(' ') {
+            None if words == "healed" => (r#""nemesis""#, "info", r#""f":"healed","what":"""#.to_owned()),
+            None => {
+                let op = format!(r#""f":"fault","what":"","kind":"kill","phase":"{words}""#);
+                (r#""nemesis""#, "info", op)
+            }
+            Some((process, kind)) => {
+                let offset = if kind == "ok" { r#","offset":0"# } else { "" };
+                let op = format!(
+                    r#""f":"send","key":"t/0","values":[[{process},0]],"acks":"all","producer":1{offset}"#
+                );
+                (process, kind, op)
+            }
+        };
+        format!(r#"{{"time":{second}000000000,"process":{process},"type":"{kind}",{op}}}"#)
+    };
+    let lines: Vec<String> = told.iter().map(line).collect();
+    let lines = std::iter::once(quipu_checker::FORMAT_LINE).chain(lines.iter().map(String::as_str));
+    let verdict = check(&from_lines(lines).expect("a history"));
+    let found = verdict.found.get(&AnomalyKind::NoWriteAfterHealing).copied();
+    let unchecked = verdict
+        .unchecked
+        .iter()
+        .filter(|why| why.starts_with("availability: "));
+    (found.unwrap_or_default(), unchecked.count())
+}
+
+#[test]
+fn who_waits_in_the_first_half_of_five_seconds_after_a_healing_is_answered_in_them() {
+    for (found, told) in [
+        (1, &["10 healed", "11 1 invoke", "20 end"][..]),
+        (0, &["10 healed", "11 1 invoke", "15 1 ok", "20 end"]),
+        (1, &["10 healed", "11 1 invoke", "16 1 ok", "20 end"]),
+        (1, &["10 healed", "12 1 invoke", "16 1 ok", "20 end"]),
+        (0, &["10 healed", "13 1 invoke", "16 1 ok", "20 end"]),
+        (1, &["9 1 invoke", "10 healed", "20 end"]),
+        (0, &["9 1 invoke", "10 healed", "14 1 ok", "20 end"]),
+        // An answer before the healing is none after it, and nobody waits for what has failed.
+        (1, &["8 1 invoke", "9 1 ok", "10 healed", "11 2 invoke", "20 end"]),
+        (0, &["10 healed", "11 1 invoke", "12 1 fail", "20 end"]),
+        // One answer is enough for all.
+        (
+            0,
+            &["10 healed", "11 1 invoke", "11 2 invoke", "14 2 ok", "20 end"],
+        ),
+    ] {
+        assert_eq!(healed(told), (found, 0), "{told:?}");
+    }
+}
+
+#[test]
+fn a_healing_cut_short_by_the_next_fault_does_not_count() {
+    for (found, unchecked, told) in [
+        (0, 1, &["10 healed", "11 1 invoke", "14 begin", "20 end"][..]),
+        (1, 0, &["10 healed", "11 1 invoke", "15 begin", "20 end"]),
+        (1, 0, &["10 healed", "11 1 invoke", "14 end", "20 end"]),
+        // Nor does one that the history ends too soon after.
+        (0, 1, &["10 healed", "11 1 invoke", "14 end"]),
+        (1, 0, &["10 healed", "11 1 invoke", "15 end"]),
+        (
+            1,
+            0,
+            &["10 healed", "14 begin", "20 healed", "21 1 invoke", "30 end"],
+        ),
+    ] {
+        assert_eq!(healed(told), (found, unchecked), "{told:?}");
+    }
+}
+
+#[test]
+fn a_final_log_is_told_in_pieces_in_any_order() {
+    let whole = sound(7);
+    let mut pieces = Vec::new();
+    for event in &whole {
+        let Op::Final(last) = &event.op else {
+            pieces.push(event.clone());
+            continue;
+        };
+        let (lower, upper) = last.records.split_at(last.records.len() / 2);
+        for records in [upper, lower] {
+            let op = Op::Final(Final {
+                records: records.to_vec(),
+                ..last.clone()
+            });
+            pieces.push(Event { op, ..event.clone() });
+        }
+    }
+    let (whole, pieces) = (verdict(whole), verdict(pieces));
+    assert!(pieces.is_clean(), "{pieces}");
+    assert!(whole.counts.final_records > whole.counts.final_logs);
+    assert_eq!(pieces.counts.final_records, whole.counts.final_records);
+    assert_eq!(pieces.counts.final_logs, whole.counts.final_logs);
+}
+
 #[test]
 fn a_person_can_read_it() {
     let lines = r#"{"format":"quipu-history","version":1}
