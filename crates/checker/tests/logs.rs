@@ -516,3 +516,72 @@ P5 lost-write: value 18 was acknowledged at orders/3 offset 43, and replica 1 ho
     #3      0.004000 s  the final log of replica 1 holds nothing there";
     assert_eq!(report, expected);
 }
+
+/// What is told of these events, without the counts.
+fn told(events: &[&str]) -> String {
+    let line = |(second, event): (u32, &&str)| format!(r#"{{"time":{second}000000000,{event}}}"#);
+    let lines: Vec<String> = (1..).zip(events).map(line).collect();
+    let lines = std::iter::once(quipu_checker::FORMAT_LINE).chain(lines.iter().map(String::as_str));
+    let verdict = check(&from_lines(lines).expect("a history"));
+    let told: Vec<String> = verdict.anomalies.iter().map(ToString::to_string).collect();
+    told.join("\n")
+}
+
+#[test]
+fn a_person_can_read_which_commit_was_read_too_late() {
+    let events = [
+        r#""process":0,"type":"invoke","f":"commit","group":"g","key":"t/0","offset":5,"id":1"#,
+        r#""process":0,"type":"ok","f":"commit","group":"g","key":"t/0","offset":5,"id":1"#,
+        r#""process":0,"type":"invoke","f":"commit","group":"g","key":"t/0","offset":6,"id":2"#,
+        r#""process":0,"type":"ok","f":"commit","group":"g","key":"t/0","offset":6,"id":2"#,
+        r#""process":1,"type":"invoke","f":"committed","group":"g","key":"t/0""#,
+        r#""process":1,"type":"ok","f":"committed","group":"g","key":"t/0","found":{"offset":5,"id":1}"#,
+    ];
+    let expected = "\
+stale-commit: these commits and reads of one committed offset fit into no order
+    #1      2.000000 s  process 0 ok: commit 1 of offset 5 of t/0 for g
+    #3      4.000000 s  process 0 ok: commit 2 of offset 6 of t/0 for g
+    #5      6.000000 s  process 1 ok: committed offset of t/0 for g read: 5, commit 1";
+    assert_eq!(told(&events), expected);
+}
+
+#[test]
+fn a_person_can_read_which_batches_differ_or_stand_in_the_wrong_order() {
+    let batches = |replica: u32, batches: &str| {
+        format!(
+            r#""process":"nemesis","type":"info","f":"final","replica":{replica},"key":"t/0","log_start":0,"records":[],"batches":[{batches}]"#
+        )
+    };
+    let first = r#"{"base":0,"last":4,"leader_epoch":7,"crc":10}"#;
+    let second = r#"{"base":5,"last":9,"leader_epoch":6,"crc":11}"#;
+    let one = batches(1, &format!("{first},{second}"));
+    let other = batches(2, r#"{"base":0,"last":4,"leader_epoch":7,"crc":12}"#);
+    let expected = "\
+P10 epoch-went-back: replica 1 of t/0 holds offsets 0 to 4 of leader epoch 7 with checksum 0000000a, and then offsets 5 to 9 of leader epoch 6 with checksum 0000000b
+    #0      1.000000 s  the final log of replica 1 holds offsets 0 to 4 of leader epoch 7 with checksum 0000000a, and then offsets 5 to 9 of leader epoch 6 with checksum 0000000b
+P11 diverged-replicas: t/0: replica 1 holds offsets 0 to 4 of leader epoch 7 with checksum 0000000a, replica 2 offsets 0 to 4 of leader epoch 7 with checksum 0000000c
+    #0      1.000000 s  the final log of replica 1 of t/0 holds offsets 0 to 4 of leader epoch 7 with checksum 0000000a
+    #1      2.000000 s  the final log of replica 2 of t/0 holds offsets 0 to 4 of leader epoch 7 with checksum 0000000c";
+    assert_eq!(told(&[&one, &other]), expected);
+}
+
+#[test]
+fn a_person_can_read_whose_failed_or_changed_values_were_read() {
+    let events = [
+        r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[1,5]],"acks":"all""#,
+        r#""process":0,"type":"fail","f":"send","key":"t/0","values":[[1,5]],"acks":"all""#,
+        r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[2,6]],"acks":"all""#,
+        r#""process":0,"type":"ok","f":"send","key":"t/0","values":[[2,6]],"acks":"all","offset":1"#,
+        r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
+        r#""process":1,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5],[1,2,7]]}]"#,
+    ];
+    let expected = "\
+P3 G1a: value 1 at t/0 offset 0 was read, though its sender was told that it had certainly failed
+    #0      1.000000 s  process 0 invoke: send value 1 to t/0
+    #1      2.000000 s  process 0 fail: value 1 was not appended
+    #5      6.000000 s  process 1 ok: value 1 read at t/0 offset 0
+P3 corrupt-read: value 2 at t/0 offset 1 has other bytes than were sent
+    #2      3.000000 s  process 0 invoke: send value 2 to t/0
+    #5      6.000000 s  process 1 ok: value 2 read at t/0 offset 1";
+    assert_eq!(told(&events), expected);
+}
