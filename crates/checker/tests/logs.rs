@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use quipu_checker::{
-    Acks, AnomalyKind, Event, Final, History, Key, Kind, Op, Poll, PolledPartition, Process, ReadRecord,
-    Send, Time, Trim, Value, ValueId, Verdict, check, from_lines,
+    Acks, AnomalyKind, Event, FORMAT_LINE, Final, History, Key, Kind, Op, Outcomes, Poll, PolledPartition,
+    Process, ReadRecord, Send, Time, Trim, Value, ValueId, Verdict, check, from_lines, to_line,
 };
 use quipu_record::{BrokerId, Offset};
 
@@ -420,7 +420,7 @@ fn healed(told: &[&str]) -> (usize, usize) {
         format!(r#"{{"time":{second}000000000,"process":{process},"type":"{kind}",{op}}}"#)
     };
     let lines: Vec<String> = told.iter().map(line).collect();
-    let lines = std::iter::once(quipu_checker::FORMAT_LINE).chain(lines.iter().map(String::as_str));
+    let lines = std::iter::once(FORMAT_LINE).chain(lines.iter().map(String::as_str));
     let verdict = check(&from_lines(lines).expect("a history"));
     let found = verdict.found.get(&AnomalyKind::NoWriteAfterHealing).copied();
     let unchecked = verdict
@@ -521,7 +521,7 @@ P5 lost-write: value 18 was acknowledged at orders/3 offset 43, and replica 1 ho
 fn told(events: &[&str]) -> String {
     let line = |(second, event): (u32, &&str)| format!(r#"{{"time":{second}000000000,{event}}}"#);
     let lines: Vec<String> = (1..).zip(events).map(line).collect();
-    let lines = std::iter::once(quipu_checker::FORMAT_LINE).chain(lines.iter().map(String::as_str));
+    let lines = std::iter::once(FORMAT_LINE).chain(lines.iter().map(String::as_str));
     let verdict = check(&from_lines(lines).expect("a history"));
     let told: Vec<String> = verdict.anomalies.iter().map(ToString::to_string).collect();
     told.join("\n")
@@ -543,6 +543,61 @@ stale-commit: these commits and reads of one committed offset fit into no order
     #3      4.000000 s  process 0 ok: commit 2 of offset 6 of t/0 for g
     #5      6.000000 s  process 1 ok: committed offset of t/0 for g read: 5, commit 1";
     assert_eq!(told(&events), expected);
+}
+
+#[test]
+fn a_person_can_read_which_operations_go_in_a_circle() {
+    let txn = |kind: &str, process: u64, steps: &str| {
+        format!(r#""process":{process},"type":"{kind}","f":"txn","steps":[{steps}]"#)
+    };
+    let send = |key: &str, value: u64, offset: &str| {
+        format!(r#"{{"send":{{"key":"{key}","values":[[{value},0]],"acks":"all"{offset}}}}}"#)
+    };
+    let poll = |partitions: &str| format!(r#"{{"poll":{{"partitions":[{partitions}]}}}}"#);
+    let at = r#","offset":0"#;
+    let events = [
+        txn("invoke", 0, &[send("t/0", 1, ""), poll("")].join(",")),
+        txn("invoke", 1, &[send("t/1", 2, ""), poll("")].join(",")),
+        txn(
+            "ok",
+            0,
+            &[
+                send("t/0", 1, at),
+                poll(r#"{"key":"t/1","from":0,"records":[[0,2,0]]}"#),
+            ]
+            .join(","),
+        ),
+        txn(
+            "ok",
+            1,
+            &[
+                send("t/1", 2, at),
+                poll(r#"{"key":"t/0","from":0,"records":[[0,1,0]]}"#),
+            ]
+            .join(","),
+        ),
+    ];
+    let expected = "\
+G1c: 2 operations each come before the next, in a circle
+    #2      3.000000 s  process 0 ok: txn sends 1 to t/0 reads 2 from t/1 in the circle
+    #3      4.000000 s  process 1 ok: txn sends 2 to t/1 reads 1 from t/0 in the circle";
+    assert_eq!(told(&events.each_ref().map(String::as_str)), expected);
+}
+
+#[test]
+fn operations_are_counted_by_what_they_are_and_how_they_ended() {
+    let events = sound(2);
+    let lines: Vec<String> = events.iter().map(to_line).collect();
+    let counted = verdict(events).counts.operations;
+    for (name, counted) in &counted {
+        let told = |kind: &str| {
+            let words = format!(r#""type":"{kind}","f":"{name}""#);
+            lines.iter().filter(|line| line.contains(&words)).count()
+        };
+        let (ok, fail, info) = (told("ok"), told("fail"), told("info"));
+        assert_eq!(*counted, Outcomes { ok, fail, info }, "{name}");
+    }
+    assert_eq!(counted.into_keys().collect::<Vec<_>>(), ["poll", "send", "trim"]);
 }
 
 #[test]

@@ -140,19 +140,56 @@ fn an_operation_is_completed_by_the_same_one() {
             r#""f":"subscribe","group":"g","topics":["u"]"#,
         ],
     ];
-    for [asked, others @ ..] in asked {
-        let told = |kind: &str, op: &str| {
-            let line = format!(r#"{{"time":1,"process":0,"type":"{kind}",{op}}}"#);
-            from_line(&line).expect("an event")
-        };
-        let mut history = History::default();
-        history.push(told("invoke", asked)).unwrap();
-        for other in others {
-            let refused = history.push(told("ok", other));
-            assert!(matches!(refused, Err(HistoryError::Mismatch { .. })), "{other}");
-        }
-        history.push(told("ok", asked)).unwrap();
+    asked.into_iter().for_each(completed_by_the_first_alone);
+}
+
+#[test]
+fn a_poll_and_a_transaction_are_completed_by_the_same_one() {
+    let asked = [
+        [
+            r#""f":"poll","partitions":[{"key":"t/0","from":1}]"#,
+            r#""f":"poll","partitions":[{"key":"t/1","from":1}]"#,
+            r#""f":"poll","partitions":[{"key":"t/0","from":2}]"#,
+        ],
+        [
+            r#""f":"poll","partitions":[{"key":"t/0","from":1}]"#,
+            r#""f":"poll","partitions":[]"#,
+            r#""f":"poll","partitions":[{"key":"t/0","from":1},{"key":"t/1","from":1}]"#,
+        ],
+        [
+            r#""f":"txn","steps":[{"send":{"key":"t/0","values":[[1,0]],"acks":"all"}}]"#,
+            r#""f":"txn","steps":[{"send":{"key":"t/1","values":[[1,0]],"acks":"all"}}]"#,
+            r#""f":"txn","steps":[{"send":{"key":"t/0","values":[[2,0]],"acks":"all"}}]"#,
+        ],
+        [
+            r#""f":"txn","steps":[{"poll":{"partitions":[{"key":"t/0","from":1}]}}]"#,
+            r#""f":"txn","steps":[{"poll":{"partitions":[{"key":"t/0","from":2}]}}]"#,
+            r#""f":"txn","steps":[]"#,
+        ],
+    ];
+    asked.into_iter().for_each(completed_by_the_first_alone);
+    // Who asks for whatever it was given learns only from the answer what that is.
+    let mut history = History::default();
+    let given = r#""f":"poll","partitions":[{"key":"t/0","from":1}]"#;
+    history
+        .push(told("invoke", r#""f":"poll","partitions":[]"#))
+        .unwrap();
+    history.push(told("ok", given)).unwrap();
+}
+
+fn told(kind: &str, op: &str) -> Event {
+    let line = format!(r#"{{"time":1,"process":0,"type":"{kind}",{op}}}"#);
+    from_line(&line).expect("an event")
+}
+
+fn completed_by_the_first_alone([asked, others @ ..]: [&str; 3]) {
+    let mut history = History::default();
+    history.push(told("invoke", asked)).unwrap();
+    for other in others {
+        let refused = history.push(told("ok", other));
+        assert!(matches!(refused, Err(HistoryError::Mismatch { .. })), "{other}");
     }
+    history.push(told("ok", asked)).unwrap();
 }
 
 #[test]
