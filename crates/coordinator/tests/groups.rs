@@ -408,6 +408,27 @@ fn a_silent_member_is_gone_after_its_session_and_a_failover_gives_a_fresh_one() 
 }
 
 #[test]
+fn after_a_failover_a_target_is_made_at_once_if_one_is_due_and_not_otherwise() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    let second = Duration::from_secs(1);
+    scene.config(GroupConfig {
+        assignment_interval: second,
+        ..GroupConfig::default()
+    });
+    scene.join("a");
+    scene.join("b");
+    assert_eq!(scene.targets().len(), 2);
+    assert_eq!(scene.target("b"), [], "a second after the last one");
+    scene.fail_over();
+    assert_eq!(scene.deadline, Some(scene.now));
+    scene.step(Input::Tick);
+    assert_eq!(scene.target("b").len(), 1);
+    scene.settle(&["a", "b"]);
+    scene.fail_over();
+    assert!(scene.deadline > Some(scene.now), "nothing is due");
+}
+
+#[test]
 fn topics_that_appear_later_are_taken_up_by_name_and_by_pattern() {
     let mut scene = Scene::new(&[("t", 1)]);
     scene.join("a");

@@ -343,6 +343,31 @@ fn groups_expire_together_and_a_large_one_a_thousand_offsets_at_a_time() {
 }
 
 #[test]
+fn several_groups_expire_in_one_step_up_to_a_little_more_than_4000_records() {
+    let mut scene = Scene::new(&[("t", 500)]);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for name in names {
+        let Request::Commit(many) = commit_of((0..500).map(|n| (at(1, n), 1, 0)).collect()) else {
+            panic!("a commit")
+        };
+        let many = Commit {
+            group: group(name),
+            ..many
+        };
+        assert!(scene.call(Request::Commit(many)).is_ok());
+    }
+    let week = SECOND * 7 * 24 * 3_600;
+    scene.now = scene.now.after(week);
+    scene.wall = scene.wall.plus_millis(7 * 24 * 3_600 * 1_000);
+    // Each offset that expires is two records.
+    for expired in [5, 6] {
+        scene.step(Input::Tick);
+        let left = names.map(|name| scene.committed(name, at(1, 0)).is_some());
+        assert_eq!(left.iter().filter(|left| !**left).count(), expired);
+    }
+}
+
+#[test]
 fn ways_of_sharing_out_go_by_their_names() {
     for (assignor, name) in [(Assignor::Uniform, "uniform"), (Assignor::Range, "range")] {
         assert_eq!((assignor.name(), Assignor::named(name)), (name, Some(assignor)));
