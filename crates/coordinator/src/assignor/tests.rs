@@ -244,3 +244,32 @@ fn a_choice_falls_on_the_rack() {
     let given = solve(&one);
     assert_eq!(near(&given), 8, "{given:?}");
 }
+
+#[test]
+fn what_is_near_two_racks_leaves_its_place_to_what_is_near_one() {
+    let ids = ["a", "b"].map(|id| MemberId::new(id).expect("an id"));
+    let both: [Arc<str>; 2] = ["north".into(), "south".into()];
+    let takers = ids.iter().zip(&both).map(|(member, rack)| Taker {
+        member,
+        instance: None,
+        rack: Some(rack),
+        topics: vec![0],
+        current: &[],
+    });
+    let problem = Problem {
+        topics: vec![Shape {
+            topic: TopicId::from_u128(1),
+            partitions: 2,
+        }],
+        takers: takers.collect(),
+        racks: &|at| {
+            if at.partition.get() == 0 {
+                &both
+            } else {
+                &both[..1]
+            }
+        },
+    };
+    let given = problem.solve(Assignor::Uniform);
+    assert_eq!(given, [vec![at(1, 1)], vec![at(1, 0)]]);
+}
