@@ -160,6 +160,30 @@ fn a_static_member_that_restarts_moves_nothing() {
 }
 
 #[test]
+fn only_a_static_member_that_will_return_stays_a_member() {
+    for (is_static, will_return) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut scene = Scene::new(&[("t", 4)]);
+        let opening = Heartbeat {
+            instance: InstanceId::new("i").ok().filter(|_| is_static),
+            ..scene.opening("z")
+        };
+        scene.beat(opening).expect("joins");
+        scene.join("a");
+        let leave = Leave {
+            group: group("g"),
+            member: member("z"),
+            stream: Some(StreamId::new(1)),
+            stream_number: None,
+            will_return,
+        };
+        assert_eq!(scene.call(Request::Leave(leave)), Ok(Response::Left));
+        let stays = scene.describe().members.len() == 2;
+        assert_eq!(stays, is_static && will_return);
+        assert_eq!(scene.target("a").len(), if stays { 2 } else { 4 });
+    }
+}
+
+#[test]
 fn what_a_static_member_shall_not_keep_goes_to_who_waits_as_it_goes_away() {
     let mut scene = Scene::new(&[("t", 4)]);
     let opening = Heartbeat {

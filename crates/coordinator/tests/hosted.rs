@@ -425,6 +425,19 @@ fn an_automatic_commit_is_tried_for_as_long_as_the_partition_is_there() {
 }
 
 #[test]
+fn an_automatic_commit_that_is_refused_for_good_is_told_and_not_asked_again() {
+    let mut host = Host::live(Some(SECOND));
+    host.sent(10);
+    host.ack(5);
+    host.pass(SECOND);
+    let (token, _) = host.last_commit();
+    let refused = || Err(GroupError::MetadataTooLarge(5_000));
+    host.answer(token, Ok(Response::Committed(vec![refused()])));
+    assert_eq!(host.notices(), [Notice::Committed(0, vec![(at(0), refused())])]);
+    assert_eq!(host.asked.len(), 1);
+}
+
+#[test]
 fn a_commit_of_what_it_has_not_is_refused_with_all_that_came_with_it() {
     let mut host = Host::live(None);
     let mark = |partition, epoch| Mark {
