@@ -563,6 +563,59 @@ fn what_is_not_given_up_in_time_is_lost() {
 }
 
 #[test]
+fn what_was_not_given_up_is_lost_however_late_that_is_looked_at() {
+    for late in [Duration::ZERO, millis(1), SECOND] {
+        let mut host = Host::live(None);
+        host.sent(10);
+        host.assign(&[], Some(SECOND));
+        host.now = host.now.after(SECOND + late);
+        host.step(MemberInput::Tick);
+        assert!(!host.member.has(at(0)), "{late:?}");
+    }
+}
+
+#[test]
+fn a_partition_that_comes_back_under_another_epoch_is_lost_and_read_anew() {
+    let mut host = Host::live(None);
+    host.sent(10);
+    host.assign(&[(0, 2)], Some(SECOND * 20));
+    let lost = Changed {
+        epoch: Some(MemberEpoch::new(2)),
+        lost: vec![at(0)],
+        ..Changed::default()
+    };
+    assert_eq!(host.notices(), [Notice::Changed(lost)]);
+    let (_, token, asked) = host.asked.remove(0);
+    assert!(matches!(asked, Request::Offsets(_)));
+    host.offsets(token, Some(3));
+    assert!(!host.member.open(at(0), since(1)) && host.member.open(at(0), since(2)));
+}
+
+#[test]
+fn who_is_answered_at_once_and_told_nothing_asks_again_after_half_a_wait_at_most() {
+    let mut host = Host::live(None);
+    let session = SECOND * 6;
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        let beat = host.beat.take().expect("one waits");
+        let answer = HeartbeatAnswer {
+            epoch: MemberEpoch::new(host.epoch),
+            heartbeat_interval: SECOND,
+            session_timeout: session,
+            assignment: None,
+            revocation_left: None,
+        };
+        let before = host.now;
+        host.answer(beat.token, Ok(Response::Heartbeat(answer)));
+        while host.beat.is_none() {
+            host.pass(STEP);
+        }
+        pauses.push(host.now.since(before).as_millis());
+    }
+    assert_eq!(pauses, [50, 100, 200, 400, 500, 500, 500]);
+}
+
+#[test]
 fn without_answers_everything_is_lost_and_the_member_joins_anew_under_another_stream() {
     let mut host = Host::live(Some(SECOND));
     host.pass(SECOND * 5);
