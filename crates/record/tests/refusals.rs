@@ -492,6 +492,17 @@ fn the_bound_of_a_record_holds_for_many_small_headers() {
 }
 
 #[test]
+fn the_bound_of_a_record_without_headers_is_64_bytes_too_much_at_most() {
+    for len in [0, 100, 1 << 20] {
+        let value = vec![0; len];
+        let mut builder = BatchBuilder::new(Codec::None, 0);
+        builder.push(TIME, None, Some(&value), &[]).expect("room");
+        let bound = BatchBuilder::record_bound(None, Some(&value), &[]);
+        assert!(bound <= builder.size() - HEADER_LEN + 64, "{len}");
+    }
+}
+
+#[test]
 fn the_bound_of_a_record_holds_for_one_with_the_longest_lead() {
     let mut builder = BatchBuilder::new(Codec::None, 0);
     for _ in 0..10_000 {

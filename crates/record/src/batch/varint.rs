@@ -236,6 +236,8 @@ mod tests {
     fn refuses_what_does_not_fit() {
         assert_eq!(take_i32(&mut &[][..]), Err(CUT_OFF));
         assert_eq!(take_i32(&mut &[0x80, 0x80][..]), Err(CUT_OFF));
+        assert_eq!(take_i32(&mut &[0x80; 4][..]), Err(CUT_OFF));
+        assert_eq!(take_i32(&mut &[0x80; 5][..]), Err(TOO_LONG));
         assert_eq!(take_i32(&mut &[0xff, 0xff, 0xff, 0xff, 0x1f][..]), Err(TOO_LONG));
         assert_eq!(
             take_i32(&mut &[0x80, 0x80, 0x80, 0x80, 0x80, 0][..]),
