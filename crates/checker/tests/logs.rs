@@ -621,6 +621,19 @@ P11 diverged-replicas: t/0: replica 1 holds offsets 0 to 4 of leader epoch 7 wit
 }
 
 #[test]
+fn batches_are_told_in_pieces_in_any_order() {
+    let batches = |replica: u32, batches: &str| {
+        format!(
+            r#""process":"nemesis","type":"info","f":"final","replica":{replica},"key":"t/0","log_start":0,"records":[],"batches":[{batches}]"#
+        )
+    };
+    let lower = r#"{"base":0,"last":4,"leader_epoch":6,"crc":10}"#;
+    let upper = r#"{"base":5,"last":9,"leader_epoch":7,"crc":11}"#;
+    let whole = batches(1, &format!("{lower},{upper}"));
+    assert_eq!(told(&[&whole, &batches(2, upper), &batches(2, lower)]), "");
+}
+
+#[test]
 fn a_person_can_read_whose_failed_or_changed_values_were_read() {
     let events = [
         r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[1,5]],"acks":"all""#,
