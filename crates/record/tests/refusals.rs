@@ -1,9 +1,9 @@
 //! Every way in which a producer's batch is refused, with the words in which it is.
 
 use quipu_record::{
-    Batch, BatchBuilder, BatchError, Codec, ErrorCode, HEADER_LEN, Header, LeaderEpoch, Offset, PlantedBug,
-    ProducerEpoch, ProducerId, ProducerStamp, PushError, Sequence, StoredBatch, Timestamp, check_topic_name,
-    iter_batches,
+    Batch, BatchBuilder, BatchError, BatchHeader, Codec, ErrorCode, HEADER_LEN, Header, LeaderEpoch, Offset,
+    PlantedBug, ProducerEpoch, ProducerId, ProducerStamp, PushError, Sequence, StoredBatch, Timestamp,
+    check_topic_name, iter_batches,
 };
 
 const LIMIT: usize = 1 << 20;
@@ -477,6 +477,18 @@ fn stored_batches() {
     assert_eq!(fault, Some(Err(words.to_owned())));
     assert_eq!(walk.position(), sound.len());
     assert_eq!(walk.next(), None);
+}
+
+#[test]
+fn no_wrong_checksum_becomes_right_as_a_batch_is_stamped() {
+    let bytes = batch(Codec::None);
+    let (head, body) = bytes.split_at(HEADER_LEN);
+    for bit in 0..32 {
+        let mut head = head.to_vec();
+        head[17 + bit / 8] ^= 1 << (bit % 8);
+        let stamped = BatchHeader::parse(&head).unwrap().with_append_time(TIME, body);
+        assert!(stamped.check_crc(body).is_err(), "bit {bit}");
+    }
 }
 
 #[test]
