@@ -676,6 +676,16 @@ fn who_is_told_that_it_is_none_joins_anew_when_its_client_speaks_or_after_a_whil
 }
 
 #[test]
+fn who_never_joined_is_not_told_that_it_lost_anything() {
+    let mut host = Host::new(config(None));
+    let beat = host.beat.take().expect("it joins");
+    host.answer(beat.token, Err(GroupError::UnknownMember));
+    assert_eq!(host.notices(), []);
+    host.pass(SECOND);
+    assert_eq!(host.notices(), [Notice::Joined(MemberEpoch::new(0))]);
+}
+
+#[test]
 fn what_can_never_succeed_ends_the_stream() {
     let mut host = Host::live(None);
     let beat = host.beat.take().expect("one waits");
