@@ -273,3 +273,15 @@ fn what_is_near_two_racks_leaves_its_place_to_what_is_near_one() {
     let given = problem.solve(Assignor::Uniform);
     assert_eq!(given, [vec![at(1, 1)], vec![at(1, 0)]]);
 }
+
+#[test]
+fn who_has_two_more_than_another_gives_one_up() {
+    let case = Case {
+        partitions: vec![3, 1],
+        wants: vec![vec![0], vec![0, 1]],
+        has: vec![vec![at(1, 0), at(1, 1), at(1, 2)], vec![at(2, 0)]],
+    };
+    let given = case.solve(Assignor::Uniform);
+    assert_eq!(given.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
+    assert!(complete(&case, &given));
+}
