@@ -234,6 +234,27 @@ fn a_commit_has_its_limits_and_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
+fn what_is_committed_is_told_with_the_metadata_that_came_with_it() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    let taken = scene.call(commit_of(vec![(at(1, 0), 5, 3), (at(1, 1), 6, 0)]));
+    assert_eq!(taken, Ok(Response::Committed(vec![Ok(()), Ok(())])));
+    for _ in 0..2 {
+        let query = OffsetsQuery {
+            group: group("g"),
+            partitions: Some(vec![at(1, 0), at(1, 1)]),
+        };
+        let Ok(Response::Offsets(found)) = scene.call(Request::Offsets(query)) else {
+            panic!("offsets");
+        };
+        let told = found.iter().map(|(_, one)| one.as_ref().expect("one"));
+        let told: Vec<_> = told.map(|one| (one.offset.get(), &*one.metadata)).collect();
+        assert_eq!(told, [(5, "mmm"), (6, "")]);
+        // Another broker knows it too.
+        scene.fail_over();
+    }
+}
+
+#[test]
 fn a_reset_has_the_same_limits() {
     let mut scene = Scene::new(&[("t", 2)]);
     let mut reset = |offsets: &[(TopicPartition, u64)]| {
