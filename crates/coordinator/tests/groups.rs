@@ -281,6 +281,31 @@ fn a_new_stream_speaks_once_it_was_answered_and_the_old_one_cannot_leave_for_it(
 
 /// Histories 9679 and 22282: two streams of a member begin at once, and the older one, asked to wait, displaced the newer.
 #[test]
+fn of_two_streams_that_begin_at_once_the_second_waits_until_the_first_is_silent() {
+    let mut scene = Scene::new(&[("t", 1)]);
+    scene.join("a");
+    scene.settle(&["a"]);
+    let by = |scene: &Scene, stream| Heartbeat {
+        stream: Some(StreamId::new(stream)),
+        ..scene.opening("a")
+    };
+    for (stream, taken) in [(2, true), (3, false), (2, true)] {
+        let opening = by(&scene, stream);
+        assert_eq!(scene.beat(opening).is_ok(), taken, "{stream}");
+    }
+    // Seven twelfths of a session of 45 seconds.
+    let silent = Duration::from_millis(26_250);
+    for (wait, taken) in [
+        (silent - Duration::from_millis(1), false),
+        (Duration::from_millis(1), true),
+    ] {
+        scene.wait(wait);
+        let opening = by(&scene, 3);
+        assert_eq!(scene.beat(opening).is_ok(), taken, "{wait:?}");
+    }
+}
+
+#[test]
 fn an_older_stream_never_displaces_a_newer_one_whoever_coordinates() {
     let numbered = |scene: &Scene, number: u64, epoch: MemberEpoch, opens: bool| Heartbeat {
         epoch: Some(epoch),
