@@ -84,4 +84,15 @@ mod tests {
         counting.remove(1 << 40);
         assert_eq!(counting.numbers(), [0, 7_000, u64::MAX]);
     }
+
+    #[test]
+    fn the_array_is_no_longer_than_what_is_in_it_is_worth() {
+        let mut counting = Counting::default();
+        for (number, array) in [(4_100, 0), (4_103, 4_104), (1 << 20, 4_104), (4_112, 4_104)] {
+            counting.insert(number, 7);
+            assert_eq!(counting.near.len(), array, "{number}");
+            assert_eq!(counting.get(number), Some(7));
+        }
+        assert_eq!(counting.numbers(), [4_100, 4_103, 4_112, 1 << 20]);
+    }
 }

@@ -75,4 +75,18 @@ mod tests {
             .collect();
         assert!(names.len() > 800, "{} of 1000 differ", names.len());
     }
+
+    #[test]
+    fn each_part_of_a_key_counts() {
+        let keys = [
+            (0_u8, 0_u32, 0_u64, 0_usize, "ab"),
+            (1, 0, 0, 0, "ab"),
+            (0, 1, 0, 0, "ab"),
+            (0, 0, 1, 0, "ab"),
+            (0, 0, 0, 1, "ab"),
+            (0, 0, 0, 0, "ac"),
+        ];
+        let hashes: HashSet<u64> = keys.into_iter().map(hash).collect();
+        assert_eq!(hashes.len(), keys.len());
+    }
 }

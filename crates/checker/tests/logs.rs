@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use quipu_checker::{
-    Acks, AnomalyKind, Event, Final, History, Key, Kind, Op, Poll, PolledPartition, Process, ReadRecord,
-    Send, Time, Trim, Value, ValueId, Verdict, check, from_lines,
+    Acks, AnomalyKind, Event, FORMAT_LINE, Final, History, Key, Kind, Op, Outcomes, Poll, PolledPartition,
+    Process, ReadRecord, Send, Time, Trim, Value, ValueId, Verdict, check, from_lines, to_line,
 };
 use quipu_record::{BrokerId, Offset};
 
@@ -398,6 +398,105 @@ fn what_was_not_looked_at_is_said() {
     assert_eq!(verdict.unchecked.len(), 2, "{verdict}");
 }
 
+/// What is found where a cluster is whole from second 10 on; `SECOND begin` and `end` are of a fault, and `SECOND PROCESS
+/// KIND` of a send; and how often the check of that had too little to look at.
+fn healed(told: &[&str]) -> (usize, usize) {
+    let line = |told: &&str| {
+        let (second, words) = told.split_once(' ').expect("a second");
+        let (process, kind, op) = match words.split_once(' ') {
+            None if words == "healed" => (r#""nemesis""#, "info", r#""f":"healed","what":"""#.to_owned()),
+            None => {
+                let op = format!(r#""f":"fault","what":"","kind":"kill","phase":"{words}""#);
+                (r#""nemesis""#, "info", op)
+            }
+            Some((process, kind)) => {
+                let offset = if kind == "ok" { r#","offset":0"# } else { "" };
+                let op = format!(
+                    r#""f":"send","key":"t/0","values":[[{process},0]],"acks":"all","producer":1{offset}"#
+                );
+                (process, kind, op)
+            }
+        };
+        format!(r#"{{"time":{second}000000000,"process":{process},"type":"{kind}",{op}}}"#)
+    };
+    let lines: Vec<String> = told.iter().map(line).collect();
+    let lines = std::iter::once(FORMAT_LINE).chain(lines.iter().map(String::as_str));
+    let verdict = check(&from_lines(lines).expect("a history"));
+    let found = verdict.found.get(&AnomalyKind::NoWriteAfterHealing).copied();
+    let unchecked = verdict
+        .unchecked
+        .iter()
+        .filter(|why| why.starts_with("availability: "));
+    (found.unwrap_or_default(), unchecked.count())
+}
+
+#[test]
+fn who_waits_in_the_first_half_of_five_seconds_after_a_healing_is_answered_in_them() {
+    for (found, told) in [
+        (1, &["10 healed", "11 1 invoke", "20 end"][..]),
+        (0, &["10 healed", "11 1 invoke", "15 1 ok", "20 end"]),
+        (1, &["10 healed", "11 1 invoke", "16 1 ok", "20 end"]),
+        (1, &["10 healed", "12 1 invoke", "16 1 ok", "20 end"]),
+        (0, &["10 healed", "13 1 invoke", "16 1 ok", "20 end"]),
+        (1, &["9 1 invoke", "10 healed", "20 end"]),
+        (0, &["9 1 invoke", "10 healed", "14 1 ok", "20 end"]),
+        // An answer before the healing is none after it, and nobody waits for what has failed.
+        (1, &["8 1 invoke", "9 1 ok", "10 healed", "11 2 invoke", "20 end"]),
+        (0, &["10 healed", "11 1 invoke", "12 1 fail", "20 end"]),
+        // One answer is enough for all.
+        (
+            0,
+            &["10 healed", "11 1 invoke", "11 2 invoke", "14 2 ok", "20 end"],
+        ),
+    ] {
+        assert_eq!(healed(told), (found, 0), "{told:?}");
+    }
+}
+
+#[test]
+fn a_healing_cut_short_by_the_next_fault_does_not_count() {
+    for (found, unchecked, told) in [
+        (0, 1, &["10 healed", "11 1 invoke", "14 begin", "20 end"][..]),
+        (1, 0, &["10 healed", "11 1 invoke", "15 begin", "20 end"]),
+        (1, 0, &["10 healed", "11 1 invoke", "14 end", "20 end"]),
+        // Nor does one that the history ends too soon after.
+        (0, 1, &["10 healed", "11 1 invoke", "14 end"]),
+        (1, 0, &["10 healed", "11 1 invoke", "15 end"]),
+        (
+            1,
+            0,
+            &["10 healed", "14 begin", "20 healed", "21 1 invoke", "30 end"],
+        ),
+    ] {
+        assert_eq!(healed(told), (found, unchecked), "{told:?}");
+    }
+}
+
+#[test]
+fn a_final_log_is_told_in_pieces_in_any_order() {
+    let whole = sound(7);
+    let mut pieces = Vec::new();
+    for event in &whole {
+        let Op::Final(last) = &event.op else {
+            pieces.push(event.clone());
+            continue;
+        };
+        let (lower, upper) = last.records.split_at(last.records.len() / 2);
+        for records in [upper, lower] {
+            let op = Op::Final(Final {
+                records: records.to_vec(),
+                ..last.clone()
+            });
+            pieces.push(Event { op, ..event.clone() });
+        }
+    }
+    let (whole, pieces) = (verdict(whole), verdict(pieces));
+    assert!(pieces.is_clean(), "{pieces}");
+    assert!(whole.counts.final_records > whole.counts.final_logs);
+    assert_eq!(pieces.counts.final_records, whole.counts.final_records);
+    assert_eq!(pieces.counts.final_logs, whole.counts.final_logs);
+}
+
 #[test]
 fn a_person_can_read_it() {
     let lines = r#"{"format":"quipu-history","version":1}
@@ -416,4 +515,141 @@ P5 lost-write: value 18 was acknowledged at orders/3 offset 43, and replica 1 ho
     #1      0.002000 s  process 0 ok: value 18 acknowledged at orders/3 offset 43
     #3      0.004000 s  the final log of replica 1 holds nothing there";
     assert_eq!(report, expected);
+}
+
+/// What is told of these events, without the counts.
+fn told(events: &[&str]) -> String {
+    let line = |(second, event): (u32, &&str)| format!(r#"{{"time":{second}000000000,{event}}}"#);
+    let lines: Vec<String> = (1..).zip(events).map(line).collect();
+    let lines = std::iter::once(FORMAT_LINE).chain(lines.iter().map(String::as_str));
+    let verdict = check(&from_lines(lines).expect("a history"));
+    let told: Vec<String> = verdict.anomalies.iter().map(ToString::to_string).collect();
+    told.join("\n")
+}
+
+#[test]
+fn a_person_can_read_which_commit_was_read_too_late() {
+    let events = [
+        r#""process":0,"type":"invoke","f":"commit","group":"g","key":"t/0","offset":5,"id":1"#,
+        r#""process":0,"type":"ok","f":"commit","group":"g","key":"t/0","offset":5,"id":1"#,
+        r#""process":0,"type":"invoke","f":"commit","group":"g","key":"t/0","offset":6,"id":2"#,
+        r#""process":0,"type":"ok","f":"commit","group":"g","key":"t/0","offset":6,"id":2"#,
+        r#""process":1,"type":"invoke","f":"committed","group":"g","key":"t/0""#,
+        r#""process":1,"type":"ok","f":"committed","group":"g","key":"t/0","found":{"offset":5,"id":1}"#,
+    ];
+    let expected = "\
+stale-commit: these commits and reads of one committed offset fit into no order
+    #1      2.000000 s  process 0 ok: commit 1 of offset 5 of t/0 for g
+    #3      4.000000 s  process 0 ok: commit 2 of offset 6 of t/0 for g
+    #5      6.000000 s  process 1 ok: committed offset of t/0 for g read: 5, commit 1";
+    assert_eq!(told(&events), expected);
+}
+
+#[test]
+fn a_person_can_read_which_operations_go_in_a_circle() {
+    let txn = |kind: &str, process: u64, steps: &str| {
+        format!(r#""process":{process},"type":"{kind}","f":"txn","steps":[{steps}]"#)
+    };
+    let send = |key: &str, value: u64, offset: &str| {
+        format!(r#"{{"send":{{"key":"{key}","values":[[{value},0]],"acks":"all"{offset}}}}}"#)
+    };
+    let poll = |partitions: &str| format!(r#"{{"poll":{{"partitions":[{partitions}]}}}}"#);
+    let at = r#","offset":0"#;
+    let events = [
+        txn("invoke", 0, &[send("t/0", 1, ""), poll("")].join(",")),
+        txn("invoke", 1, &[send("t/1", 2, ""), poll("")].join(",")),
+        txn(
+            "ok",
+            0,
+            &[
+                send("t/0", 1, at),
+                poll(r#"{"key":"t/1","from":0,"records":[[0,2,0]]}"#),
+            ]
+            .join(","),
+        ),
+        txn(
+            "ok",
+            1,
+            &[
+                send("t/1", 2, at),
+                poll(r#"{"key":"t/0","from":0,"records":[[0,1,0]]}"#),
+            ]
+            .join(","),
+        ),
+    ];
+    let expected = "\
+G1c: 2 operations each come before the next, in a circle
+    #2      3.000000 s  process 0 ok: txn sends 1 to t/0 reads 2 from t/1 in the circle
+    #3      4.000000 s  process 1 ok: txn sends 2 to t/1 reads 1 from t/0 in the circle";
+    assert_eq!(told(&events.each_ref().map(String::as_str)), expected);
+}
+
+#[test]
+fn operations_are_counted_by_what_they_are_and_how_they_ended() {
+    let events = sound(2);
+    let lines: Vec<String> = events.iter().map(to_line).collect();
+    let counted = verdict(events).counts.operations;
+    for (name, counted) in &counted {
+        let told = |kind: &str| {
+            let words = format!(r#""type":"{kind}","f":"{name}""#);
+            lines.iter().filter(|line| line.contains(&words)).count()
+        };
+        let (ok, fail, info) = (told("ok"), told("fail"), told("info"));
+        assert_eq!(*counted, Outcomes { ok, fail, info }, "{name}");
+    }
+    assert_eq!(counted.into_keys().collect::<Vec<_>>(), ["poll", "send", "trim"]);
+}
+
+#[test]
+fn a_person_can_read_which_batches_differ_or_stand_in_the_wrong_order() {
+    let batches = |replica: u32, batches: &str| {
+        format!(
+            r#""process":"nemesis","type":"info","f":"final","replica":{replica},"key":"t/0","log_start":0,"records":[],"batches":[{batches}]"#
+        )
+    };
+    let first = r#"{"base":0,"last":4,"leader_epoch":7,"crc":10}"#;
+    let second = r#"{"base":5,"last":9,"leader_epoch":6,"crc":11}"#;
+    let one = batches(1, &format!("{first},{second}"));
+    let other = batches(2, r#"{"base":0,"last":4,"leader_epoch":7,"crc":12}"#);
+    let expected = "\
+P10 epoch-went-back: replica 1 of t/0 holds offsets 0 to 4 of leader epoch 7 with checksum 0000000a, and then offsets 5 to 9 of leader epoch 6 with checksum 0000000b
+    #0      1.000000 s  the final log of replica 1 holds offsets 0 to 4 of leader epoch 7 with checksum 0000000a, and then offsets 5 to 9 of leader epoch 6 with checksum 0000000b
+P11 diverged-replicas: t/0: replica 1 holds offsets 0 to 4 of leader epoch 7 with checksum 0000000a, replica 2 offsets 0 to 4 of leader epoch 7 with checksum 0000000c
+    #0      1.000000 s  the final log of replica 1 of t/0 holds offsets 0 to 4 of leader epoch 7 with checksum 0000000a
+    #1      2.000000 s  the final log of replica 2 of t/0 holds offsets 0 to 4 of leader epoch 7 with checksum 0000000c";
+    assert_eq!(told(&[&one, &other]), expected);
+}
+
+#[test]
+fn batches_are_told_in_pieces_in_any_order() {
+    let batches = |replica: u32, batches: &str| {
+        format!(
+            r#""process":"nemesis","type":"info","f":"final","replica":{replica},"key":"t/0","log_start":0,"records":[],"batches":[{batches}]"#
+        )
+    };
+    let lower = r#"{"base":0,"last":4,"leader_epoch":6,"crc":10}"#;
+    let upper = r#"{"base":5,"last":9,"leader_epoch":7,"crc":11}"#;
+    let whole = batches(1, &format!("{lower},{upper}"));
+    assert_eq!(told(&[&whole, &batches(2, upper), &batches(2, lower)]), "");
+}
+
+#[test]
+fn a_person_can_read_whose_failed_or_changed_values_were_read() {
+    let events = [
+        r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[1,5]],"acks":"all""#,
+        r#""process":0,"type":"fail","f":"send","key":"t/0","values":[[1,5]],"acks":"all""#,
+        r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[2,6]],"acks":"all""#,
+        r#""process":0,"type":"ok","f":"send","key":"t/0","values":[[2,6]],"acks":"all","offset":1"#,
+        r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
+        r#""process":1,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5],[1,2,7]]}]"#,
+    ];
+    let expected = "\
+P3 G1a: value 1 at t/0 offset 0 was read, though its sender was told that it had certainly failed
+    #0      1.000000 s  process 0 invoke: send value 1 to t/0
+    #1      2.000000 s  process 0 fail: value 1 was not appended
+    #5      6.000000 s  process 1 ok: value 1 read at t/0 offset 0
+P3 corrupt-read: value 2 at t/0 offset 1 has other bytes than were sent
+    #2      3.000000 s  process 0 invoke: send value 2 to t/0
+    #5      6.000000 s  process 1 ok: value 2 read at t/0 offset 1";
+    assert_eq!(told(&events), expected);
 }

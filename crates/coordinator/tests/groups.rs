@@ -160,6 +160,30 @@ fn a_static_member_that_restarts_moves_nothing() {
 }
 
 #[test]
+fn only_a_static_member_that_will_return_stays_a_member() {
+    for (is_static, will_return) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut scene = Scene::new(&[("t", 4)]);
+        let opening = Heartbeat {
+            instance: InstanceId::new("i").ok().filter(|_| is_static),
+            ..scene.opening("z")
+        };
+        scene.beat(opening).expect("joins");
+        scene.join("a");
+        let leave = Leave {
+            group: group("g"),
+            member: member("z"),
+            stream: Some(StreamId::new(1)),
+            stream_number: None,
+            will_return,
+        };
+        assert_eq!(scene.call(Request::Leave(leave)), Ok(Response::Left));
+        let stays = scene.describe().members.len() == 2;
+        assert_eq!(stays, is_static && will_return);
+        assert_eq!(scene.target("a").len(), if stays { 2 } else { 4 });
+    }
+}
+
+#[test]
 fn what_a_static_member_shall_not_keep_goes_to_who_waits_as_it_goes_away() {
     let mut scene = Scene::new(&[("t", 4)]);
     let opening = Heartbeat {
@@ -256,6 +280,31 @@ fn a_new_stream_speaks_once_it_was_answered_and_the_old_one_cannot_leave_for_it(
 }
 
 /// Histories 9679 and 22282: two streams of a member begin at once, and the older one, asked to wait, displaced the newer.
+#[test]
+fn of_two_streams_that_begin_at_once_the_second_waits_until_the_first_is_silent() {
+    let mut scene = Scene::new(&[("t", 1)]);
+    scene.join("a");
+    scene.settle(&["a"]);
+    let by = |scene: &Scene, stream| Heartbeat {
+        stream: Some(StreamId::new(stream)),
+        ..scene.opening("a")
+    };
+    for (stream, taken) in [(2, true), (3, false), (2, true)] {
+        let opening = by(&scene, stream);
+        assert_eq!(scene.beat(opening).is_ok(), taken, "{stream}");
+    }
+    // Seven twelfths of a session of 45 seconds.
+    let silent = Duration::from_millis(26_250);
+    for (wait, taken) in [
+        (silent - Duration::from_millis(1), false),
+        (Duration::from_millis(1), true),
+    ] {
+        scene.wait(wait);
+        let opening = by(&scene, 3);
+        assert_eq!(scene.beat(opening).is_ok(), taken, "{wait:?}");
+    }
+}
+
 #[test]
 fn an_older_stream_never_displaces_a_newer_one_whoever_coordinates() {
     let numbered = |scene: &Scene, number: u64, epoch: MemberEpoch, opens: bool| Heartbeat {
@@ -405,6 +454,27 @@ fn a_silent_member_is_gone_after_its_session_and_a_failover_gives_a_fresh_one() 
     assert_eq!(scene.describe().members.len(), 1);
     scene.wait(Duration::from_secs(6));
     assert_eq!(scene.describe().state, GroupState::Empty);
+}
+
+#[test]
+fn after_a_failover_a_target_is_made_at_once_if_one_is_due_and_not_otherwise() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    let second = Duration::from_secs(1);
+    scene.config(GroupConfig {
+        assignment_interval: second,
+        ..GroupConfig::default()
+    });
+    scene.join("a");
+    scene.join("b");
+    assert_eq!(scene.targets().len(), 2);
+    assert_eq!(scene.target("b"), [], "a second after the last one");
+    scene.fail_over();
+    assert_eq!(scene.deadline, Some(scene.now));
+    scene.step(Input::Tick);
+    assert_eq!(scene.target("b").len(), 1);
+    scene.settle(&["a", "b"]);
+    scene.fail_over();
+    assert!(scene.deadline > Some(scene.now), "nothing is due");
 }
 
 #[test]

@@ -425,6 +425,19 @@ fn an_automatic_commit_is_tried_for_as_long_as_the_partition_is_there() {
 }
 
 #[test]
+fn an_automatic_commit_that_is_refused_for_good_is_told_and_not_asked_again() {
+    let mut host = Host::live(Some(SECOND));
+    host.sent(10);
+    host.ack(5);
+    host.pass(SECOND);
+    let (token, _) = host.last_commit();
+    let refused = || Err(GroupError::MetadataTooLarge(5_000));
+    host.answer(token, Ok(Response::Committed(vec![refused()])));
+    assert_eq!(host.notices(), [Notice::Committed(0, vec![(at(0), refused())])]);
+    assert_eq!(host.asked.len(), 1);
+}
+
+#[test]
 fn a_commit_of_what_it_has_not_is_refused_with_all_that_came_with_it() {
     let mut host = Host::live(None);
     let mark = |partition, epoch| Mark {
@@ -550,6 +563,59 @@ fn what_is_not_given_up_in_time_is_lost() {
 }
 
 #[test]
+fn what_was_not_given_up_is_lost_however_late_that_is_looked_at() {
+    for late in [Duration::ZERO, millis(1), SECOND] {
+        let mut host = Host::live(None);
+        host.sent(10);
+        host.assign(&[], Some(SECOND));
+        host.now = host.now.after(SECOND + late);
+        host.step(MemberInput::Tick);
+        assert!(!host.member.has(at(0)), "{late:?}");
+    }
+}
+
+#[test]
+fn a_partition_that_comes_back_under_another_epoch_is_lost_and_read_anew() {
+    let mut host = Host::live(None);
+    host.sent(10);
+    host.assign(&[(0, 2)], Some(SECOND * 20));
+    let lost = Changed {
+        epoch: Some(MemberEpoch::new(2)),
+        lost: vec![at(0)],
+        ..Changed::default()
+    };
+    assert_eq!(host.notices(), [Notice::Changed(lost)]);
+    let (_, token, asked) = host.asked.remove(0);
+    assert!(matches!(asked, Request::Offsets(_)));
+    host.offsets(token, Some(3));
+    assert!(!host.member.open(at(0), since(1)) && host.member.open(at(0), since(2)));
+}
+
+#[test]
+fn who_is_answered_at_once_and_told_nothing_asks_again_after_half_a_wait_at_most() {
+    let mut host = Host::live(None);
+    let session = SECOND * 6;
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        let beat = host.beat.take().expect("one waits");
+        let answer = HeartbeatAnswer {
+            epoch: MemberEpoch::new(host.epoch),
+            heartbeat_interval: SECOND,
+            session_timeout: session,
+            assignment: None,
+            revocation_left: None,
+        };
+        let before = host.now;
+        host.answer(beat.token, Ok(Response::Heartbeat(answer)));
+        while host.beat.is_none() {
+            host.pass(STEP);
+        }
+        pauses.push(host.now.since(before).as_millis());
+    }
+    assert_eq!(pauses, [50, 100, 200, 400, 500, 500, 500]);
+}
+
+#[test]
 fn without_answers_everything_is_lost_and_the_member_joins_anew_under_another_stream() {
     let mut host = Host::live(Some(SECOND));
     host.pass(SECOND * 5);
@@ -607,6 +673,16 @@ fn who_is_told_that_it_is_none_joins_anew_when_its_client_speaks_or_after_a_whil
         let joins = host.beat.as_ref().map(|beat| beat.asks.subscription.is_some());
         assert_eq!(joins, Some(true), "{speaks}");
     }
+}
+
+#[test]
+fn who_never_joined_is_not_told_that_it_lost_anything() {
+    let mut host = Host::new(config(None));
+    let beat = host.beat.take().expect("it joins");
+    host.answer(beat.token, Err(GroupError::UnknownMember));
+    assert_eq!(host.notices(), []);
+    host.pass(SECOND);
+    assert_eq!(host.notices(), [Notice::Joined(MemberEpoch::new(0))]);
 }
 
 #[test]

@@ -234,6 +234,27 @@ fn a_commit_has_its_limits_and_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
+fn what_is_committed_is_told_with_the_metadata_that_came_with_it() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    let taken = scene.call(commit_of(vec![(at(1, 0), 5, 3), (at(1, 1), 6, 0)]));
+    assert_eq!(taken, Ok(Response::Committed(vec![Ok(()), Ok(())])));
+    for _ in 0..2 {
+        let query = OffsetsQuery {
+            group: group("g"),
+            partitions: Some(vec![at(1, 0), at(1, 1)]),
+        };
+        let Ok(Response::Offsets(found)) = scene.call(Request::Offsets(query)) else {
+            panic!("offsets");
+        };
+        let told = found.iter().map(|(_, one)| one.as_ref().expect("one"));
+        let told: Vec<_> = told.map(|one| (one.offset.get(), &*one.metadata)).collect();
+        assert_eq!(told, [(5, "mmm"), (6, "")]);
+        // Another broker knows it too.
+        scene.fail_over();
+    }
+}
+
+#[test]
 fn a_reset_has_the_same_limits() {
     let mut scene = Scene::new(&[("t", 2)]);
     let mut reset = |offsets: &[(TopicPartition, u64)]| {
@@ -340,6 +361,31 @@ fn groups_expire_together_and_a_large_one_a_thousand_offsets_at_a_time() {
     assert_eq!(scene.deadline, Some(scene.now), "which comes at once");
     scene.step(Input::Tick);
     assert_eq!((left(&mut scene, "g"), left(&mut scene, "h")), (0, 0));
+}
+
+#[test]
+fn several_groups_expire_in_one_step_up_to_a_little_more_than_4000_records() {
+    let mut scene = Scene::new(&[("t", 500)]);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for name in names {
+        let Request::Commit(many) = commit_of((0..500).map(|n| (at(1, n), 1, 0)).collect()) else {
+            panic!("a commit")
+        };
+        let many = Commit {
+            group: group(name),
+            ..many
+        };
+        assert!(scene.call(Request::Commit(many)).is_ok());
+    }
+    let week = SECOND * 7 * 24 * 3_600;
+    scene.now = scene.now.after(week);
+    scene.wall = scene.wall.plus_millis(7 * 24 * 3_600 * 1_000);
+    // Each offset that expires is two records.
+    for expired in [5, 6] {
+        scene.step(Input::Tick);
+        let left = names.map(|name| scene.committed(name, at(1, 0)).is_some());
+        assert_eq!(left.iter().filter(|left| !**left).count(), expired);
+    }
 }
 
 #[test]

@@ -66,8 +66,10 @@ fn names_are_unique_and_the_clusters_own_are_reserved() {
         }
     );
     assert_eq!(refused.code(), ErrorCode::TopicAlreadyExists);
+    let counts = |cluster: &Cluster| (cluster.image.topic_count(), cluster.image.partition_count());
+    assert_eq!(counts(&cluster), (1, 1));
     cluster.run(DeleteTopic { topic_id: TOPIC }).expect("deleted");
-    assert_eq!(cluster.image.partition_count(), 0);
+    assert_eq!(counts(&cluster), (0, 0));
     cluster.run(again).expect("the name is free");
     let unknown = cluster
         .run(DeleteTopic { topic_id: TOPIC })

@@ -178,6 +178,20 @@ fn a_controller_that_slept_blames_nobody() {
 }
 
 #[test]
+fn a_controller_late_by_half_a_session_did_not_sleep_and_by_more_did() {
+    let late = LivenessConfig::default().tick + SESSION / 2;
+    for (late, slept) in [(late, false), (late + Duration::from_nanos(1), true)] {
+        let mut world = World::of(Cluster::of(3));
+        assert_eq!(world.pass(SESSION / 2, &[1, 3]), []);
+        world.now = world.now.after(late);
+        world.beat(1);
+        world.beat(3);
+        let two = fence(vec![world.cluster.lifetime(2)]);
+        assert_eq!(world.carry_out(), if slept { vec![] } else { vec![two] });
+    }
+}
+
+#[test]
 fn a_new_active_controller_suspects_those_without_a_stream() {
     let mut world = World::of(Cluster::of(3));
     world.liveness.no_longer_active();
@@ -386,6 +400,23 @@ fn a_fenced_broker_may_go_at_once() {
     cluster.fence(&[2]);
     let mut world = World::of(cluster);
     assert!(world.leave(2).should_shutdown);
+}
+
+#[test]
+fn a_heartbeat_that_calls_for_nothing_waits_for_the_next_tick() {
+    let mut world = World::of(Cluster::of(2));
+    assert_eq!(world.carry_out(), []);
+    assert!(!world.beat(2).fenced);
+    let next = world.now.after(LivenessConfig::default().tick);
+    assert_eq!(world.liveness.deadline(), Some(next));
+    let no_more = Heartbeat {
+        want_fence: true,
+        ..world.heartbeat(2)
+    };
+    world.say(&no_more);
+    assert_eq!(world.liveness.deadline(), Some(world.now), "at once");
+    let two = world.cluster.lifetime(2);
+    assert_eq!(world.carry_out(), [fence(vec![two])]);
 }
 
 #[test]

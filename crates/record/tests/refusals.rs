@@ -1,9 +1,9 @@
 //! Every way in which a producer's batch is refused, with the words in which it is.
 
 use quipu_record::{
-    Batch, BatchBuilder, BatchError, Codec, ErrorCode, HEADER_LEN, Header, LeaderEpoch, Offset, PlantedBug,
-    ProducerEpoch, ProducerId, ProducerStamp, PushError, Sequence, StoredBatch, Timestamp, check_topic_name,
-    iter_batches,
+    Batch, BatchBuilder, BatchError, BatchHeader, Codec, ErrorCode, HEADER_LEN, Header, LeaderEpoch, Offset,
+    PlantedBug, ProducerEpoch, ProducerId, ProducerStamp, PushError, Sequence, StoredBatch, Timestamp,
+    check_topic_name, iter_batches,
 };
 
 const LIMIT: usize = 1 << 20;
@@ -480,6 +480,18 @@ fn stored_batches() {
 }
 
 #[test]
+fn no_wrong_checksum_becomes_right_as_a_batch_is_stamped() {
+    let bytes = batch(Codec::None);
+    let (head, body) = bytes.split_at(HEADER_LEN);
+    for bit in 0..32 {
+        let mut head = head.to_vec();
+        head[17 + bit / 8] ^= 1 << (bit % 8);
+        let stamped = BatchHeader::parse(&head).unwrap().with_append_time(TIME, body);
+        assert!(stamped.check_crc(body).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
 fn the_bound_of_a_record_holds_for_many_small_headers() {
     let header = Header { key: "", value: None };
     for count in [0, 1, 63, 64, 1_000] {
@@ -489,6 +501,31 @@ fn the_bound_of_a_record_holds_for_many_small_headers() {
         let bound = BatchBuilder::record_bound(None, None, &headers);
         assert!(builder.size() - HEADER_LEN <= bound, "{count} headers");
     }
+}
+
+#[test]
+fn the_bound_of_a_record_without_headers_is_64_bytes_too_much_at_most() {
+    for len in [0, 100, 1 << 20] {
+        let value = vec![0; len];
+        let mut builder = BatchBuilder::new(Codec::None, 0);
+        builder.push(TIME, None, Some(&value), &[]).expect("room");
+        let bound = BatchBuilder::record_bound(None, Some(&value), &[]);
+        assert!(bound <= builder.size() - HEADER_LEN + 64, "{len}");
+    }
+}
+
+#[test]
+fn the_bound_of_a_record_holds_for_one_with_the_longest_lead() {
+    let mut builder = BatchBuilder::new(Codec::None, 0);
+    for _ in 0..10_000 {
+        builder.push(TIME, None, None, &[]).expect("room");
+    }
+    // Its time is as far from the first one's as can be, and every length takes four bytes.
+    let (far, large) = (TIME.plus_millis((1 << 55) - 1), vec![0; 1 << 20]);
+    let before = builder.size();
+    builder.push(far, Some(&large), Some(&large), &[]).expect("room");
+    let bound = BatchBuilder::record_bound(Some(&large), Some(&large), &[]);
+    assert!(builder.size() - before <= bound);
 }
 
 #[test]

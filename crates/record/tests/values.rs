@@ -1,7 +1,8 @@
 //! Ids, counters, times and codes: where they stop, where they wrap, and that each form reads back.
 
 use quipu_record::{
-    Codec, ErrorCode, LeaderEpoch, Offset, PartitionEpoch, Sequence, Tick, Timestamp, TopicId,
+    Codec, ErrorCode, LeaderEpoch, MESSAGE_BYTES_DEFAULT, Offset, PartitionEpoch, Sequence, Tick, Timestamp,
+    TopicId,
 };
 use std::collections::HashSet;
 use std::time::Duration;
@@ -98,4 +99,9 @@ fn every_code_has_a_number_and_a_name_of_its_own() {
         (ErrorCode::from_number(0), ErrorCode::from_number(u16::MAX)),
         (None, None)
     );
+}
+
+#[test]
+fn a_message_has_a_mebibyte_at_most_unless_configured() {
+    assert_eq!(MESSAGE_BYTES_DEFAULT, 1_048_576);
 }

@@ -47,6 +47,18 @@ fn operations_are_paired_by_process() {
 }
 
 #[test]
+fn an_event_is_found_by_the_id_that_it_got() {
+    let mut history = History::default();
+    for number in 1..4 {
+        let process = Process::Client(number);
+        let sent = event(number, process, Kind::Invoke, send(number, None));
+        let id = history.push(sent).unwrap();
+        assert_eq!(history.event(id).process, process);
+        assert_eq!(history.operation_of(id).map(|of| of.invoke), Some(id));
+    }
+}
+
+#[test]
 fn what_breaks_a_rule_is_no_history() {
     let mut history = History::default();
     assert!(matches!(
@@ -76,6 +88,108 @@ fn what_breaks_a_rule_is_no_history() {
         Err(HistoryError::Retired { .. })
     ));
     assert_eq!(history.events().len(), 2, "what was refused left no trace");
+}
+
+#[test]
+fn an_operation_is_completed_by_the_same_one() {
+    // What each asks for, and others of the same kind.
+    let asked = [
+        [
+            r#""f":"send","key":"t/0","values":[[1,0]],"acks":"all""#,
+            r#""f":"send","key":"t/1","values":[[1,0]],"acks":"all""#,
+            r#""f":"send","key":"t/0","values":[[2,0]],"acks":"all""#,
+        ],
+        [
+            r#""f":"commit","group":"g","key":"t/0","offset":1,"id":1"#,
+            r#""f":"commit","group":"g","key":"t/1","offset":1,"id":1"#,
+            r#""f":"commit","group":"g","key":"t/0","offset":1,"id":2"#,
+        ],
+        [
+            r#""f":"committed","group":"g","key":"t/0""#,
+            r#""f":"committed","group":"h","key":"t/0""#,
+            r#""f":"committed","group":"g","key":"t/1""#,
+        ],
+        [
+            r#""f":"metadata-write","topic":"t","partitions":1"#,
+            r#""f":"metadata-write","topic":"u","partitions":1"#,
+            r#""f":"metadata-write","topic":"t""#,
+        ],
+        [
+            r#""f":"metadata-read","linearizable":true"#,
+            r#""f":"metadata-read""#,
+            r#""f":"latest","key":"t/0""#,
+        ],
+        [
+            r#""f":"latest","key":"t/0""#,
+            r#""f":"latest","key":"t/1""#,
+            r#""f":"crash""#,
+        ],
+        [
+            r#""f":"trim","key":"t/0","before":1"#,
+            r#""f":"trim","key":"t/1","before":1"#,
+            r#""f":"trim","key":"t/0","before":2"#,
+        ],
+        [
+            r#""f":"assign","keys":["t/0"]"#,
+            r#""f":"assign","keys":["t/0","t/1"]"#,
+            r#""f":"assign","keys":["t/0"],"from_beginning":true"#,
+        ],
+        [
+            r#""f":"subscribe","group":"g","topics":["t"]"#,
+            r#""f":"subscribe","group":"h","topics":["t"]"#,
+            r#""f":"subscribe","group":"g","topics":["u"]"#,
+        ],
+    ];
+    asked.into_iter().for_each(completed_by_the_first_alone);
+}
+
+#[test]
+fn a_poll_and_a_transaction_are_completed_by_the_same_one() {
+    let asked = [
+        [
+            r#""f":"poll","partitions":[{"key":"t/0","from":1}]"#,
+            r#""f":"poll","partitions":[{"key":"t/1","from":1}]"#,
+            r#""f":"poll","partitions":[{"key":"t/0","from":2}]"#,
+        ],
+        [
+            r#""f":"poll","partitions":[{"key":"t/0","from":1}]"#,
+            r#""f":"poll","partitions":[]"#,
+            r#""f":"poll","partitions":[{"key":"t/0","from":1},{"key":"t/1","from":1}]"#,
+        ],
+        [
+            r#""f":"txn","steps":[{"send":{"key":"t/0","values":[[1,0]],"acks":"all"}}]"#,
+            r#""f":"txn","steps":[{"send":{"key":"t/1","values":[[1,0]],"acks":"all"}}]"#,
+            r#""f":"txn","steps":[{"send":{"key":"t/0","values":[[2,0]],"acks":"all"}}]"#,
+        ],
+        [
+            r#""f":"txn","steps":[{"poll":{"partitions":[{"key":"t/0","from":1}]}}]"#,
+            r#""f":"txn","steps":[{"poll":{"partitions":[{"key":"t/0","from":2}]}}]"#,
+            r#""f":"txn","steps":[]"#,
+        ],
+    ];
+    asked.into_iter().for_each(completed_by_the_first_alone);
+    // Who asks for whatever it was given learns only from the answer what that is.
+    let mut history = History::default();
+    let given = r#""f":"poll","partitions":[{"key":"t/0","from":1}]"#;
+    history
+        .push(told("invoke", r#""f":"poll","partitions":[]"#))
+        .unwrap();
+    history.push(told("ok", given)).unwrap();
+}
+
+fn told(kind: &str, op: &str) -> Event {
+    let line = format!(r#"{{"time":1,"process":0,"type":"{kind}",{op}}}"#);
+    from_line(&line).expect("an event")
+}
+
+fn completed_by_the_first_alone([asked, others @ ..]: [&str; 3]) {
+    let mut history = History::default();
+    history.push(told("invoke", asked)).unwrap();
+    for other in others {
+        let refused = history.push(told("ok", other));
+        assert!(matches!(refused, Err(HistoryError::Mismatch { .. })), "{other}");
+    }
+    history.push(told("ok", asked)).unwrap();
 }
 
 #[test]

@@ -244,3 +244,44 @@ fn a_choice_falls_on_the_rack() {
     let given = solve(&one);
     assert_eq!(near(&given), 8, "{given:?}");
 }
+
+#[test]
+fn what_is_near_two_racks_leaves_its_place_to_what_is_near_one() {
+    let ids = ["a", "b"].map(|id| MemberId::new(id).expect("an id"));
+    let both: [Arc<str>; 2] = ["north".into(), "south".into()];
+    let takers = ids.iter().zip(&both).map(|(member, rack)| Taker {
+        member,
+        instance: None,
+        rack: Some(rack),
+        topics: vec![0],
+        current: &[],
+    });
+    let problem = Problem {
+        topics: vec![Shape {
+            topic: TopicId::from_u128(1),
+            partitions: 2,
+        }],
+        takers: takers.collect(),
+        racks: &|at| {
+            if at.partition.get() == 0 {
+                &both
+            } else {
+                &both[..1]
+            }
+        },
+    };
+    let given = problem.solve(Assignor::Uniform);
+    assert_eq!(given, [vec![at(1, 1)], vec![at(1, 0)]]);
+}
+
+#[test]
+fn who_has_two_more_than_another_gives_one_up() {
+    let case = Case {
+        partitions: vec![3, 1],
+        wants: vec![vec![0], vec![0, 1]],
+        has: vec![vec![at(1, 0), at(1, 1), at(1, 2)], vec![at(2, 0)]],
+    };
+    let given = case.solve(Assignor::Uniform);
+    assert_eq!(given.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
+    assert!(complete(&case, &given));
+}

@@ -594,6 +594,24 @@ fn what_is_not_known_stops_the_reader() {
 }
 
 #[test]
+fn every_kind_of_election_has_its_number() {
+    for (number, kind) in [
+        (1, LeaderElection::Preferred),
+        (2, LeaderElection::Unclean),
+        (3, LeaderElection::CutWaitOver),
+    ] {
+        let partitions = vec![at(6)];
+        let command = ElectLeaders { partitions, kind }.into_command();
+        let mut bytes = command.encode();
+        assert_eq!(bytes.last(), Some(&number));
+        assert_eq!(Command::decode(&bytes), Ok(command));
+        bytes.pop();
+        bytes.push(4);
+        assert_eq!(Command::decode(&bytes), Err(DecodeError::Field { field: "kind" }));
+    }
+}
+
+#[test]
 fn a_config_from_a_newer_version_stops_the_reader() {
     let known = Record::TopicConfig {
         id: TOPIC,

@@ -223,9 +223,21 @@ mod tests {
     }
 
     #[test]
+    fn of_a_varint_too_long_to_write_the_lowest_bits_are_written() {
+        for raw in [1 << ENCODED_BITS_MAX, 0x1234_5678_9abc_def0, u64::MAX] {
+            let encoded = encode(raw);
+            assert_eq!(encoded.len, encoded.bytes.len());
+            let lowest = raw & ((1 << ENCODED_BITS_MAX) - 1);
+            assert_eq!(take_raw(&mut &encoded.bytes[..], VARLONG_MAX, 64), Ok(lowest));
+        }
+    }
+
+    #[test]
     fn refuses_what_does_not_fit() {
         assert_eq!(take_i32(&mut &[][..]), Err(CUT_OFF));
         assert_eq!(take_i32(&mut &[0x80, 0x80][..]), Err(CUT_OFF));
+        assert_eq!(take_i32(&mut &[0x80; 4][..]), Err(CUT_OFF));
+        assert_eq!(take_i32(&mut &[0x80; 5][..]), Err(TOO_LONG));
         assert_eq!(take_i32(&mut &[0xff, 0xff, 0xff, 0xff, 0x1f][..]), Err(TOO_LONG));
         assert_eq!(
             take_i32(&mut &[0x80, 0x80, 0x80, 0x80, 0x80, 0][..]),

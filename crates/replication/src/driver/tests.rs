@@ -275,6 +275,8 @@ fn a_compacted_topic_takes_no_record_without_a_key() {
         compacted: true,
         ..PartitionConfig::default()
     });
+    let plain = Bench::leading(PartitionConfig::default());
+    assert!(bench.driver.is_compacted() && !plain.driver.is_compacted());
     bench.produce(Acks::All, [batch(1)]);
     let refused = bench.answers().remove(0).1.expect_err("it has no key");
     assert!(

@@ -243,6 +243,18 @@ mod tests {
     }
 
     #[test]
+    fn who_asked_again_while_batches_were_on_their_way_is_looked_at_once_more_when_they_are_taken_in() {
+        let mut part = LeaderPart::new(position(1, 5));
+        part.say(news(5), Some(1));
+        part.stands(position(1, 5));
+        assert!(!part.taken(2) && !part.wants_batches(), "another answer");
+        assert!(part.taken(1) && part.wants_batches());
+        assert!(!part.taken(1), "once");
+        part.say(news(5), Some(3));
+        assert!(!part.taken(3) && part.wants_batches(), "it did not ask again");
+    }
+
+    #[test]
     fn what_was_told_under_an_epoch_before_is_told_again() {
         let mut part = LeaderPart::new(position(1, 5));
         part.say(news(5), None);

@@ -145,6 +145,23 @@ fn a_follower_that_lags_is_left_out_and_taken_in_again() {
 }
 
 #[test]
+fn a_follower_that_held_everything_lags_from_when_there_is_more() {
+    let mut cluster = Cluster::new(&fsync(), 2);
+    cluster.catch_up(&[2, 3]);
+    cluster.tick_after(LAG * 360);
+    assert_eq!(cluster.proposal(), None, "they hold all there is");
+    cluster.produce([batch(1)]);
+    cluster.flush();
+    cluster.copy(2);
+    let second = Duration::from_secs(1);
+    cluster.tick_after(LAG - second);
+    assert_eq!(cluster.proposal(), None);
+    cluster.tick_after(second);
+    let proposal = cluster.proposal().expect("3 lags");
+    assert_eq!(proposal.isr, [(id(1), LIFE), (id(2), LIFE)]);
+}
+
+#[test]
 fn a_proposal_counts_until_its_fate_is_known() {
     let mut cluster = Cluster::new(&fsync(), 1);
     cluster.set_isr(&[1, 2]);

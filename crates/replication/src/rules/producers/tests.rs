@@ -430,6 +430,19 @@ fn every_flipped_bit_and_every_cut_of_a_snapshot_is_noticed() {
 }
 
 #[test]
+fn a_snapshot_holds_as_many_producers_as_are_remembered_and_no_more() {
+    let mut p = Producers::default();
+    let end = Offset::new(1);
+    for id in 0..MAX_PRODUCERS as u64 {
+        append(&mut p, stamp(id, 0, 0), 1, 0);
+    }
+    assert_eq!(decode(&encode(&p, end), end).as_ref(), Ok(&p));
+    append(&mut p, stamp(MAX_PRODUCERS as u64, 0, 0), 1, 0);
+    let field = "number of producers";
+    assert_eq!(decode(&encode(&p, end), end), Err(SnapshotError::Value { field }));
+}
+
+#[test]
 fn a_claim_of_four_billion_producers_allocates_nothing() {
     let mut bytes = b"QPS1".to_vec();
     bytes.extend_from_slice(&0_u64.to_be_bytes());
