@@ -653,3 +653,16 @@ P3 corrupt-read: value 2 at t/0 offset 1 has other bytes than were sent
     #5      6.000000 s  process 1 ok: value 2 read at t/0 offset 1";
     assert_eq!(told(&events), expected);
 }
+
+#[test]
+fn what_was_read_before_it_was_deleted_is_no_gap_whatever_marks_stand_there() {
+    let events = [
+        r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[1,5]],"acks":"all""#,
+        r#""process":0,"type":"ok","f":"send","key":"t/0","values":[[1,5]],"acks":"all","offset":1"#,
+        r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
+        r#""process":1,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":0,"records":[[1,1,5]],"control":[0,2]}]"#,
+        r#""process":2,"type":"invoke","f":"trim","key":"t/0","before":5"#,
+        r#""process":2,"type":"ok","f":"trim","key":"t/0","before":5"#,
+    ];
+    assert_eq!(told(&events), "");
+}

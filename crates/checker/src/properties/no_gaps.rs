@@ -34,6 +34,9 @@ fn hole(partition: &Partition<'_>, part: &PolledPartition, positions_kept: bool)
     let first = part.records.first()?.offset;
     let missing = |from: Offset, to: Offset| {
         let from = from.max(partition.deleted_below());
+        if from >= to {
+            return false;
+        }
         let control = part.control.partition_point(|offset| *offset < to.get())
             - part.control.partition_point(|offset| *offset < from.get());
         to.get().saturating_sub(from.get()) > control as u64
