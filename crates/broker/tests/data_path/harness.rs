@@ -14,6 +14,7 @@ use quipu_record::{
 };
 use quipu_storage::{DataDir, DataDirOptions, RealDisk};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +47,7 @@ pub(crate) struct MiniBroker {
     image: Image,
     config: DataPlaneConfig,
     dir: TempDir,
+    address: SocketAddr,
     channel: Channel,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -135,6 +137,7 @@ impl MiniBroker {
             image,
             config,
             dir: temp,
+            address,
             channel,
             stop,
             server,
@@ -220,6 +223,15 @@ impl MiniBroker {
             }
         }
         bytes
+    }
+
+    /// A producer with a connection of its own, on which so few bytes of answers wait to be read.
+    pub(crate) async fn producing_with_room_for(&self, bytes: u32) -> ProduceServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("an address");
+        let endpoint = endpoint
+            .initial_stream_window_size(bytes)
+            .initial_connection_window_size(bytes);
+        ProduceServiceClient::new(endpoint.connect().await.expect("it listens"))
     }
 
     pub(crate) fn producing(&self) -> ProduceServiceClient<Channel> {

@@ -27,7 +27,8 @@ async fn a_client_that_reads_no_answers_is_held_back() {
     let bytes = encode(&[&value], Codec::None, None);
     let (send, requests) = mpsc::channel(1);
     let responses = broker
-        .producing()
+        .producing_with_room_for(1024)
+        .await
         .produce_stream(ReceiverStream::new(requests))
         .await;
     let mut responses = responses.expect("a stream").into_inner();
