@@ -666,3 +666,52 @@ fn what_was_read_before_it_was_deleted_is_no_gap_whatever_marks_stand_there() {
     ];
     assert_eq!(told(&events), "");
 }
+
+/// Values 1 to 4 at offsets 0 to 3, which somebody has read.
+const FOUR: [&str; 4] = [
+    r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[1,5],[2,5],[3,5],[4,5]],"acks":"all""#,
+    r#""process":0,"type":"ok","f":"send","key":"t/0","values":[[1,5],[2,5],[3,5],[4,5]],"acks":"all","offset":0"#,
+    r#""process":2,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
+    r#""process":2,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5],[1,2,5],[2,3,5],[3,4,5]]}]"#,
+];
+
+#[test]
+fn a_read_that_begins_above_where_it_was_asked_to_left_something_out() {
+    let from = |offset: u64| {
+        let read = format!(
+            r#""process":1,"type":"ok","f":"poll","partitions":[{{"key":"t/0","from":{offset},"records":[[2,3,5],[3,4,5]]}}]"#
+        );
+        let asked = format!(
+            r#""process":1,"type":"invoke","f":"poll","partitions":[{{"key":"t/0","from":{offset}}}]"#
+        );
+        told(&[&FOUR[..], &[&asked, &read]].concat())
+    };
+    assert_eq!(from(2), "");
+    let left_out = from(0);
+    assert!(left_out.starts_with("P7 "), "{left_out}");
+}
+
+#[test]
+fn a_place_is_kept_through_a_subscription_to_its_topic_and_to_no_other() {
+    let through = |topic: &str| {
+        let subscribed = ["invoke", "ok"].map(|kind| {
+            format!(r#""process":1,"type":"{kind}","f":"subscribe","group":"g","topics":["{topic}"]"#)
+        });
+        let then = [
+            r#""process":1,"type":"invoke","f":"assign","keys":["t/0"]"#,
+            r#""process":1,"type":"ok","f":"assign","keys":["t/0"]"#,
+            r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
+            r#""process":1,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5],[1,2,5]]}]"#,
+            &subscribed[0],
+            &subscribed[1],
+            r#""process":1,"type":"invoke","f":"assign","keys":["t/0"]"#,
+            r#""process":1,"type":"ok","f":"assign","keys":["t/0"]"#,
+            r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":3}]"#,
+            r#""process":1,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":3,"records":[[3,4,5]]}]"#,
+        ];
+        told(&[&FOUR[..], &then].concat())
+    };
+    let skipped = through("t");
+    assert!(skipped.contains("poll-skip"), "{skipped}");
+    assert_eq!(through("u"), "");
+}

@@ -197,3 +197,16 @@ impl Writer {
         format!("[:poll {{{text}}}]")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_string_is_one_line_of_what_can_be_seen() {
+        assert_eq!(
+            quoted("a\"b\\c\n\t\r\u{1}\u{7f}é"),
+            r#""a\"b\\c\n\t\r\u0001\u007fé""#
+        );
+    }
+}
