@@ -1,11 +1,14 @@
 //! Proof that the checks can fail: sound histories are clean, and each planted fault is caught and rightly named.
 
+mod words;
+
 use proptest::prelude::*;
 use quipu_checker::{
     Acks, AnomalyKind, Event, FORMAT_LINE, Final, History, Key, Kind, Op, Outcomes, Poll, PolledPartition,
     Process, ReadRecord, Send, Time, Trim, Value, ValueId, Verdict, check, from_lines, to_line,
 };
 use quipu_record::{BrokerId, Offset};
+use words::told;
 
 /// Tells stories that a sound log would tell: a model of one, and a generator of pseudo-random choices.
 struct Teller {
@@ -515,16 +518,6 @@ P5 lost-write: value 18 was acknowledged at orders/3 offset 43, and replica 1 ho
     #1      0.002000 s  process 0 ok: value 18 acknowledged at orders/3 offset 43
     #3      0.004000 s  the final log of replica 1 holds nothing there";
     assert_eq!(report, expected);
-}
-
-/// What is told of these events, without the counts.
-fn told(events: &[&str]) -> String {
-    let line = |(second, event): (u32, &&str)| format!(r#"{{"time":{second}000000000,{event}}}"#);
-    let lines: Vec<String> = (1..).zip(events).map(line).collect();
-    let lines = std::iter::once(FORMAT_LINE).chain(lines.iter().map(String::as_str));
-    let verdict = check(&from_lines(lines).expect("a history"));
-    let told: Vec<String> = verdict.anomalies.iter().map(ToString::to_string).collect();
-    told.join("\n")
 }
 
 #[test]

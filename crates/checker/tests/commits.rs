@@ -1,0 +1,77 @@
+//! Committed offsets: who may commit, and in which order what was committed is read.
+
+mod words;
+
+use words::told;
+
+/// What is told of a commit by `m` in an epoch, while it owns t/0 since epoch 3 and is told the epochs 5 and then 6.
+fn committed_in(epoch: u32) -> String {
+    let by = format!(r#""by":{{"member":"m","member_epoch":{epoch}}}"#);
+    let commit = ["invoke", "ok"].map(|kind| {
+        format!(r#""process":0,"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":5,"id":1,{by}"#)
+    });
+    told(&[
+        r#""process":0,"type":"info","f":"owned","group":"g","member":"m","key":"t/0","assignment_epoch":3,"member_epoch":5"#,
+        &commit[0],
+        &commit[1],
+        r#""process":0,"type":"info","f":"advanced","group":"g","member":"m","member_epoch":6"#,
+        r#""process":0,"type":"info","f":"released","group":"g","member":"m","key":"t/0""#,
+    ])
+}
+
+#[test]
+fn a_commit_in_an_epoch_before_the_partition_was_assigned_is_not_fenced() {
+    assert_eq!(committed_in(3), "");
+    let early = committed_in(2);
+    assert!(early.starts_with("unfenced-commit: "), "{early}");
+}
+
+#[test]
+fn a_commit_in_an_epoch_that_its_member_has_not_reached_is_not_fenced() {
+    assert_eq!(committed_in(6), "");
+    let ahead = committed_in(7);
+    assert!(ahead.starts_with("unfenced-commit: "), "{ahead}");
+}
+
+/// Commits 1 and 2 are made one after the other, or at once; then they are read in this order.
+fn read_in_order(at_once: bool, read: &[u32]) -> String {
+    let commit = |id: u32, kind: &str| {
+        format!(
+            r#""process":{id},"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":{id},"id":{id}"#
+        )
+    };
+    let mut events = match at_once {
+        false => vec![
+            commit(1, "invoke"),
+            commit(1, "ok"),
+            commit(2, "invoke"),
+            commit(2, "ok"),
+        ],
+        true => vec![
+            commit(1, "invoke"),
+            commit(2, "invoke"),
+            commit(1, "ok"),
+            commit(2, "ok"),
+        ],
+    };
+    for id in read {
+        events.push(r#""process":3,"type":"invoke","f":"committed","group":"g","key":"t/0""#.to_owned());
+        events.push(format!(
+            r#""process":3,"type":"ok","f":"committed","group":"g","key":"t/0","found":{{"offset":{id},"id":{id}}}"#
+        ));
+    }
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    told(&events)
+}
+
+#[test]
+fn what_was_read_is_not_read_again_after_another_was() {
+    for at_once in [false, true] {
+        assert_eq!(read_in_order(at_once, &[2, 2]), "");
+        let again = read_in_order(at_once, &[1, 2, 1]);
+        assert!(again.starts_with("stale-commit: "), "{again}");
+    }
+    assert_eq!(read_in_order(true, &[1, 1]), "");
+    let earlier = read_in_order(false, &[1]);
+    assert!(earlier.starts_with("stale-commit: "), "{earlier}");
+}
