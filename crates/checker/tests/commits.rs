@@ -75,3 +75,32 @@ fn what_was_read_is_not_read_again_after_another_was() {
     let earlier = read_in_order(false, &[1]);
     assert!(earlier.starts_with("stale-commit: "), "{earlier}");
 }
+
+#[test]
+fn what_was_read_before_its_commit_was_acknowledged_counts_from_then_on() {
+    let read = |found: u32| {
+        [
+            r#""process":3,"type":"invoke","f":"committed","group":"g","key":"t/0""#.to_owned(),
+            format!(
+                r#""process":3,"type":"ok","f":"committed","group":"g","key":"t/0","found":{{"offset":{found},"id":{found}}}"#
+            ),
+        ]
+    };
+    let commit = |id: u32, kind: &str| {
+        format!(
+            r#""process":{id},"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":{id},"id":{id}"#
+        )
+    };
+    let story = |last: u32| {
+        let mut events = vec![commit(1, "invoke")];
+        events.extend(read(1));
+        events.extend([commit(2, "invoke"), commit(2, "ok")]);
+        events.extend(read(last));
+        events.push(commit(1, "ok"));
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        told(&events)
+    };
+    assert_eq!(story(2), "");
+    let back = story(1);
+    assert!(back.starts_with("stale-commit: "), "{back}");
+}

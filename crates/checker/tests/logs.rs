@@ -708,3 +708,25 @@ fn a_place_is_kept_through_a_subscription_to_its_topic_and_to_no_other() {
     assert!(skipped.contains("poll-skip"), "{skipped}");
     assert_eq!(through("u"), "");
 }
+
+#[test]
+fn a_hole_is_explained_by_as_many_marks_as_stand_in_it() {
+    let read = |control: &str| {
+        let read = format!(
+            r#""process":1,"type":"ok","f":"poll","partitions":[{{"key":"t/0","from":0,"records":[[0,1,5],[3,2,5]],"control":[{control}]}}]"#
+        );
+        told(&[
+            r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[1,5]],"acks":"all""#,
+            r#""process":0,"type":"ok","f":"send","key":"t/0","values":[[1,5]],"acks":"all","offset":0"#,
+            r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[2,5]],"acks":"all""#,
+            r#""process":0,"type":"ok","f":"send","key":"t/0","values":[[2,5]],"acks":"all","offset":3"#,
+            r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
+            &read,
+        ])
+    };
+    assert_eq!(read("1,2"), "");
+    for too_few in ["1", "2,4", "4,5"] {
+        let hole = read(too_few);
+        assert!(hole.starts_with("P7 "), "{too_few}: {hole}");
+    }
+}
