@@ -104,3 +104,50 @@ fn what_was_read_before_its_commit_was_acknowledged_counts_from_then_on() {
     let back = story(1);
     assert!(back.starts_with("stale-commit: "), "{back}");
 }
+
+const RELEASED: &str = r#""process":0,"type":"info","f":"released","group":"g","member":"m","key":"t/0""#;
+
+/// An event of `m` owning t/0 since an epoch, which is its own too.
+fn owned_since(epoch: u32) -> String {
+    format!(
+        r#""process":0,"type":"info","f":"owned","group":"g","member":"m","key":"t/0","assignment_epoch":{epoch},"member_epoch":{epoch}"#
+    )
+}
+
+#[test]
+fn only_a_commit_that_was_refused_as_fenced_is_wrongly_fenced() {
+    let refused = |why: &str| {
+        let commit = |kind: &str| {
+            let by = r#""by":{"member":"m","member_epoch":3}"#;
+            format!(
+                r#""process":0,"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":5,"id":1,{by}"#
+            )
+        };
+        told(&[
+            &owned_since(3),
+            &commit("invoke"),
+            &format!("{}{why}", commit("fail")),
+            RELEASED,
+        ])
+    };
+    assert_eq!(refused(""), "");
+    let fenced = refused(r#","fenced":true"#);
+    assert!(fenced.starts_with("wrongly-fenced-commit: "), "{fenced}");
+}
+
+#[test]
+fn who_gets_a_partition_again_had_it_taken_in_between() {
+    let commit = |kind: &str| {
+        let by = r#""by":{"member":"m","member_epoch":5}"#;
+        format!(r#""process":0,"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":5,"id":1,{by}"#)
+    };
+    let since_7 = told(&[
+        &owned_since(3),
+        r#""process":0,"type":"info","f":"advanced","group":"g","member":"m","member_epoch":7"#,
+        &owned_since(7),
+        &commit("invoke"),
+        &commit("ok"),
+        RELEASED,
+    ]);
+    assert!(since_7.starts_with("unfenced-commit: "), "{since_7}");
+}

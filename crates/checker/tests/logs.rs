@@ -390,6 +390,7 @@ fn weak_acknowledgements_promise_nothing() {
     }
     let verdict = verdict(events);
     assert!(verdict.is_clean(), "{verdict}");
+    assert_eq!(verdict.counts.acked, 0);
 }
 
 #[test]
