@@ -62,8 +62,8 @@ struct Options {
     /// Megabytes that each measurement in memory moves
     #[arg(long, default_value_t = 2048)]
     megabytes: u64,
-    /// Megabytes that each measurement on the disk writes: of a few, a disk's cache would be measured
-    #[arg(long, default_value_t = 8192)]
+    /// Megabytes that each measurement on the disk writes
+    #[arg(long, default_value_t = 1024)]
     disk_megabytes: u64,
     /// A directory in memory
     #[arg(long, default_value = "/dev/shm")]
