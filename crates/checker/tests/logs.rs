@@ -594,13 +594,15 @@ fn operations_are_counted_by_what_they_are_and_how_they_ended() {
     assert_eq!(counted.into_keys().collect::<Vec<_>>(), ["poll", "send", "trim"]);
 }
 
+/// The batches of a replica's final log.
+fn batches(replica: u32, batches: &str) -> String {
+    format!(
+        r#""process":"nemesis","type":"info","f":"final","replica":{replica},"key":"t/0","log_start":0,"records":[],"batches":[{batches}]"#
+    )
+}
+
 #[test]
 fn a_person_can_read_which_batches_differ_or_stand_in_the_wrong_order() {
-    let batches = |replica: u32, batches: &str| {
-        format!(
-            r#""process":"nemesis","type":"info","f":"final","replica":{replica},"key":"t/0","log_start":0,"records":[],"batches":[{batches}]"#
-        )
-    };
     let first = r#"{"base":0,"last":4,"leader_epoch":7,"crc":10}"#;
     let second = r#"{"base":5,"last":9,"leader_epoch":6,"crc":11}"#;
     let one = batches(1, &format!("{first},{second}"));
@@ -616,11 +618,6 @@ P11 diverged-replicas: t/0: replica 1 holds offsets 0 to 4 of leader epoch 7 wit
 
 #[test]
 fn batches_are_told_in_pieces_in_any_order() {
-    let batches = |replica: u32, batches: &str| {
-        format!(
-            r#""process":"nemesis","type":"info","f":"final","replica":{replica},"key":"t/0","log_start":0,"records":[],"batches":[{batches}]"#
-        )
-    };
     let lower = r#"{"base":0,"last":4,"leader_epoch":6,"crc":10}"#;
     let upper = r#"{"base":5,"last":9,"leader_epoch":7,"crc":11}"#;
     let whole = batches(1, &format!("{lower},{upper}"));
