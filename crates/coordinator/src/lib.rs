@@ -56,9 +56,10 @@ pub use ids::{
     AssignmentEpoch, CommitNumber, GROUP_LEN_MAX, GroupEpoch, GroupId, INSTANCE_LEN_MAX, InstanceId,
     MEMBER_LEN_MAX, MemberEpoch, MemberId, RequestToken, StreamId, StreamNumber,
 };
-pub use member::{Changed, Finish, Mark, Member, MemberConfig, MemberEffect, MemberInput, Notice};
+pub use member::{Changed, Finish, Joined, Mark, Member, MemberConfig, MemberEffect, MemberInput, Notice};
 pub use request::{
-    Commit, Committer, Heartbeat, Input, Leave, OffsetCommit, OffsetsQuery, Request, Reset, Subscription,
+    Commit, Committer, Heartbeat, Input, Leave, MoveTo, OffsetCommit, OffsetsQuery, Request, Reset,
+    Subscription,
 };
 pub use response::{
     AssignedPartition, Committed, Effects, Expiring, GroupDescription, GroupRecord, GroupState, GroupSummary,

@@ -160,13 +160,44 @@ pub struct OffsetsQuery {
     pub partitions: Option<Vec<TopicPartition>>,
 }
 
-/// Moves offsets of a group without members; targets are resolved by the caller.
+/// Where a committed offset is to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MoveTo {
+    /// There, as the caller has found out.
+    Offset(Offset),
+    /// From where it stands as this is decided: whatever is committed until then counts.
+    Shift {
+        /// Records forward, or backward if negative.
+        by: i64,
+        /// Not below, nor above: the log start, and where the log ends.
+        within: (Offset, Offset),
+    },
+}
+
+impl MoveTo {
+    /// Where it goes from here; `None`: nothing is committed that could be shifted.
+    #[must_use]
+    pub fn from(self, committed: Option<Offset>) -> Option<Offset> {
+        match self {
+            Self::Offset(to) => Some(to),
+            Self::Shift {
+                by,
+                within: (start, end),
+            } => {
+                let to = Offset::new(committed?.get().saturating_add_signed(by));
+                Some(to.clamp(start.min(end), end))
+            }
+        }
+    }
+}
+
+/// Moves offsets of a group without members.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reset {
     /// The group.
     pub group: GroupId,
     /// Where to. A partition may appear once.
-    pub offsets: Vec<(TopicPartition, Offset)>,
+    pub offsets: Vec<(TopicPartition, MoveTo)>,
     /// Only shows what would be.
     pub validate_only: bool,
 }

@@ -61,11 +61,12 @@ pub struct HeartbeatAnswer {
     pub heartbeat_interval: Duration,
     /// Silence after which the member is gone.
     pub session_timeout: Duration,
-    /// Everything that it shall have, by topic id and partition; what it has beyond is to be given up within
-    /// `revocation_left`, or, if that is absent, is lost. `None`: as before. A partition under another assignment epoch
-    /// than before was lost in between.
+    /// Everything that it shall have, by topic id and partition. What it has beyond this and `revoking` is lost. `None`: as
+    /// before. A partition under another assignment epoch than before was lost in between.
     pub assignment: Option<Vec<AssignedPartition>>,
-    /// How long it may take to give up what it has beyond `assignment`; `None`: that is lost already.
+    /// Told with `assignment`: what it has still to give up, in the same order. Nobody else gets it before.
+    pub revoking: Vec<AssignedPartition>,
+    /// How long that may take; `None`: nothing is to be given up.
     pub revocation_left: Option<Duration>,
 }
 

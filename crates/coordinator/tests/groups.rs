@@ -37,6 +37,12 @@ fn a_second_member_gets_its_half_once_the_first_has_given_it_up() {
     };
     assert_eq!(ids(&told).len(), 2);
     assert_eq!(told.revocation_left, Some(Duration::from_secs(60)));
+    assert_eq!(told.revoking.len(), 2, "it is told both halves");
+    assert!(
+        told.revoking
+            .iter()
+            .all(|one| ids(&a).contains(&one.at) && !ids(&told).contains(&one.at))
+    );
     let describe = scene.describe();
     assert_eq!(describe.stalled.len(), 2);
     assert_eq!(describe.stalled[0].holder, member("a"));
@@ -565,7 +571,7 @@ fn administrators_wait_until_the_members_are_gone() {
     let reset = |validate_only| {
         Request::Reset(Reset {
             group: group("g"),
-            offsets: vec![(at(1, 0), quipu_record::Offset::new(3))],
+            offsets: vec![(at(1, 0), MoveTo::Offset(quipu_record::Offset::new(3)))],
             validate_only,
         })
     };

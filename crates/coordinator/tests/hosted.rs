@@ -45,6 +45,24 @@ fn config(auto_commit: Option<Duration>) -> MemberConfig {
     }
 }
 
+fn assigned(partitions: &[(u32, u32)]) -> Vec<AssignedPartition> {
+    let one = |(partition, epoch): &(u32, u32)| AssignedPartition {
+        at: at(*partition),
+        epoch: since(*epoch),
+    };
+    partitions.iter().map(one).collect()
+}
+
+/// What a client is told first.
+fn joined(epoch: u32, partitions: &[(u32, u32)]) -> Notice {
+    Notice::Joined(Joined {
+        epoch: MemberEpoch::new(epoch),
+        assigned: assigned(partitions),
+        revoking: Vec::new(),
+        left: Duration::ZERO,
+    })
+}
+
 /// A heartbeat that is out.
 struct Beat {
     token: RequestToken,
@@ -64,6 +82,8 @@ struct Host {
     answering: bool,
     epoch: u32,
     assigned: Vec<AssignedPartition>,
+    /// What was taken from it and not given up yet.
+    revoking: Vec<AssignedPartition>,
     left: Option<Duration>,
     untold: bool,
     /// Questions other than heartbeats, and when they were asked.
@@ -84,6 +104,7 @@ impl Host {
             answering: true,
             epoch: 0,
             assigned: Vec::new(),
+            revoking: Vec::new(),
             left: None,
             untold: false,
             asked: Vec::new(),
@@ -139,13 +160,15 @@ impl Host {
     /// The coordinator answers the heartbeat that waits.
     fn answer_beat(&mut self) {
         let Some(beat) = self.beat.take() else { return };
-        let whole = std::mem::take(&mut self.untold) || beat.asks.owned.is_none();
+        let joins = beat.asks.epoch.is_none();
+        let whole = std::mem::take(&mut self.untold) || joins || beat.asks.owned.is_none();
         self.vouched = beat.sent;
         let answer = HeartbeatAnswer {
             epoch: MemberEpoch::new(self.epoch),
             heartbeat_interval: SECOND,
             session_timeout: SESSION,
             assignment: whole.then(|| self.assigned.clone()),
+            revoking: self.revoking.iter().filter(|_| whole).copied().collect(),
             revocation_left: self.left,
         };
         self.answer(beat.token, Ok(Response::Heartbeat(answer)));
@@ -153,11 +176,12 @@ impl Host {
 
     /// The coordinator wants the member to have these, each since an epoch, and tells it.
     fn assign(&mut self, partitions: &[(u32, u32)], left: Option<Duration>) {
-        let each = partitions.iter().map(|(partition, epoch)| AssignedPartition {
-            at: at(*partition),
-            epoch: since(*epoch),
-        });
-        self.assigned = each.collect();
+        let mut before = std::mem::replace(&mut self.assigned, assigned(partitions));
+        before.retain(|one| !self.assigned.iter().any(|kept| kept.at == one.at));
+        match left {
+            Some(_) => self.revoking.extend(before),
+            None => self.revoking.clear(),
+        }
         self.left = left;
         self.epoch += 1;
         self.untold = true;
@@ -244,7 +268,7 @@ fn a_member_joins_reads_what_was_committed_and_then_delivers() {
     assert!(joins.subscription.is_some() && joins.max_wait.is_zero());
     assert_eq!(joins.session_timeout, Some(SESSION));
     host.assign(&[(0, 1)], None);
-    assert_eq!(host.notices(), [Notice::Joined(MemberEpoch::new(1))]);
+    assert_eq!(host.notices(), [joined(1, &[(0, 1)])]);
     let (_, token, asked) = host.asked.remove(0);
     assert!(matches!(asked, Request::Offsets(query) if query.partitions == Some(vec![at(0)])));
     let waits = host.said.clone().expect("the next heartbeat waits");
@@ -603,6 +627,7 @@ fn who_is_answered_at_once_and_told_nothing_asks_again_after_half_a_wait_at_most
             heartbeat_interval: SECOND,
             session_timeout: session,
             assignment: None,
+            revoking: Vec::new(),
             revocation_left: None,
         };
         let before = host.now;
@@ -682,7 +707,84 @@ fn who_never_joined_is_not_told_that_it_lost_anything() {
     host.answer(beat.token, Err(GroupError::UnknownMember));
     assert_eq!(host.notices(), []);
     host.pass(SECOND);
-    assert_eq!(host.notices(), [Notice::Joined(MemberEpoch::new(0))]);
+    assert_eq!(host.notices(), [joined(0, &[])]);
+}
+
+/// A host that is asked to go on as a member which has partition 1, and has been told to give up partition 0.
+fn resumed() -> Host {
+    let mut host = Host::new(MemberConfig {
+        epoch: Some(MemberEpoch::new(3)),
+        acknowledges_revocations: true,
+        ..config(Some(SECOND))
+    });
+    let asks = host.said.clone().expect("a heartbeat, at once");
+    assert_eq!((asks.epoch, asks.owned), (Some(MemberEpoch::new(3)), None));
+    (host.epoch, host.assigned, host.left) = (3, assigned(&[(1, 2)]), Some(SECOND * 5));
+    host.revoking = assigned(&[(0, 1)]);
+    host.answer_beat();
+    let joined = Joined {
+        epoch: MemberEpoch::new(3),
+        assigned: assigned(&[(1, 2)]),
+        revoking: assigned(&[(0, 1)]),
+        left: SECOND * 5,
+    };
+    assert_eq!(host.notices(), [Notice::Joined(joined)]);
+    let says = host.said.clone().expect("the next heartbeat");
+    assert_eq!(
+        says.owned,
+        Some(vec![at(0), at(1)]),
+        "nobody else may have it yet"
+    );
+    host
+}
+
+#[test]
+fn what_was_being_revoked_on_a_stream_that_broke_is_given_up_as_the_client_says_so() {
+    let mut host = resumed();
+    assert!(host.member.may_deliver(at(0)).is_none());
+    host.ack(7);
+    host.step(MemberInput::GiveUp(vec![at(0)]));
+    let (commit, offset) = host.last_commit();
+    assert_eq!(
+        offset, 7,
+        "what was processed on the stream before is committed first"
+    );
+    assert_eq!(host.said.clone().expect("said").owned, Some(vec![at(0), at(1)]));
+    host.answer(commit, Ok(Response::Committed(vec![Ok(())])));
+    assert_eq!(host.said.clone().expect("said").owned, Some(vec![at(1)]));
+    assert_eq!(host.notices(), [], "it said so itself");
+}
+
+#[test]
+fn what_was_being_revoked_on_a_stream_that_broke_is_lost_at_the_same_deadline() {
+    let mut host = resumed();
+    host.pass(SECOND * 5 - STEP);
+    assert!(host.member.has(at(0)));
+    host.pass(STEP);
+    let lost = Changed {
+        epoch: Some(MemberEpoch::new(3)),
+        lost: vec![at(0)],
+        ..Changed::default()
+    };
+    assert_eq!(host.notices(), [Notice::Changed(lost)]);
+}
+
+#[test]
+fn what_a_client_has_kept_is_revoked_though_it_has_not_begun_on_its_new_stream() {
+    let mut host = resumed();
+    host.assigned = Vec::new();
+    host.revoking = assigned(&[(0, 1), (1, 2)]);
+    host.untold = true;
+    host.epoch += 1;
+    host.answer_beat();
+    let revoked = Changed {
+        epoch: Some(MemberEpoch::new(4)),
+        revoked: vec![at(1)],
+        left: SECOND * 5,
+        ..Changed::default()
+    };
+    assert_eq!(host.notices(), [Notice::Changed(revoked)]);
+    assert_eq!(host.said.clone().expect("said").owned, Some(vec![at(0), at(1)]));
 }
 
 #[test]

@@ -260,7 +260,10 @@ fn a_reset_has_the_same_limits() {
     let mut reset = |offsets: &[(TopicPartition, u64)]| {
         let answer = scene.call(Request::Reset(Reset {
             group: group("g"),
-            offsets: offsets.iter().map(|(at, to)| (*at, Offset::new(*to))).collect(),
+            offsets: offsets
+                .iter()
+                .map(|(at, to)| (*at, MoveTo::Offset(Offset::new(*to))))
+                .collect(),
             validate_only: false,
         }));
         answer.map(drop).map_err(|error| error.code())
@@ -276,6 +279,36 @@ fn a_reset_has_the_same_limits() {
         Err(ErrorCode::InvalidRequest)
     );
     assert_eq!(scene.committed("g", at(1, 0)), None);
+}
+
+#[test]
+fn an_offset_is_shifted_from_where_it_stands_and_never_out_of_the_log() {
+    let mut scene = Scene::new(&[("t", 2)]);
+    let mut shift = |scene: &mut Scene, at: TopicPartition, by: i64| {
+        let within = (Offset::new(3), Offset::new(20));
+        let answer = scene.call(Request::Reset(Reset {
+            group: group("g"),
+            offsets: vec![(at, MoveTo::Shift { by, within })],
+            validate_only: false,
+        }));
+        match answer {
+            Ok(Response::Reset(moved)) => Ok((moved[0].from.map(Offset::get), moved[0].to.get())),
+            other => Err(other.map_err(|error| error.code())),
+        }
+    };
+    assert_eq!(
+        shift(&mut scene, at(1, 0), 1),
+        Err(Err(ErrorCode::InvalidRequest)),
+        "nothing is committed"
+    );
+    let a = scene.join("a");
+    assert_eq!(scene.commit("a", a.epoch, at(1, 0), 9), Ok(()));
+    scene.leave("a");
+    assert_eq!(shift(&mut scene, at(1, 0), -2), Ok((Some(9), 7)));
+    assert_eq!(shift(&mut scene, at(1, 0), 5), Ok((Some(7), 12)));
+    assert_eq!(shift(&mut scene, at(1, 0), -100), Ok((Some(12), 3)));
+    assert_eq!(shift(&mut scene, at(1, 0), i64::MAX), Ok((Some(3), 20)));
+    assert_eq!(scene.committed("g", at(1, 0)), Some(20));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the application's thread and the task behind it share: the core, what came, and the stream.
 
-use super::core::{CommitId, Core, Effect, End, Given};
+use super::core::{CommitId, Core, Effect, End, Given, Named, Welcome};
 use super::error::CommitError;
 use super::stream::{Event, Opening};
 use super::{AssignmentEpoch, GroupConfig, MemberEpoch, key};
@@ -232,9 +232,10 @@ impl State {
         self.core.heard(now, stream);
         match message {
             Message::Opened(opened) => {
-                let membership = opened.membership.unwrap_or_default();
-                let epoch = MemberEpoch::new(membership.member_epoch);
-                self.core.opened(now, stream, membership.member_id, epoch);
+                let welcome = welcome(opened.membership.unwrap_or_default());
+                for key in self.core.opened(now, stream, welcome) {
+                    self.frames.purge(&mut self.core, &key);
+                }
             }
             Message::Assignment(assignment) => self.on_assignment(now, stream, assignment),
             Message::Data(data) => self.on_data(stream, data),
@@ -419,6 +420,30 @@ fn message(effect: Effect) -> Option<v1::consume_request::Message> {
         Effect::Credit { bytes } => Message::Credit(v1::Credit { bytes, records: None }),
         Effect::Open { .. } | Effect::Close { .. } | Effect::Committed { .. } => return None,
     })
+}
+
+/// A stream's first word.
+fn welcome(membership: v1::Membership) -> Welcome {
+    let named = |partitions: Vec<v1::HeldPartition>| -> Vec<Named> {
+        let named = |held: v1::HeldPartition| match scalars::topic_id(&held.topic_id) {
+            Ok(topic_id) => Some(Named {
+                key: key(&held.topic, PartitionId::new(held.partition)),
+                topic_id,
+                epoch: AssignmentEpoch::new(held.assignment_epoch),
+            }),
+            Err(_) => {
+                tracing::warn!(topic = %held.topic, "a broker names a topic without its id");
+                None
+            }
+        };
+        partitions.into_iter().filter_map(named).collect()
+    };
+    Welcome {
+        member: membership.member_id,
+        epoch: MemberEpoch::new(membership.member_epoch),
+        assigned: named(membership.assigned),
+        revoking: named(membership.revoking),
+    }
 }
 
 fn seek(key: &Key, to: Start) -> v1::Seek {

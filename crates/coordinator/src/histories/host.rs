@@ -1,8 +1,8 @@
 //! The hosting side of a member as the model has it: what a stream delivers, and when it stops.
 
 use crate::{
-    AssignmentEpoch, CommitNumber, Committer, GroupId, Heartbeat, HeartbeatAnswer, InstanceId, Leave,
-    MemberEpoch, MemberId, RequestToken, StreamId, StreamNumber, Subscription,
+    AssignedPartition, AssignmentEpoch, CommitNumber, Committer, GroupId, Heartbeat, HeartbeatAnswer,
+    InstanceId, Leave, MemberEpoch, MemberId, RequestToken, StreamId, StreamNumber, Subscription,
 };
 use quipu_record::{Tick, TopicPartition};
 use std::collections::BTreeMap;
@@ -147,25 +147,20 @@ impl Host {
 
     pub(super) fn told(&mut self, answer: &HeartbeatAnswer, sent: Tick) {
         self.vouched = sent;
-        self.opening = false;
+        let resumes = std::mem::take(&mut self.opening) && self.epoch.is_some();
         self.epoch = Some(answer.epoch);
         let Some(assignment) = &answer.assignment else {
             return;
         };
-        let new: BTreeMap<TopicPartition, AssignmentEpoch> =
-            assignment.iter().map(|one| (one.at, one.epoch)).collect();
-        let graceful = answer.revocation_left.is_some();
         let before = std::mem::take(&mut self.owned);
-        for (at, epoch) in before {
-            if graceful && !new.contains_key(&at) {
-                self.revoking.insert(at, epoch);
-            }
-        }
-        if !graceful {
-            self.revoking.clear();
-        }
-        self.revoking.retain(|at, _| !new.contains_key(at));
-        self.owned = new;
+        self.owned = assignment.iter().map(|one| (one.at, one.epoch)).collect();
+        let has = |one: &&AssignedPartition| {
+            let since = before.get(&one.at).or_else(|| self.revoking.get(&one.at));
+            since == Some(&one.epoch)
+        };
+        // What the client had on a stream before it has still, though this host never delivered it.
+        let still = answer.revoking.iter().filter(|one| resumes || has(one));
+        self.revoking = still.map(|one| (one.at, one.epoch)).collect();
     }
 }
 

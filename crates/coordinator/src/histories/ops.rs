@@ -4,8 +4,8 @@ use super::host::Host;
 use super::net::NAMES;
 use super::world::{Asked, Held, World};
 use crate::{
-    Commit, Input, InstanceId, MemberEpoch, MemberId, OffsetCommit, OffsetsQuery, Request, Reset, StreamId,
-    StreamNumber, Subscription,
+    Commit, Input, InstanceId, MemberEpoch, MemberId, MoveTo, OffsetCommit, OffsetsQuery, Request, Reset,
+    StreamId, StreamNumber, Subscription,
 };
 use quipu_record::{Offset, TopicPartition};
 use std::sync::Arc;
@@ -362,7 +362,15 @@ impl World {
             }
             1 => {
                 self.counts.add("reset");
-                let offsets = vec![(at, Offset::new(self.serial()))];
+                let to = match self.dice.one_in(3) && self.expected(at).is_some() {
+                    // Offsets of the model count up, and never meet.
+                    true => MoveTo::Shift {
+                        by: 0,
+                        within: (Offset::ZERO, Offset::MAX),
+                    },
+                    false => MoveTo::Offset(Offset::new(self.serial())),
+                };
+                let offsets = vec![(at, to)];
                 self.send(Request::Reset(Reset {
                     group,
                     offsets,

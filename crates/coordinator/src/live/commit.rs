@@ -170,15 +170,14 @@ impl Deciding<'_> {
         once_each(reset.offsets.iter().map(|(at, _)| *at))?;
         let each = reset.offsets.iter().map(|(at, to)| {
             self.there(*at)?;
-            if *to > Offset::MAX {
+            let from = self.group.offsets.get(at).map(|offset| offset.offset);
+            let nothing =
+                || GroupError::invalid(format!("nothing is committed of {at} that could be shifted"));
+            let to = to.from(from).ok_or_else(nothing)?;
+            if to > Offset::MAX {
                 return Err(GroupError::invalid("offset: above 2^63 - 1"));
             }
-            let from = self.group.offsets.get(at).map(|offset| offset.offset);
-            Ok(OffsetMoved {
-                at: *at,
-                from,
-                to: *to,
-            })
+            Ok(OffsetMoved { at: *at, from, to })
         });
         each.collect()
     }

@@ -124,6 +124,11 @@ impl Deciding<'_> {
             heartbeat_interval: interval.min(session_timeout / 4),
             session_timeout,
             assignment: (!knows).then(|| current.assigned.clone()),
+            revoking: if knows {
+                Vec::new()
+            } else {
+                current.pending.clone()
+            },
             revocation_left: (current.progress == Progress::Unrevoked).then(|| {
                 member
                     .live

@@ -230,15 +230,9 @@ impl Member {
     }
 
     fn stays(&mut self, beat: &Beat, answer: HeartbeatAnswer, now: Tick, effects: &mut Vec<MemberEffect>) {
-        let HeartbeatAnswer {
-            epoch,
-            session_timeout,
-            assignment,
-            revocation_left,
-            ..
-        } = answer;
-        self.beats.session = session_timeout;
-        let until = beat.sent.after(vouches(session_timeout));
+        let epoch = answer.epoch;
+        self.beats.session = answer.session_timeout;
+        let until = beat.sent.after(vouches(answer.session_timeout));
         if until <= now {
             // It took too long to vouch for anything.
             return self.beats.failed(now);
@@ -250,27 +244,40 @@ impl Member {
             // Questions overtake each other: what it tells of is over, and what was given up since is not given again.
             return self.beats.failed(now);
         }
-        if assignment.is_some() {
-            self.beats.missed = false;
+        if !self.welcomed && answer.assignment.is_none() {
+            // The client is to be told everything first, and was asked for.
+            return self.beats.failed(now);
         }
-        let welcome = !std::mem::replace(&mut self.welcomed, true);
-        if welcome {
-            effects.push(MemberEffect::Tell(Notice::Joined(epoch)));
-        }
-        let moved = self.epoch.replace(epoch) != Some(epoch);
+        // An epoch without its assignment: that may have been in an answer to a question that nobody waits for.
+        let moved = self.epoch != Some(epoch);
+        self.beats.missed = answer.assignment.is_none() && (self.beats.missed || moved);
+        let news = match std::mem::replace(&mut self.welcomed, true) {
+            true => self.take_over(&answer, now, effects),
+            false => {
+                self.welcome(&answer, now, effects);
+                true
+            }
+        };
+        self.epoch = Some(epoch);
+        self.pace(beat, news, now);
+    }
+
+    /// What changed by an answer is told. Says whether anything did.
+    fn take_over(&mut self, answer: &HeartbeatAnswer, now: Tick, effects: &mut Vec<MemberEffect>) -> bool {
+        let moved = self.epoch != Some(answer.epoch);
         let mut changed = Changed {
-            epoch: Some(epoch),
+            epoch: Some(answer.epoch),
             ..Changed::default()
         };
-        let mut news = moved;
-        // An epoch without its assignment: that may have been in an answer to a question that nobody waits for.
-        self.beats.missed |= moved && assignment.is_none();
-        if let Some(assignment) = assignment {
-            news |= self.assign(&assignment, revocation_left, now, &mut changed, effects);
-        }
-        if (moved && !welcome) || !changed.revoked.is_empty() || !changed.lost.is_empty() {
+        let news = moved | self.assign(answer, now, &mut changed, effects);
+        if moved || !changed.revoked.is_empty() || !changed.lost.is_empty() {
             effects.push(MemberEffect::Tell(Notice::Changed(changed)));
         }
+        news
+    }
+
+    /// When the next question is due, after an answer that told something, or nothing.
+    fn pace(&mut self, beat: &Beat, news: bool, now: Tick) {
         if self.beats.out.is_empty() {
             // An answer that comes at once though it tells nothing is not asked for again and again.
             let nothing = !news && (beat.owned.is_none() || beat.holdings == self.holdings);

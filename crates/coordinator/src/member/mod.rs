@@ -6,8 +6,9 @@
 //!                                       └───────────── lost: session, fence, deadline, another epoch ◀──┘
 //! ```
 //! - Data flows of LIVE partitions only ([`Member::may_deliver`]).
-//! - Whatever the client was told that it has it is told to give up, or has lost: one that is still OPENING too, if the client
-//!   was told why ([`Member::excuse`]).
+//! - The first thing a client is told names everything that it has ([`Joined`]): what it kept from a stream before, and does
+//!   not find there, it has lost. What it was still to give up goes on being so, until the same deadline.
+//! - Whatever the client was told that it has it is told to give up, or has lost: one that does not begin yet too.
 //! - The coordinator hears that a partition is given up once all that was sent of it is acknowledged and committed, or
 //!   the client says so, or it is lost. Until then it is among those owned.
 //! - Without an answer to a heartbeat that was *sent* less than 7/12 of the session ago, everything is lost: a coordinator
@@ -20,8 +21,8 @@ mod heartbeats;
 mod partitions;
 
 use crate::{
-    AssignmentEpoch, GroupError, GroupId, InstanceId, MemberEpoch, MemberId, Request, RequestToken, Response,
-    StreamId, StreamNumber, Subscription,
+    AssignedPartition, AssignmentEpoch, GroupError, GroupId, InstanceId, MemberEpoch, MemberId, Request,
+    RequestToken, Response, StreamId, StreamNumber, Subscription,
 };
 use commits::Commits;
 use ending::Ending;
@@ -142,11 +143,24 @@ pub enum MemberEffect {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Notice {
     /// The group has taken the member in: the first thing told.
-    Joined(MemberEpoch),
+    Joined(Joined),
     /// What changed.
     Changed(Changed),
     /// What became of a commit; 0: of an automatic one, which failed for good.
     Committed(u64, Vec<(TopicPartition, Result<(), GroupError>)>),
+}
+
+/// What a member has as its stream begins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Joined {
+    /// The epoch it is in.
+    pub epoch: MemberEpoch,
+    /// Its partitions, by topic id and number; where they begin is told as that is found.
+    pub assigned: Vec<AssignedPartition>,
+    /// What it had on a stream before, and has still to give up.
+    pub revoking: Vec<AssignedPartition>,
+    /// How long that may take.
+    pub left: Duration,
 }
 
 /// A change of what a member has; what is new is told as it opens.

@@ -1,9 +1,11 @@
 //! What the member has, and how far the client is in it.
 
-use super::{Changed, Member, MemberEffect, backoff};
-use crate::{AssignedPartition, AssignmentEpoch, GroupError, OffsetsQuery, Request, RequestToken, Response};
+use super::{Changed, Joined, Member, MemberEffect, Notice, backoff};
+use crate::{
+    AssignedPartition, AssignmentEpoch, GroupError, HeartbeatAnswer, OffsetsQuery, Request, RequestToken,
+    Response,
+};
 use quipu_record::{Offset, PlantedBug, Tick, TopicPartition};
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -18,7 +20,9 @@ pub(super) struct Held {
     /// Tells this time of having it from any other.
     pub(super) born: u64,
     stage: Stage,
-    /// The client was told that it has it, and why it does not begin yet.
+    /// The client was told that it has it, whether or not it has begun.
+    named: bool,
+    /// The client was told why it does not begin yet.
     excused: bool,
     /// The end of what was sent since the cursor was last moved.
     sent: Option<Offset>,
@@ -50,11 +54,12 @@ enum Stage {
 }
 
 impl Held {
-    fn new(epoch: AssignmentEpoch, born: u64) -> Self {
+    fn new(epoch: AssignmentEpoch, born: u64, stage: Stage, named: bool) -> Self {
         Self {
             epoch,
             born,
-            stage: Stage::Reading,
+            stage,
+            named,
             excused: false,
             sent: None,
             acked: None,
@@ -65,16 +70,19 @@ impl Held {
     }
 
     pub(super) fn open(&mut self) -> bool {
-        let opening = self.stage == Stage::Opening;
+        let opening = self.is_opening();
         if opening {
             self.stage = Stage::Live;
+            self.named = true;
         }
         opening
     }
 
     /// Whether the client is to be told now that it does not begin.
     pub(super) fn excuse(&mut self) -> bool {
-        self.is_opening() && !std::mem::replace(&mut self.excused, true)
+        let news = self.is_opening() && !std::mem::replace(&mut self.excused, true);
+        self.named |= news;
+        news
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -95,8 +103,8 @@ impl Held {
     }
 
     /// Whether the client knows of it.
-    pub(super) fn is_known(&self) -> bool {
-        self.excused || matches!(self.stage, Stage::Live | Stage::Revoking { .. })
+    pub(super) const fn is_known(&self) -> bool {
+        self.named
     }
 
     /// The coordinator remembers it up to here.
@@ -173,15 +181,46 @@ impl Reads {
 }
 
 impl Member {
+    /// Begins with what the coordinator says that this member has: the client is told all of it.
+    pub(super) fn welcome(&mut self, answer: &HeartbeatAnswer, now: Tick, effects: &mut Vec<MemberEffect>) {
+        let joined = Joined {
+            epoch: answer.epoch,
+            assigned: answer.assignment.clone().unwrap_or_default(),
+            revoking: answer.revoking.clone(),
+            left: answer.revocation_left.unwrap_or_default(),
+        };
+        for one in &joined.assigned {
+            self.hold(one, Stage::Reading, true);
+            self.reads.wanted.insert(one.at);
+        }
+        let revoking = Stage::Revoking {
+            until: now.after(joined.left),
+            released: false,
+        };
+        for one in &joined.revoking {
+            self.hold(one, revoking, true);
+        }
+        self.recount();
+        effects.push(MemberEffect::Tell(Notice::Joined(joined)));
+    }
+
+    fn hold(&mut self, one: &AssignedPartition, stage: Stage, named: bool) {
+        self.last_born += 1;
+        let held = Held::new(one.epoch, self.last_born, stage, named);
+        self.held.insert(one.at, held);
+    }
+
     /// Takes over what the coordinator says that this member shall have. Whether that is anything new.
     pub(super) fn assign(
         &mut self,
-        assignment: &[AssignedPartition],
-        left: Option<Duration>,
+        answer: &HeartbeatAnswer,
         now: Tick,
         changed: &mut Changed,
         effects: &mut Vec<MemberEffect>,
     ) -> bool {
+        let Some(assignment) = &answer.assignment else {
+            return false;
+        };
         let kept: BTreeSet<_> = assignment
             .iter()
             .map(|assigned| (assigned.at, assigned.epoch))
@@ -192,23 +231,23 @@ impl Member {
             .filter(|(at, held)| held.is_revoking() || !kept.contains(&(**at, held.epoch)))
             .map(|(at, _)| *at)
             .collect();
-        let shall: BTreeSet<_> = assignment.iter().map(|assigned| assigned.at).collect();
+        let revoking: BTreeSet<_> = answer.revoking.iter().map(|one| (one.at, one.epoch)).collect();
+        let left = answer.revocation_left.unwrap_or_default();
         let mut news = false;
         for at in beyond {
-            let again = shall.contains(&at);
-            match left {
-                Some(left) if !again => news |= self.revoke(at, left, now, changed, effects),
-                _ => {
-                    self.lose(at, changed, effects);
-                    news = true;
-                }
+            let since = self.held.get(&at).map(|held| held.epoch);
+            // What this member has given up, and the coordinator has not heard of, is not held any more, and not taken back.
+            if since.is_some_and(|since| revoking.contains(&(at, since))) {
+                news |= self.revoke(at, left, now, changed, effects);
+            } else {
+                self.lose(at, changed, effects);
+                news = true;
             }
         }
-        for assigned in assignment {
-            if let Entry::Vacant(entry) = self.held.entry(assigned.at) {
-                self.last_born += 1;
-                entry.insert(Held::new(assigned.epoch, self.last_born));
-                self.reads.wanted.insert(assigned.at);
+        for one in assignment {
+            if !self.held.contains_key(&one.at) {
+                self.hold(one, Stage::Reading, false);
+                self.reads.wanted.insert(one.at);
                 news = true;
             }
         }
@@ -231,16 +270,13 @@ impl Member {
         };
         match held.stage {
             Stage::Revoking { .. } => return false,
-            Stage::Reading => {
+            _ if !held.named => {
+                effects.extend(held.is_started().then_some(MemberEffect::Stop(at)));
                 self.held.remove(&at);
             }
-            Stage::Opening if !held.excused => {
-                effects.push(MemberEffect::Stop(at));
-                self.held.remove(&at);
-            }
-            // A client that was told why it does not begin has it none the less: it is told, and may take its time.
-            Stage::Opening | Stage::Live => {
-                effects.push(MemberEffect::Stop(at));
+            // A client that was told of it has it, though it has not begun here: it is told, and may take its time.
+            Stage::Reading | Stage::Opening | Stage::Live => {
+                effects.extend(held.is_started().then_some(MemberEffect::Stop(at)));
                 held.stage = Stage::Revoking {
                     until: now.after(left),
                     released: false,
@@ -294,7 +330,7 @@ impl Member {
         }
         self.recount();
         if !changed.lost.is_empty() && self.ending.is_none() {
-            effects.push(MemberEffect::Tell(super::Notice::Changed(changed)));
+            effects.push(MemberEffect::Tell(Notice::Changed(changed)));
         }
     }
 

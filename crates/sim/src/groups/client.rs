@@ -26,6 +26,8 @@ pub(super) struct Client {
     pub(super) instance: Option<InstanceId>,
     pub(super) topics: Vec<Arc<str>>,
     auto: bool,
+    /// It says itself when it has given something up.
+    acknowledges: bool,
     epoch: Option<MemberEpoch>,
     /// Streams that it has opened.
     streams: u64,
@@ -33,6 +35,8 @@ pub(super) struct Client {
     counts: bool,
     pub(super) stream: Option<StreamIndex>,
     work: VecDeque<Work>,
+    /// To be given up once nothing of it is left to do.
+    revoked: Vec<TopicPartition>,
     /// Processed and not committed, where it commits by itself.
     uncommitted: BTreeMap<TopicPartition, (AssignmentEpoch, Offset)>,
     commits: u64,
@@ -61,11 +65,13 @@ impl Client {
             instance,
             topics,
             auto: !shared.chance.one_in(3),
+            acknowledges: shared.chance.one_in(2),
             epoch: None,
             streams: 0,
             counts: !shared.chance.one_in(4),
             stream: None,
             work: VecDeque::new(),
+            revoked: Vec::new(),
             uncommitted: BTreeMap::new(),
             commits: 0,
             slow_until: Tick::default(),
@@ -85,6 +91,7 @@ impl Client {
         }
         // What it has not processed comes again.
         self.work.clear();
+        self.revoked.clear();
         self.uncommitted.clear();
     }
 
@@ -99,6 +106,7 @@ impl Client {
             instance: self.instance.clone(),
             topics: self.topics.clone(),
             auto: self.auto,
+            acknowledges: self.acknowledges,
         }
     }
 
@@ -125,10 +133,13 @@ impl Client {
                     // It does not care to process the rest.
                     self.work.retain(|work| !partitions.contains(&work.at));
                     self.say(shared, Said::GiveUp(partitions));
+                } else if self.acknowledges {
+                    self.revoked.extend(partitions);
                 }
             }
             Told::Lost(partitions) => {
                 self.work.retain(|work| !partitions.contains(&work.at));
+                self.revoked.retain(|at| !partitions.contains(at));
                 self.uncommitted.retain(|at, _| !partitions.contains(at));
             }
             Told::Anew => {
@@ -168,6 +179,14 @@ impl Client {
             self.commits += 1;
             let commit = Said::Commit(self.commits, marks.collect());
             self.say(shared, commit);
+        }
+        let busy = |at: &TopicPartition| {
+            self.uncommitted.contains_key(at) || self.work.iter().any(|work| work.at == *at)
+        };
+        let (busy, done): (Vec<_>, Vec<_>) = self.revoked.drain(..).partition(busy);
+        self.revoked = busy;
+        if !done.is_empty() {
+            self.say(shared, Said::GiveUp(done));
         }
     }
 

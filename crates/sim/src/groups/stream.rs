@@ -25,6 +25,7 @@ pub(super) struct Opening {
     pub(super) instance: Option<InstanceId>,
     pub(super) topics: Vec<Arc<str>>,
     pub(super) auto: bool,
+    pub(super) acknowledges: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,7 @@ impl Stream {
             session_timeout: SESSION,
             revocation_timeout: REVOCATION,
             auto_commit: opening.auto.then(|| Duration::from_millis(100)),
-            acknowledges_revocations: false,
+            acknowledges_revocations: opening.acknowledges,
             client_id: "client".into(),
             client_host: "host".into(),
         };
@@ -171,7 +172,14 @@ impl Stream {
             shared.note(format_args!("stream {}: {notice:?}", self.index));
         }
         match notice {
-            Notice::Joined(epoch) => self.tell(shared, Told::Epoch(epoch)),
+            Notice::Joined(joined) => {
+                self.tell(shared, Told::Epoch(joined.epoch));
+                let revoking: Vec<_> = joined.revoking.iter().map(|one| one.at).collect();
+                if !revoking.is_empty() {
+                    shared.did("revoking-resumed", revoking.len());
+                    self.tell(shared, Told::Revoked(revoking));
+                }
+            }
             Notice::Changed(changed) => {
                 shared.did("revoked", changed.revoked.len());
                 shared.did("lost", changed.lost.len());

@@ -88,11 +88,9 @@ impl Truth {
                     .map(|one| ((commit.group.clone(), one.at), one.offset))
                     .collect()
             }
-            (Request::Reset(reset), Ok(Response::Reset(_))) if !reset.validate_only => {
-                let offsets = reset.offsets.iter();
-                offsets
-                    .map(|(at, offset)| ((reset.group.clone(), *at), *offset))
-                    .collect()
+            (Request::Reset(reset), Ok(Response::Reset(moved))) if !reset.validate_only => {
+                let moved = moved.iter();
+                moved.map(|one| ((reset.group.clone(), one.at), one.to)).collect()
             }
             _ => return,
         };

@@ -11,7 +11,7 @@ use quipu_proto::v1::consume_request::Message as Ask;
 use quipu_proto::v1::consume_response::Message as Say;
 use quipu_proto::v1::group_service_client::GroupServiceClient;
 use quipu_proto::v1::start_position::Position;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,6 +28,8 @@ struct Member {
     me: Option<v1::Membership>,
     /// Acknowledges whatever it gets.
     acks: bool,
+    /// What it was told to have, and has not begun.
+    named: BTreeSet<u32>,
     /// What it has: partitions, each with its assignment epoch.
     has: BTreeMap<u32, u32>,
     /// What was taken from it.
@@ -93,6 +95,7 @@ impl Member {
             ask: Some(ask),
             say,
             me: None,
+            named: BTreeSet::new(),
             acks: true,
             has: BTreeMap::new(),
             revoked: Vec::new(),
@@ -170,7 +173,12 @@ impl Member {
 
     async fn take(&mut self, said: Say) {
         match said {
-            Say::Opened(opened) => self.me = opened.membership,
+            Say::Opened(opened) => {
+                let me = opened.membership.unwrap();
+                assert_eq!(me.revocation_left_ms == 0, me.revoking.is_empty());
+                self.named = me.assigned.iter().map(|held| held.partition).collect();
+                self.me = Some(me);
+            }
             Say::Assignment(assignment) => self.change(assignment),
             Say::Data(data) if self.may_stop && data.error.is_some() => {
                 let failure = Failure::from(data.error.unwrap());
@@ -212,6 +220,7 @@ impl Member {
             let opened = assigned.opened.clone().unwrap();
             assert_eq!(opened.error, None);
             let epoch = assigned.assignment_epoch;
+            self.named.remove(&opened.partition);
             assert_eq!(
                 self.has.insert(opened.partition, epoch),
                 None,
@@ -221,13 +230,14 @@ impl Member {
             self.given += 1;
         }
         for partition in assignment.revoked {
-            self.has
-                .remove(&partition.partition)
-                .expect("what it has is revoked");
+            let had = self.has.remove(&partition.partition).is_some();
+            let named = self.named.remove(&partition.partition);
+            assert!(had || named, "what it has is revoked");
             self.revoked.push(partition.partition);
         }
         for partition in assignment.lost {
             self.has.remove(&partition.partition);
+            self.named.remove(&partition.partition);
         }
     }
 

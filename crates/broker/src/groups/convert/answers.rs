@@ -10,16 +10,19 @@ use quipu_record::{LeaderEpoch, Timestamp, TopicPartition};
 use std::time::Duration;
 
 pub(crate) fn heartbeat_to_wire(image: &Image, answer: HeartbeatAnswer) -> v1::GroupHeartbeatResponse {
-    let assignment = answer.assignment.map(|assigned| {
+    let by_name = |assigned: Vec<AssignedPartition>| {
         let mut partitions: Vec<_> = assigned.iter().map(|one| assigned_to_wire(image, *one)).collect();
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        v1::MemberAssignment { partitions }
-    });
+        partitions
+    };
     v1::GroupHeartbeatResponse {
         member_epoch: answer.epoch.get(),
         heartbeat_interval_ms: millis(answer.heartbeat_interval),
         session_timeout_ms: millis(answer.session_timeout),
-        assignment,
+        assignment: answer.assignment.map(|assigned| v1::MemberAssignment {
+            partitions: by_name(assigned),
+            revoking: by_name(answer.revoking),
+        }),
         revocation_left_ms: answer.revocation_left.map(millis),
         throttle_ms: 0,
     }
@@ -35,8 +38,8 @@ fn assigned_to_wire(image: &Image, one: AssignedPartition) -> v1::AssignedPartit
 }
 
 pub(crate) fn heartbeat_from_wire(answer: v1::GroupHeartbeatResponse) -> Result<HeartbeatAnswer, Failure> {
-    let assignment = answer.assignment.map(|assigned| {
-        let partitions = assigned.partitions.iter().map(|one| {
+    let by_id = |partitions: Vec<v1::AssignedPartition>| {
+        let partitions = partitions.iter().map(|one| {
             Ok(AssignedPartition {
                 at: at(scalars::topic_id(&one.topic_id)?, one.partition),
                 epoch: AssignmentEpoch::new(one.assignment_epoch),
@@ -45,13 +48,18 @@ pub(crate) fn heartbeat_from_wire(answer: v1::GroupHeartbeatResponse) -> Result<
         let mut partitions = partitions.collect::<Result<Vec<_>, Failure>>()?;
         partitions.sort();
         Ok::<_, Failure>(partitions)
-    });
+    };
+    let (assignment, revoking) = match answer.assignment {
+        Some(told) => (Some(by_id(told.partitions)?), by_id(told.revoking)?),
+        None => (None, Vec::new()),
+    };
     let span = |millis: u32| Duration::from_millis(millis.into());
     Ok(HeartbeatAnswer {
         epoch: MemberEpoch::new(answer.member_epoch),
         heartbeat_interval: span(answer.heartbeat_interval_ms),
         session_timeout: span(answer.session_timeout_ms),
-        assignment: assignment.transpose()?,
+        assignment,
+        revoking,
         revocation_left: answer.revocation_left_ms.map(span),
     })
 }

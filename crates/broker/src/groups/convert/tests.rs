@@ -67,18 +67,23 @@ proptest! {
     fn an_assignment_arrives_as_it_was_sent(
         epoch in any::<u32>(),
         spans in (millis_of(0..u32::MAX), millis_of(0..u32::MAX)),
-        assigned in prop::option::of(places()),
+        assigned in prop::option::of((places(), places())),
         left in prop::option::of(millis_of(0..u32::MAX)),
     ) {
-        let assigned = assigned.map(|places| {
+        let since = |places: Vec<TopicPartition>| {
             let epoch = AssignmentEpoch::new(epoch);
             places.into_iter().map(|at| AssignedPartition { at, epoch }).collect()
-        });
+        };
+        let (assigned, revoking) = match assigned {
+            Some((assigned, revoking)) => (Some(since(assigned)), since(revoking)),
+            None => (None, Vec::new()),
+        };
         let answer = HeartbeatAnswer {
             epoch: MemberEpoch::new(epoch),
             heartbeat_interval: spans.0,
             session_timeout: spans.1,
             assignment: assigned,
+            revoking,
             revocation_left: left,
         };
         let wire = heartbeat_to_wire(&Image::default(), answer.clone());

@@ -8,7 +8,7 @@ use crate::data_plane::DataPlane;
 use crate::groups::{Groups, convert};
 use crate::service::forward;
 use crate::service::route::{ITEMS_MAX, not_too_many};
-use quipu_coordinator::{GroupId, OffsetsQuery, Request, Reset, Response};
+use quipu_coordinator::{GroupId, MoveTo, OffsetsQuery, Request, Reset, Response};
 use quipu_proto::v1::reset_target::To;
 use quipu_proto::v1::start_position::Position;
 use quipu_proto::{Failure, scalars, v1};
@@ -123,10 +123,12 @@ impl Place {
     }
 }
 
-fn not_moved(place: &Place, from: Option<&Offset>, target: Result<Offset, Failure>) -> v1::OffsetReset {
+/// Of what could not be moved, and of what could, had that been.
+fn not_moved(place: &Place, from: Option<&Offset>, target: Result<MoveTo, Failure>) -> v1::OffsetReset {
+    let to = target.as_ref().ok().and_then(|to| to.from(from.copied()));
     v1::OffsetReset {
         from: from.map(|from| from.get()),
-        to: target.as_ref().map(|to| to.get()).unwrap_or_default(),
+        to: to.map(Offset::get).unwrap_or_default(),
         error: target.err().map(Into::into),
         ..place.reset()
     }
@@ -191,7 +193,7 @@ async fn targets(
     places: &[Place],
     committed: &Committed,
     to: To,
-) -> Vec<Result<Offset, Failure>> {
+) -> Vec<Result<MoveTo, Failure>> {
     let partitions: Vec<_> = places
         .iter()
         .map(|place| v1::GroupPartition {
@@ -224,18 +226,19 @@ async fn targets(
                 Some(found) => found.error.map_or(Ok(found.offset), |error| Err(Failure::from(error)))?,
                 None => end,
             },
-            To::ShiftBy(by) => match committed.get(&place.at) {
-                Some(from) => from.get().saturating_add_signed(by),
-                None => {
+            To::ShiftBy(by) => {
+                if !committed.contains_key(&place.at) {
                     let (topic, partition) = (&place.topic, place.at.partition);
                     let told = format!(
                         "nothing is committed of partition {partition} of topic {topic:?} that could be shifted"
                     );
                     return Err(invalid(told));
                 }
-            },
+                let within = (Offset::new(start), Offset::new(end));
+                return Ok(MoveTo::Shift { by, within });
+            }
         };
-        Ok(Offset::new(wanted.clamp(start.min(end), end)))
+        Ok(MoveTo::Offset(Offset::new(wanted.clamp(start.min(end), end))))
     })
     .collect()
 }

@@ -76,32 +76,30 @@ impl Commits {
         }
     }
 
-    /// Sends the first on this stream if it can be. `held`: whether an offset's partition is still this member's under
-    /// that epoch, `None` if the stream has not told yet.
+    /// Sends the first on this stream, unless it is out. `held`: whether an offset's partition is still this member's under
+    /// that epoch.
     pub(super) fn send(
         &mut self,
         now: Moment,
         stream: StreamId,
-        held: impl Fn(&Wanted) -> Option<bool>,
+        held: impl Fn(&Wanted) -> bool,
         effects: &mut VecDeque<Effect>,
     ) {
         while let Some(first) = self.pending.front_mut() {
             if first.sent.is_some() || first.not_before > now {
                 return;
             }
-            let gone = first.offsets.iter().find(|offset| held(offset) == Some(false));
+            let gone = first.offsets.iter().find(|offset| !held(offset));
             if let Some(gone) = gone {
                 let error = first.failed(CommitError::not_assigned(&gone.key));
                 self.finish(Err(error), effects);
                 continue;
             }
-            if first.offsets.iter().all(|offset| held(offset) == Some(true)) {
-                first.sent = Some(stream);
-                effects.push_back(Effect::Commit {
-                    commit: first.id,
-                    offsets: first.offsets.clone(),
-                });
-            }
+            first.sent = Some(stream);
+            effects.push_back(Effect::Commit {
+                commit: first.id,
+                offsets: first.offsets.clone(),
+            });
             return;
         }
     }
@@ -267,12 +265,10 @@ impl Core {
         let Link::Open { stream } = self.link else {
             return;
         };
-        let (partitions, naming) = (&self.partitions, self.name_by.is_some());
-        let held = |offset: &Wanted| match partitions.get(&offset.key) {
-            Some(partition) if partition.epoch != offset.epoch => Some(false),
-            Some(partition) if partition.confirmed => Some(true),
-            Some(_) if naming => None,
-            Some(_) | None => Some(false),
+        let partitions = &self.partitions;
+        let held = |offset: &Wanted| {
+            let partition = partitions.get(&offset.key);
+            partition.is_some_and(|partition| partition.confirmed && partition.epoch == offset.epoch)
         };
         self.commits.send(now, stream, held, &mut self.effects);
     }
@@ -304,7 +300,7 @@ mod tests {
         };
         let now = Moment::default();
         commits.push(vec![wanted], now.after(Duration::from_secs(30)));
-        commits.send(now, STREAMS[0], |_| Some(true), effects);
+        commits.send(now, STREAMS[0], |_| true, effects);
         effects.clear();
         commits
     }
@@ -323,7 +319,7 @@ mod tests {
         let (now, mut effects) = (Moment::default(), VecDeque::new());
         let mut commits = begun(&mut effects);
         commits.stream_ended();
-        commits.send(now, STREAMS[1], |_| Some(false), &mut effects);
+        commits.send(now, STREAMS[1], |_| false, &mut effects);
         let lost = end(&mut effects);
         assert!(matches!(lost, CommitError::OutcomeUnknown { .. }), "{lost}");
 

@@ -3,6 +3,7 @@
 //!
 //! What holds:
 //! - only the present stream's data counts, and only of partitions that this stream has told to be this member's;
+//! - its first word names all of them: what this member kept from a stream before and does not find there, it has lost;
 //! - a partition that is kept across streams (same assignment epoch) is read on from its place: nothing that was handed
 //!   out comes again, though the broker begins at what was committed;
 //! - a place is acknowledged only once the application has come back for more, and never after the partition was lost;
@@ -13,7 +14,7 @@ mod commits;
 mod partitions;
 mod types;
 
-pub(crate) use types::{Change, CommitId, Effect, End, Given, Owned};
+pub(crate) use types::{Change, CommitId, Effect, End, Given, Named, Owned, Welcome};
 
 use super::config::CommitMode;
 use super::error::CommitError;
@@ -32,8 +33,6 @@ use types::{Hold, Link};
 const ACKS_EVERY: Duration = Duration::from_millis(50);
 /// A stream that broke sooner is no reason for haste.
 const STANDS_AFTER: Duration = Duration::from_secs(1);
-/// Partitions are named as their beginnings are found: what is still this member's is named so soon after the first.
-const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the core must know of the configuration.
 #[derive(Clone, Debug)]
@@ -62,8 +61,6 @@ pub(crate) struct Core {
     opened_at: Moment,
     /// The last sign of life of a stream.
     heard: Moment,
-    /// What the present stream has not named by then is lost.
-    name_by: Option<Moment>,
     partitions: BTreeMap<Key, Owned>,
     /// Their place moved since the application came for more.
     touched: BTreeSet<Key>,
@@ -98,7 +95,6 @@ impl Core {
             jitter: Jitter::new(seed),
             opened_at: Moment::default(),
             heard: Moment::default(),
-            name_by: None,
             partitions: BTreeMap::new(),
             touched: BTreeSet::new(),
             unacked: BTreeSet::new(),
@@ -151,20 +147,21 @@ impl Core {
         matches!(self.link, Link::Open { .. })
     }
 
-    /// The broker knows who this is.
-    pub(crate) fn opened(&mut self, now: Moment, stream: StreamId, member: String, epoch: MemberEpoch) {
+    /// The broker knows who this is, and what it has. Returns the partitions that are lost.
+    pub(crate) fn opened(&mut self, now: Moment, stream: StreamId, welcome: Welcome) -> Vec<Key> {
         if self.link != (Link::Opening { stream }) {
-            return;
+            return Vec::new();
         }
         self.link = Link::Open { stream };
         self.opened_at = now;
         self.heard = now;
-        if !member.is_empty() {
-            self.member = member;
+        if !welcome.member.is_empty() {
+            self.member = welcome.member;
         }
-        self.epoch = epoch;
-        self.name_by = Some(self.session_ends());
+        self.epoch = welcome.epoch;
+        let gone = self.keep(now, &welcome.assigned, &welcome.revoking);
         self.send_commits(now);
+        gone
     }
 
     /// A sign of life.
@@ -181,7 +178,6 @@ impl Core {
             return;
         }
         self.owed = 0;
-        self.name_by = None;
         self.commits.stream_ended();
         for partition in self.partitions.values_mut() {
             partition.confirmed = false;
@@ -284,8 +280,6 @@ impl Core {
             return Vec::new();
         }
         self.epoch = epoch;
-        let named_by = now.after(NAMED_WITHIN);
-        self.name_by = self.name_by.map(|by| by.min(named_by));
         let mut gone = lost;
         // Given again with another epoch: in between somebody else may have had it.
         let anew = assigned.iter().filter(|given| {
@@ -377,15 +371,6 @@ impl Core {
             );
             self.start_anew();
         }
-        if self.name_by.is_some_and(|by| by <= now) {
-            self.name_by = None;
-            let unnamed = self
-                .partitions
-                .iter()
-                .filter(|(_, partition)| !partition.confirmed);
-            let unnamed: Vec<Key> = unnamed.map(|(key, _)| key.clone()).collect();
-            self.lose(&unnamed);
-        }
         if let Link::Waiting { until } = self.link
             && until <= now
         {
@@ -418,11 +403,7 @@ impl Core {
             .partitions
             .values()
             .filter_map(|partition| partition.again_at);
-        let all = again
-            .chain(opening)
-            .chain(session)
-            .chain(self.name_by)
-            .chain(self.acks_at);
+        let all = again.chain(opening).chain(session).chain(self.acks_at);
         all.chain(self.commits.due(now)).min()
     }
 }

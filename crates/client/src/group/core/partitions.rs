@@ -1,12 +1,13 @@
 //! What is this member's, and from where it is read.
 
-use super::types::{Change, Effect, Given, Hold, Link, Owned};
+use super::types::{Change, Effect, Given, Hold, Link, Named, Owned};
 use super::{AssignmentEpoch, Core};
 use crate::backoff::Backoff;
 use crate::consumer::{Key, Places, Start, StreamId};
 use crate::moment::Moment;
 use quipu_proto::Failure;
 use quipu_record::{ErrorCode, Offset, TopicId};
+use std::collections::BTreeMap;
 
 /// A broker that reads elsewhere than it is told, again and again, is followed.
 const STRAYS_MAX: u32 = 3;
@@ -16,8 +17,8 @@ impl Core {
         self.partitions.iter()
     }
 
-    /// What the present stream says is this member's; and what it has not named, or that there is no stream to say it of:
-    /// others may have it already.
+    /// What the present stream says is this member's; and all of it, if there is no stream that says so: others may have it
+    /// already.
     pub(crate) fn by_certainty(&self) -> (Vec<Key>, Vec<Key>) {
         let all = self.partitions.iter();
         let (confirmed, others): (Vec<_>, Vec<_>) = all.partition(|(_, partition)| partition.confirmed);
@@ -51,6 +52,49 @@ impl Core {
         }
         self.changes.push_back(Change::Lost(lost));
         self.tidy_changes();
+    }
+
+    /// A stream's first word names these: what they do not is lost, and returned. Where they begin is told later.
+    pub(super) fn keep(&mut self, now: Moment, assigned: &[Named], revoking: &[Named]) -> Vec<Key> {
+        let named: BTreeMap<&Key, &Named> = assigned
+            .iter()
+            .chain(revoking)
+            .map(|named| (&named.key, named))
+            .collect();
+        let kept = |key: &Key, partition: &Owned| {
+            let named = named.get(key);
+            named.is_some_and(|named| (named.topic_id, named.epoch) == (partition.topic_id, partition.epoch))
+        };
+        let gone = self
+            .partitions
+            .iter()
+            .filter(|(key, partition)| !kept(key, partition));
+        let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
+        self.lose(&gone);
+        let keys = |of: &[Named]| -> Vec<Key> { of.iter().map(|named| named.key.clone()).collect() };
+        let back: Vec<Key> = keys(assigned)
+            .into_iter()
+            .filter(|key| self.take_back(key))
+            .collect();
+        self.changes.push_back(Change::Assigned(back));
+        self.revoke(&keys(revoking));
+        let all: Vec<Key> = self.partitions.keys().cloned().collect();
+        for key in &all {
+            self.acknowledge_again(now, key);
+        }
+        gone
+    }
+
+    /// The stream before may have broken with it.
+    fn acknowledge_again(&mut self, now: Moment, key: &Key) {
+        let finished = self
+            .partitions
+            .get(key)
+            .is_some_and(|partition| partition.finished.is_some());
+        if finished && self.settings.mode == super::CommitMode::Auto {
+            self.unacked.insert(key.clone());
+            self.acks_at.get_or_insert(now);
+        }
     }
 
     pub(super) fn revoke(&mut self, keys: &[Key]) {
@@ -144,13 +188,10 @@ impl Core {
 
     /// The stream says where it begins: from there it is moved to where this member is, and told how far that got.
     fn begin(&mut self, now: Moment, key: &Key, place: Result<Offset, Failure>, committed: Option<Offset>) {
+        self.acknowledge_again(now, key);
         let Some(partition) = self.partitions.get_mut(key) else {
             return;
         };
-        if partition.finished.is_some() && self.settings.mode == super::CommitMode::Auto {
-            self.unacked.insert(key.clone());
-            self.acks_at.get_or_insert(now);
-        }
         let offset = match place {
             Ok(offset) => offset,
             // The broker tries again by itself, and tells.

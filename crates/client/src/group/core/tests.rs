@@ -2,7 +2,7 @@
 //! that a partition is this member's it is given without a hole and without a repetition, nothing is given once it is known
 //! to be gone, and nothing is acknowledged that was not processed.
 
-use super::types::Wanted;
+use super::types::{Named, Wanted};
 use super::*;
 use crate::consumer::Places;
 use quipu_record::{Offset, PartitionId, TopicId};
@@ -18,10 +18,18 @@ fn key(partition: u32) -> Key {
     }
 }
 
+fn named(key: Key, since: u32) -> Named {
+    Named {
+        key,
+        topic_id: TopicId::from_u128(1),
+        epoch: AssignmentEpoch::new(since),
+    }
+}
+
 /// What a host says.
 #[derive(Debug)]
 enum Said {
-    Opened(MemberEpoch),
+    Opened(Welcome),
     Assigned(Key),
     Revoked(Key),
     Lost(Vec<Key>, MemberEpoch),
@@ -39,6 +47,8 @@ struct Served {
     /// By partition: where it reads on, and whether it is stopped.
     cursors: BTreeMap<Key, (u64, bool)>,
     told: BTreeSet<Key>,
+    /// The client knows of them, and they may not have begun here.
+    named: BTreeSet<Key>,
 }
 
 /// What the group has.
@@ -169,10 +179,7 @@ impl History {
                     } else {
                         self.group.known = true;
                         self.group.epoch += 1;
-                        let epoch = MemberEpoch::new(self.group.epoch);
-                        self.say(Said::Opened(epoch));
-                        // A host that knows nothing has given up what was being revoked.
-                        self.group.owned.retain(|_, (_, revoking)| !*revoking);
+                        self.welcome();
                     }
                 }
                 Effect::Close { .. } => self.served = None,
@@ -186,6 +193,26 @@ impl History {
                     }
                 }
             }
+        }
+    }
+
+    /// The first word names everything that the member has.
+    fn welcome(&mut self) {
+        let (revoking, assigned): (Vec<_>, Vec<_>) =
+            self.group.owned.iter().partition(|(_, (_, revoking))| *revoking);
+        let all = |of: Vec<(&Key, &(u32, bool))>| {
+            let named = |(key, (since, _)): (&Key, &(u32, bool))| named(key.clone(), *since);
+            of.into_iter().map(named).collect::<Vec<_>>()
+        };
+        let welcome = Welcome {
+            member: String::new(),
+            epoch: MemberEpoch::new(self.group.epoch),
+            assigned: all(assigned),
+            revoking: all(revoking),
+        };
+        if let Some((_, served)) = &mut self.served {
+            served.named = self.group.owned.keys().cloned().collect();
+            served.said.push_back(Said::Opened(welcome));
         }
     }
 
@@ -216,7 +243,8 @@ impl History {
             return self.refuse(ErrorCode::UnknownMember);
         }
         if let Some((_, served)) = &mut self.served {
-            let lost = std::mem::take(&mut served.told).into_iter().collect();
+            served.told.clear();
+            let lost = std::mem::take(&mut served.named).into_iter().collect();
             served.cursors.clear();
             served.said.push_back(Said::Lost(lost, MemberEpoch::default()));
         }
@@ -235,7 +263,7 @@ impl History {
                 *self.group.committed.entry(key.clone()).or_default() += self.random.next() % 5;
                 self.group.owned.insert(key, (self.group.epoch, false));
             }
-            Some((_, revoking)) if !*revoking && served.told.contains(&key) => {
+            Some((_, revoking)) if !*revoking && served.named.contains(&key) => {
                 *revoking = true;
                 served.cursors.remove(&key);
                 served.said.push_back(Said::Revoked(key));
@@ -243,6 +271,7 @@ impl History {
             Some((_, true)) => {
                 self.group.owned.remove(&key);
                 served.told.remove(&key);
+                served.named.remove(&key);
                 let epoch = MemberEpoch::new(self.group.epoch);
                 served.said.push_back(Said::Lost(vec![key], epoch));
             }
@@ -262,6 +291,7 @@ impl History {
         if let (Some((key, _)), true) = (untold, self.random.next().is_multiple_of(3)) {
             let from = self.group.committed.get(key).copied().unwrap_or(0);
             served.told.insert(key.clone());
+            served.named.insert(key.clone());
             served.cursors.insert(key.clone(), (from, false));
             served.said.push_back(Said::Assigned(key.clone()));
         } else if let (Some(heard), true) = (served.heard.pop_front(), true) {
@@ -327,6 +357,7 @@ impl History {
                     if self.group.owned.get(&key).is_some_and(|(_, revoking)| *revoking) {
                         self.group.owned.remove(&key);
                         served.told.remove(&key);
+                        served.named.remove(&key);
                     }
                 }
             }
@@ -369,7 +400,10 @@ impl History {
         let failure = |code| Failure::new(code, "as told");
         let epoch = MemberEpoch::new(self.group.epoch);
         match said {
-            Said::Opened(epoch) => self.core.opened(now, stream, String::new(), epoch),
+            Said::Opened(welcome) => {
+                let gone = self.core.opened(now, stream, welcome);
+                self.purge(&gone);
+            }
             Said::Assigned(key) => {
                 let Some((since, _)) = self.group.owned.get(&key) else {
                     return;
@@ -559,6 +593,7 @@ fn what_no_stream_vouches_for_is_lost_at_the_close_and_not_given_up() {
         committed: None,
         place: Ok(Offset::ZERO),
     };
+    let named = |partition| named(key(partition), 1);
     let open = |core: &mut Core, now, assigned| {
         core.tick(now);
         let opens = std::iter::from_fn(|| core.next_effect()).find_map(|effect| match effect {
@@ -566,16 +601,79 @@ fn what_no_stream_vouches_for_is_lost_at_the_close_and_not_given_up() {
             _ => None,
         });
         let (stream, epoch) = (opens.unwrap(), MemberEpoch::new(1));
-        core.opened(now, stream, "m".into(), epoch);
-        core.assignment(now, stream, epoch, assigned, Vec::new(), Vec::new());
+        let welcome = Welcome {
+            epoch,
+            assigned,
+            ..Welcome::default()
+        };
+        core.opened(now, stream, welcome);
         stream
     };
-    let stream = open(&mut core, now, vec![given(0), given(1)]);
+    let stream = open(&mut core, now, vec![named(0), named(1)]);
+    let epoch = MemberEpoch::new(1);
+    core.assignment(
+        now,
+        stream,
+        epoch,
+        vec![given(0), given(1)],
+        Vec::new(),
+        Vec::new(),
+    );
+    while core.next_change().is_some() {}
     assert_eq!(core.by_certainty(), (vec![key(0), key(1)], vec![]));
     core.ended(now, stream, End::Broken("pulled".into()));
     assert_eq!(core.by_certainty(), (vec![], vec![key(0), key(1)]));
-    open(&mut core, now.after(Duration::from_secs(1)), vec![given(0)]);
-    assert_eq!(core.by_certainty(), (vec![key(0)], vec![key(1)]));
+    open(&mut core, now.after(Duration::from_secs(1)), vec![named(0)]);
+    assert_eq!(core.by_certainty(), (vec![key(0)], vec![]));
+    assert_eq!(core.next_change(), Some(Change::Lost(vec![key(1)])));
+}
+
+/// What was revoked while there was no stream is told as any other revocation; what was, and is given up by now, is given up
+/// again, for whom that was said to is gone.
+#[test]
+fn what_is_still_to_be_given_up_is_told_by_the_next_stream() {
+    let now = Moment::default();
+    let epoch = MemberEpoch::new(1);
+    for heard_before in [false, true] {
+        let mut core = History::new(1).core;
+        core.tick(now);
+        let welcome = |assigned, revoking| Welcome {
+            epoch,
+            assigned,
+            revoking,
+            ..Welcome::default()
+        };
+        core.opened(now, StreamId(0), welcome(vec![named(key(0), 1)], vec![]));
+        let given = Given {
+            key: key(0),
+            topic_id: TopicId::from_u128(1),
+            epoch: AssignmentEpoch::new(1),
+            committed: None,
+            place: Ok(Offset::ZERO),
+        };
+        core.assignment(now, StreamId(0), epoch, vec![given], vec![], vec![]);
+        assert_eq!(core.next_change(), Some(Change::Assigned(vec![key(0)])));
+        if heard_before {
+            core.assignment(now, StreamId(0), epoch, vec![], vec![key(0)], vec![]);
+            assert_eq!(core.next_change(), Some(Change::Revoked(vec![key(0)])));
+        }
+        core.ended(now, StreamId(0), End::Broken("pulled".into()));
+        if heard_before {
+            core.give_up(&[key(0)]);
+        }
+        let later = now.after(Duration::from_secs(1));
+        core.tick(later);
+        while core.next_effect().is_some() {}
+        core.opened(later, StreamId(1), welcome(vec![], vec![named(key(0), 1)]));
+        if !heard_before {
+            assert_eq!(core.next_change(), Some(Change::Revoked(vec![key(0)])));
+            assert_eq!(core.next_effect(), None, "the application has its say first");
+            core.give_up(&[key(0)]);
+        }
+        assert_eq!(core.next_change(), None);
+        let keys = vec![key(0)];
+        assert_eq!(core.next_effect(), Some(Effect::GiveUp { keys }));
+    }
 }
 
 /// The broker begins at the log start where what was committed was deleted: whether that will do, the application has said.
@@ -587,7 +685,7 @@ fn where_what_was_committed_is_gone_the_reset_has_its_say() {
         core.settings.reset = reset;
         core.tick(now);
         let (stream, epoch) = (StreamId(0), MemberEpoch::new(1));
-        core.opened(now, stream, "m".into(), epoch);
+        core.opened(now, stream, Welcome::default());
         let given = Given {
             key: key(0),
             topic_id: TopicId::from_u128(1),

@@ -104,6 +104,25 @@ pub(crate) struct Given {
     pub(crate) place: Result<Offset, Failure>,
 }
 
+/// A partition that a stream's first word names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Named {
+    pub(crate) key: Key,
+    pub(crate) topic_id: TopicId,
+    pub(crate) epoch: AssignmentEpoch,
+}
+
+/// A stream's first word: who this is, and everything that it has.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Welcome {
+    /// Empty: as asked for.
+    pub(crate) member: String,
+    pub(crate) epoch: MemberEpoch,
+    pub(crate) assigned: Vec<Named>,
+    /// What it has still to give up.
+    pub(crate) revoking: Vec<Named>,
+}
+
 /// The stream, as far as there is one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Link {

@@ -128,11 +128,24 @@ impl GroupStream {
             }
             group.epoch += 1;
         }
+        let topic_id = state.topics["t"].id.to_string();
+        let group = state.groups.entry(open.group.clone()).or_default();
+        let owned = group.member(&id).map(|member| member.owned.clone());
+        let held = owned.unwrap_or_default().into_iter();
+        let held = held.map(|((topic, partition), assignment_epoch)| v1::HeldPartition {
+            topic,
+            topic_id: topic_id.clone(),
+            partition,
+            assignment_epoch,
+        });
+        let held = held.collect();
         let opened = v1::Opened {
             partitions: vec![],
             membership: Some(v1::Membership {
                 member_id: id.clone(),
                 member_epoch: group.epoch,
+                assigned: held,
+                ..v1::Membership::default()
             }),
         };
         let commit_on_ack = open.commit() != v1::CommitMode::Manual;

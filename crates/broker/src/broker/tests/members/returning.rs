@@ -304,3 +304,62 @@ async fn a_reset_that_races_with_a_member_coming_back_is_refused_or_seen_by_it()
     member.leave().await;
     running.stop().await;
 }
+
+fn that_answers(open: v1::OpenGroup) -> v1::OpenGroup {
+    v1::OpenGroup {
+        acknowledges_revocations: true,
+        ..open
+    }
+}
+
+/// A client that answers revocations is waited for, by whichever stream it does so, until the deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_being_revoked_as_a_stream_breaks_is_nobody_elses_until_the_next_stream_gives_it_up() {
+    let running = Running::start().await;
+    let channel = &running.channel;
+    topic(channel, 2).await;
+    for partition in 0..2 {
+        write(channel, partition, &["x"]).await;
+    }
+    let line = Line::to(&running).await;
+    let mut a = Member::joined(&line.channel, that_answers(group("g"))).await;
+    a.until("all of it comes", |a| a.got.len() == 2).await;
+    let mut b = Member::joined(channel, group("g")).await;
+    a.until("one is taken", |a| a.revoked.len() == 1).await;
+    let (kept, taken, had) = (a.partitions()[0], a.revoked[0], a.has.clone());
+    let me = a.me.clone().unwrap();
+    line.cut(a).await;
+
+    let mut a = Member::joined(channel, that_answers(as_before("g", &me))).await;
+    let back = a.me.clone().unwrap();
+    let held = |held: &[v1::HeldPartition]| -> Vec<_> {
+        let held = held.iter();
+        held.map(|held| (held.topic.clone(), held.partition, held.assignment_epoch))
+            .collect()
+    };
+    assert_eq!(held(&back.assigned), [("t".to_owned(), kept, had[&kept])]);
+    assert_eq!(held(&back.revoking).len(), 1);
+    assert_eq!(back.revoking[0].partition, taken);
+    assert!(back.revocation_left_ms > 0 && back.revocation_left_ms <= 60_000);
+    a.until("it begins with the other", |a| a.has.len() == 1).await;
+    // What it has of the other comes by two heartbeats at least.
+    write(channel, kept, &["y"]).await;
+    a.until("it reads on", |a| !a.got.is_empty()).await;
+    b.watch(Duration::from_millis(700)).await;
+    assert_eq!((b.has.len(), b.named.len()), (0, 0), "it was given up by nobody");
+    let ours = describe(channel, "g").await.unwrap();
+    let revoking: usize = ours.members.iter().map(|member| member.revoking.len()).sum();
+    assert_eq!(revoking, 1, "{ours:?}");
+
+    let gives_up = v1::AssignmentAck {
+        partitions: vec![v1::StreamPartition {
+            topic: "t".to_owned(),
+            partition: taken,
+        }],
+    };
+    a.ask(Ask::AssignmentAck(gives_up)).await;
+    b.until("it has the one", |b| b.partitions() == [taken]).await;
+    a.leave().await;
+    b.leave().await;
+    running.stop().await;
+}
