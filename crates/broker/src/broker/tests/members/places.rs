@@ -235,6 +235,10 @@ async fn what_is_deleted_under_a_member_is_told_and_a_seek_goes_on() {
     running.stop().await;
 }
 
+async fn soon<T>(waiting: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, waiting).await.expect("an answer")
+}
+
 /// The client's own reset is for this too: by itself the broker would begin at the log start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_client_goes_on_as_its_reset_says_where_what_was_committed_was_deleted() {
@@ -256,10 +260,10 @@ async fn the_client_goes_on_as_its_reset_says_where_what_was_committed_was_delet
         client.group_consumer(config).unwrap()
     };
     let mut told = consumer("none", Reset::None);
-    let refused = told.next().await.unwrap_err();
+    let refused = soon(told.next()).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::OffsetOutOfRange);
     let mut rest = consumer("earliest", Reset::Earliest);
-    assert_eq!(rest.next().await.unwrap().next_offset().get(), 6);
+    assert_eq!(soon(rest.next()).await.unwrap().next_offset().get(), 6);
     let mut news = consumer("latest", Reset::Latest);
     let writing = async {
         loop {
@@ -269,7 +273,7 @@ async fn the_client_goes_on_as_its_reset_says_where_what_was_committed_was_delet
         }
     };
     let next = tokio::select! {
-        next = news.next() => next.unwrap(),
+        next = soon(news.next()) => next.unwrap(),
         () = writing => unreachable!("it goes on"),
     };
     assert!(next.next_offset().get() > 6);
