@@ -284,7 +284,7 @@ fn a_reset_has_the_same_limits() {
 #[test]
 fn an_offset_is_shifted_from_where_it_stands_and_never_out_of_the_log() {
     let mut scene = Scene::new(&[("t", 2)]);
-    let mut shift = |scene: &mut Scene, at: TopicPartition, by: i64| {
+    let shift = |scene: &mut Scene, at: TopicPartition, by: i64| {
         let within = (Offset::new(3), Offset::new(20));
         let answer = scene.call(Request::Reset(Reset {
             group: group("g"),

@@ -112,10 +112,6 @@ pub enum MemberInput {
 }
 
 /// What is to be done, in this order.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "effects are few, and mostly the largest"
-)]
 #[derive(Clone, Debug)]
 pub enum MemberEffect {
     /// To ask the coordinator; the answer is an input. Requests that are out together may arrive in any order.

@@ -216,12 +216,6 @@ impl History {
         }
     }
 
-    fn say(&mut self, said: Said) {
-        if let Some((_, served)) = &mut self.served {
-            served.said.push_back(said);
-        }
-    }
-
     fn refuse(&mut self, code: ErrorCode) {
         if let Some((stream, _)) = self.served.take() {
             let end = End::Refused(Failure::new(code, "as told"));
