@@ -272,7 +272,7 @@ fn read_offsets(
 mod tests {
     use super::*;
 
-    /// Such an answer was once taken for the end of all offsets, and read on from there.
+    /// Taken for the end of all offsets, such an answer would have the consumer read on from there.
     #[test]
     fn an_offset_beyond_all_offsets_is_refused_and_not_read_from() {
         let beyond = v1::OpenedPartition {
