@@ -410,6 +410,7 @@ pub(crate) fn leader_record(state: &Partition) -> LeaderRecord {
         isr: state.isr.iter().collect(),
         min_insync: u32::from(state.min_insync),
         replicas: state.replicas.iter().collect(),
+        growing: !state.adding().is_empty(),
     }
 }
 

@@ -324,6 +324,7 @@ pub(super) fn leader_record(state: &Partition) -> LeaderRecord {
         leader_epoch: state.leader_epoch,
         partition_epoch: state.partition_epoch,
         replicas: state.replicas.iter().collect(),
+        growing: !state.adding().is_empty(),
         isr: state.isr.iter().collect(),
         min_insync: u32::from(state.min_insync),
     }
