@@ -8,6 +8,7 @@
 //! acted on.
 
 mod assign;
+mod depart;
 mod report;
 mod stats;
 mod vouch;

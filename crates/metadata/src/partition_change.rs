@@ -74,8 +74,8 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
         self
     }
 
-    /// The replicas shall be these, none of those before missing, and of them these have yet to come in sync for the
-    /// first time.
+    /// The replicas shall be these, and of them these have yet to come in sync for the first time. None of those before
+    /// may be missing that is in sync or eligible.
     pub(crate) fn replicas(mut self, replicas: ReplicaSet, adding: ReplicaSet) -> Self {
         self.replicas = replicas;
         self.adding = adding;
@@ -192,7 +192,7 @@ impl<'a, S: Standing> PartitionChange<'a, S> {
         known
             .iter()
             .chain(gone)
-            .filter(|b| !isr.contains(*b) && !elr.contains(*b))
+            .filter(|b| !isr.contains(*b) && !elr.contains(*b) && self.replicas.contains(*b))
             .collect()
     }
 

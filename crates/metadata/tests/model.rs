@@ -20,6 +20,8 @@ enum Step {
     Fence { first: u32, second: Option<u32> },
     Shutdown { broker: u32 },
     Create { partitions: u32, replicated: bool },
+    CreateInternal,
+    Grow { pick: usize, gone: u32 },
     Delete { pick: usize },
     MoreP { pick: usize },
     MinInsync { pick: usize, min: u8 },
@@ -66,6 +68,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (broker(), prop::option::of(broker())).prop_map(|(first, second)| Step::Fence { first, second }),
         1 => broker().prop_map(|broker| Step::Shutdown { broker }),
         2 => (1u32..4, any::<bool>()).prop_map(|(partitions, replicated)| Step::Create { partitions, replicated }),
+        1 => Just(Step::CreateInternal),
+        5 => (pick(), broker()).prop_map(|(pick, gone)| Step::Grow { pick, gone }),
         1 => pick().prop_map(|pick| Step::Delete { pick }),
         1 => pick().prop_map(|pick| Step::MoreP { pick }),
         2 => (pick(), 1u8..4).prop_map(|(pick, min)| Step::MinInsync { pick, min }),
@@ -94,6 +98,8 @@ struct World {
     complete: BTreeMap<TopicPartition, BTreeSet<u32>>,
     elections: usize,
     eligible_elections: usize,
+    /// Replicas that were taken away while a topic grew.
+    replaced: usize,
     /// Whom the command under way may rob of the trust it had.
     may_lose: Option<BrokerId>,
     /// The command under way may elect whom nobody trusts.
@@ -113,6 +119,7 @@ impl World {
             complete: BTreeMap::new(),
             elections: 0,
             eligible_elections: 0,
+            replaced: 0,
             may_lose: None,
             unclean: false,
         };
@@ -454,8 +461,12 @@ impl World {
                 partitions,
                 replicated,
             } => self.create(*partitions, *replicated),
+            Step::CreateInternal => self.create_internal(),
+            Step::Grow { pick, gone } => self.grow(*pick, BrokerId::new(*gone)),
             Step::Delete { pick } => {
-                if let Some(topic_id) = self.pick_topic(*pick) {
+                if let Some(topic_id) = self.pick_topic(*pick)
+                    && self.image.topic(topic_id).is_some_and(|topic| !topic.internal)
+                {
                     self.complete.retain(|at, _| at.topic != topic_id);
                     self.run(DeleteTopic { topic_id }).expect("deleted");
                 }
@@ -516,6 +527,52 @@ impl World {
         });
         if created.is_ok() {
             self.add_complete(topic_id, 0);
+        }
+    }
+
+    /// Of two replicas, for now: of one that is alone and damaged, what is left is served.
+    fn create_internal(&mut self) {
+        self.topics += 1;
+        let topic_id = TopicId::from_u128(self.topics);
+        let created = self.run(CreateTopic {
+            name: format!("internal-{}", self.topics),
+            topic_id,
+            partitions: 1,
+            replication_factor: Some(2),
+            configs: Vec::new(),
+            internal: true,
+        });
+        if created.is_ok() {
+            self.add_complete(topic_id, 0);
+        }
+    }
+
+    /// An internal topic grows as far as it can now, and waits no longer for a broker that may well be here.
+    fn grow(&mut self, pick: usize, gone: BrokerId) {
+        let internal: Vec<TopicId> = self.image.topics().filter(|t| t.internal).map(|t| t.id).collect();
+        let Some(index) = pick.checked_rem(internal.len()) else {
+            return;
+        };
+        let (topic_id, gone) = (internal[index], vec![gone]);
+        let before = self.image.topic(topic_id).expect("there").partitions.clone();
+        self.run(GrowTopic { topic_id, gone }).expect("internal");
+        for (partition, was) in before.iter() {
+            let at = TopicPartition {
+                topic: topic_id,
+                partition,
+            };
+            let p = self.image.partition(at).expect("there");
+            for broker in was.replicas.iter().filter(|b| !p.replicas.contains(*b)) {
+                let here = self.image.broker(broker).is_some_and(|b| !b.fenced);
+                assert!(
+                    !here && !was.is_safe(broker) && was.adding().contains(&broker) && was.leader.is_some(),
+                    "{was:?} to {p:?}"
+                );
+                if let Some(all) = self.complete.get_mut(&at) {
+                    all.remove(&broker.get());
+                }
+                self.replaced += 1;
+            }
         }
     }
 
@@ -613,7 +670,9 @@ impl World {
             LeaderElection::Unclean => {
                 let unfenced = |b: BrokerId| self.image.broker(b).is_some_and(|b| !b.fenced);
                 let leaving = before.replicas.iter().any(|b| before.is_safe(b) && unfenced(b));
-                let nobody = before.leader.is_none() && (here.is_empty() || leaving);
+                // One that is being added may have nothing.
+                let grown = here.iter().any(|b| !before.adding().contains(b));
+                let nobody = before.leader.is_none() && (!grown || leaving);
                 assert_eq!(leader.is_none(), nobody, "{before:?}");
             }
             _ => assert_eq!(leader, before.leader),
@@ -685,23 +744,27 @@ impl World {
     }
 }
 
-/// Runs random histories; the counts of elections, and of those of eligible replicas.
-fn run(cases: u32, shrink: u32) -> Result<(usize, usize), String> {
+/// Runs random histories; the counts of elections, of those of eligible replicas, and of replicas that others replaced.
+fn run(cases: u32, shrink: u32) -> Result<(usize, usize, usize), String> {
     let config = ProptestConfig {
         cases,
         max_shrink_iters: shrink,
         failure_persistence: None,
         ..ProptestConfig::default()
     };
-    let counts = std::cell::Cell::new((0, 0));
+    let counts = std::cell::Cell::new((0, 0, 0));
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let ran = runner.run(&steps(), |steps| {
         let mut world = World::new();
         for step in &steps {
             world.step(step);
         }
-        let (elections, eligible) = counts.get();
-        counts.set((elections + world.elections, eligible + world.eligible_elections));
+        let (elections, eligible, replaced) = counts.get();
+        counts.set((
+            elections + world.elections,
+            eligible + world.eligible_elections,
+            replaced + world.replaced,
+        ));
         Ok(())
     });
     ran.map(|()| counts.get()).map_err(|error| error.to_string())
@@ -709,11 +772,13 @@ fn run(cases: u32, shrink: u32) -> Result<(usize, usize), String> {
 
 #[test]
 fn whoever_may_lead_holds_everything_committed() {
-    let (elections, eligible) = run(400, 2_000).unwrap_or_else(|error| panic!("{error}"));
-    println!("{elections} elections, {eligible} of eligible replicas");
+    let (elections, eligible, replaced) = run(400, 2_000).unwrap_or_else(|error| panic!("{error}"));
+    println!(
+        "{elections} elections, {eligible} of eligible replicas; {replaced} replicas taken away as topics grew"
+    );
     assert!(
-        elections > 1_000 && eligible > 50,
-        "the histories are too tame: {elections} elections, {eligible} eligible"
+        elections > 1_000 && eligible > 50 && replaced > 10,
+        "the histories are too tame: {elections} elections, {eligible} eligible, {replaced} replaced"
     );
 }
 

@@ -94,6 +94,8 @@ pub struct LeaderRecord {
     pub partition_epoch: PartitionEpoch,
     /// The brokers that hold a replica.
     pub replicas: Vec<BrokerId>,
+    /// Some of them are still being added, and others may come in their place.
+    pub growing: bool,
     /// The in-sync replicas, this one among them.
     pub isr: Vec<BrokerId>,
     /// `min.insync.replicas`, resolved as the topic was created.

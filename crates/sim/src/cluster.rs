@@ -181,6 +181,11 @@ impl Cluster {
     fn tell_final_logs(&mut self) {
         for broker in &self.brokers {
             for partition in 0..self.shared.plan.partitions.len() {
+                let truth = self.shared.ghosts[partition].truth.as_ref();
+                // What was taken from it may be there until it starts again.
+                if !truth.is_some_and(|truth| truth.replicas.contains(broker.id)) {
+                    continue;
+                }
                 let key = self.shared.plan.partitions[partition].key.clone();
                 match broker.final_log(partition) {
                     Ok(Some(log)) => {

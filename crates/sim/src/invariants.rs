@@ -357,6 +357,13 @@ fn count(
             shared.deed(Deed::Shrink);
         }
     }
+    for _ in before
+        .replicas
+        .iter()
+        .filter(|broker| !state.replicas.contains(*broker))
+    {
+        shared.deed(Deed::TakenAway);
+    }
     for broker in state.isr.iter().filter(|broker| !before.isr.contains(*broker)) {
         if let Some(index) = shared.plan.broker(broker)
             && std::mem::take(&mut shared.ghosts[partition].replicas[index].repairing)

@@ -229,6 +229,8 @@ kinds! {
         CutRegistered,
         /// A damaged or lost replica was copied again, up to being in sync.
         Repair,
+        /// A replica that was being added was taken away, since its broker was gone for long.
+        TakenAway,
     }
 }
 

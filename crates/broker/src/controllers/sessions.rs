@@ -15,6 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Leadership goes back to a preferred leader that has been here for so many sessions.
 const SETTLE_SESSIONS: u32 = 5;
+/// An internal topic that is given a replica on a broker waits for that broker for so many sessions.
+const GONE_SESSIONS: u32 = 10;
 /// What is not active has nothing to look at.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -52,6 +54,7 @@ impl Sessions {
             liveness: Liveness::new(config),
             balance: None,
             growth: None,
+            growth_patience: config.session * GONE_SESSIONS,
             balance_config: BalanceConfig {
                 settle: config.session * SETTLE_SESSIONS,
                 ..BalanceConfig::default()
@@ -148,6 +151,7 @@ struct Keeper {
     /// While this controller is the active one.
     balance: Option<Balance>,
     growth: Option<Growth>,
+    growth_patience: Duration,
     balance_config: BalanceConfig,
     clock: Clock,
     settle: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
@@ -207,7 +211,7 @@ impl Keeper {
             let now = self.now();
             self.liveness.became_active(&self.controller.image(), now);
             self.balance = Some(Balance::new(self.balance_config, now));
-            self.growth = Some(Growth::new(now));
+            self.growth = Some(Growth::new(now, self.growth_patience));
         }
     }
 
@@ -292,7 +296,7 @@ fn tell(command: &Command) {
             tracing::info!(kind = ?elect.kind, partitions = elect.partitions.len(), "leaders are elected");
         }
         Command::GrowTopic(grow) => {
-            tracing::info!(topic = %grow.topic_id, "an internal topic gets more replicas")
+            tracing::info!(topic = %grow.topic_id, gone = ?grow.gone, "an internal topic gets other replicas");
         }
         Command::BeginShutdown(begin) => tracing::info!(broker = %begin.id, "a broker wants to go"),
         command => tracing::info!(command = command.name(), "proposed"),

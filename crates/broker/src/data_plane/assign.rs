@@ -55,6 +55,8 @@ pub(super) struct Assignment {
     registered: Option<BrokerEpoch>,
     /// Metadata of this process's registration has been put into effect: each replica knows whom it follows.
     told: bool,
+    /// What the data directory had as it was opened, until it is known what of it is to stay.
+    found: Vec<TopicPartition>,
     /// High watermarks as an earlier life wrote them down.
     hints: HashMap<TopicPartition, Offset>,
     /// Each topic's settings as its partitions have them.
@@ -76,19 +78,17 @@ struct OpenedReplica {
 
 impl DataPlane {
     /// Opens the log of every partition that `image` gives this broker, in parallel; `found` are those that the data
-    /// directory has something of, and what no topic owns any more is deleted. Nothing leads yet. Blocks.
+    /// directory has something of. Nothing leads yet, and nothing is deleted: the image may be an old one. Blocks.
     ///
     /// # Errors
     /// [`OpenPlaneError`]: the disk failed. Damage is in the summary.
     pub fn open(&self, image: &Arc<Image>, found: &[TopicPartition]) -> Result<OpenSummary, OpenPlaneError> {
         let hints = self.dir.read_high_watermarks()?.into_iter().collect();
         self.assignment().hints = hints;
-        for at in found.iter().filter(|at| image.topic(at.topic).is_none()) {
-            tracing::info!(partition = %at, "deleting what is left of a topic that is gone");
-            self.dir.delete_partition(*at)?;
-        }
         let summary = self.reconcile(image, &image.topics().map(|topic| topic.id).collect(), None)?;
-        self.assignment().hints = HashMap::new();
+        let mut assignment = self.assignment();
+        assignment.hints = HashMap::new();
+        assignment.found = found.to_vec();
         Ok(summary)
     }
 
@@ -180,6 +180,9 @@ impl DataPlane {
         self.host(image, topics, opened);
         let me = image.broker(self.config.broker).map(|broker| broker.epoch);
         let current = assignment.registered.filter(|epoch| Some(*epoch) == me);
+        if current.is_some() && !assignment.told {
+            self.depart(image, &std::mem::take(&mut assignment.found))?;
+        }
         if let Some(epoch) = current {
             self.replication.moved(image, epoch);
         }
@@ -238,18 +241,26 @@ impl DataPlane {
         };
         let replicas = topic.replicas();
         topic.set_replicas(Vec::new());
+        self.delete_logs(replicas.iter().flatten().map(|replica| replica.at))?;
+        let name = &topic.info.name;
+        if self.topics.named(name).is_none() {
+            self.metrics.forget_topic(name);
+        }
+        Ok(())
+    }
+
+    /// Closes the logs of these partitions, and deletes them.
+    pub(super) fn delete_logs(
+        &self,
+        partitions: impl Iterator<Item = TopicPartition>,
+    ) -> Result<(), OpenPlaneError> {
         let (log, logs) = crossbeam_channel::unbounded();
-        let abandon = replicas.iter().flatten().map(|replica| replica.at);
         self.threads
-            .command_all(abandon.map(|at| (at, Command::Abandon(at, log.clone()))));
+            .command_all(partitions.map(|at| (at, Command::Abandon(at, log.clone()))));
         drop(log);
         for log in logs {
             self.replication.offline.remove(log.partition());
             self.dir.delete_log(log)?;
-        }
-        let name = &topic.info.name;
-        if self.topics.named(name).is_none() {
-            self.metrics.forget_topic(name);
         }
         Ok(())
     }
@@ -353,11 +364,19 @@ impl DataPlane {
         for topic in topics.iter().filter_map(|id| image.topic(*id)) {
             for (partition, state) in topic.partitions.iter() {
                 let at = at(topic.id, partition);
-                if !state.replicas.contains(me) || !led(&at) {
+                if !led(&at) {
                     continue;
                 }
                 let leader_epoch = state.leader_epoch;
                 let resign = Command::Resign(at, Resign { leader_epoch });
+                if !state.replicas.contains(me) {
+                    // It was taken away. What is here of it stays until the next start: by now it may have been given
+                    // back, and be in sync, by metadata that has not come here yet.
+                    if self.topics.replica(at).is_some() {
+                        commands.push((at, resign));
+                    }
+                    continue;
+                }
                 let command = match (state.leader, registered) {
                     (Some(leader), None) if leader == me => continue,
                     (Some(leader), Some(_)) if leader == me => Command::Lead(at, leadership(image, state)),
@@ -410,6 +429,7 @@ pub(crate) fn leader_record(state: &Partition) -> LeaderRecord {
         isr: state.isr.iter().collect(),
         min_insync: u32::from(state.min_insync),
         replicas: state.replicas.iter().collect(),
+        growing: !state.adding().is_empty(),
     }
 }
 

@@ -9,13 +9,13 @@ use quipu_broker::{
 };
 use quipu_metadata::{
     AlterPartitions, BrokerFence, ClusterId, CreateTopic, CutPartition, Delta, DirectoryId, FeatureLevel,
-    FenceBrokers, Image, Incarnation, InitCluster, Listener, Partition, RegisterBroker, Request,
+    FenceBrokers, Image, Incarnation, InitCluster, Listener, Partition, Record, RegisterBroker, Request,
     UnfenceBroker,
 };
 use quipu_proto::v1;
 use quipu_proto::v1::consume_service_client::ConsumeServiceClient;
 use quipu_proto::v1::produce_service_client::ProduceServiceClient;
-use quipu_record::{BrokerId, TopicId, TopicPartition};
+use quipu_record::{BrokerId, MetadataVersion, TopicId, TopicPartition};
 use quipu_replication::View;
 use quipu_storage::{DataDir, DataDirOptions, RealDisk};
 use std::collections::BTreeMap;
@@ -64,6 +64,20 @@ impl Truth {
         let (outcome, delta) = decide_on(&mut state.image, request);
         state.tell(&delta);
         outcome
+    }
+
+    /// Decides what no command here does.
+    fn change(&self, at: TopicPartition, change: impl FnOnce(&mut Partition)) {
+        let mut held = self.lock();
+        let mut state = held.image.partition(at).expect("a partition").clone();
+        change(&mut state);
+        state.partition_epoch = state.partition_epoch.next();
+        let delta = Delta {
+            version: MetadataVersion::new(held.image.version().get() + 1),
+            records: vec![Record::Partition { at, state }],
+        };
+        held.image.apply(&delta).expect("the next version");
+        tokio::task::block_in_place(|| held.tell(&delta));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -122,26 +136,43 @@ impl Cluster {
 
     /// As [`Cluster::start`], with leaders that answer a quiet follower only after `fetch_wait`.
     pub(crate) async fn start_waiting(lag_max: Duration, fetch_wait: Duration) -> Self {
+        let config = ReplicationConfig {
+            lag_max,
+            fetch_wait,
+            ..ReplicationConfig::default()
+        };
+        Self::of([1, 2, 3].map(BrokerId::new), config).await
+    }
+
+    /// These brokers.
+    pub(crate) async fn of(brokers: impl IntoIterator<Item = BrokerId>, config: ReplicationConfig) -> Self {
         let mut cluster = Self {
             truth: Truth::new(),
-            config: ReplicationConfig {
-                lag_max,
-                fetch_wait,
-                ..ReplicationConfig::default()
-            },
+            config,
             dirs: BTreeMap::new(),
             nodes: BTreeMap::new(),
             lives: 0,
         };
-        for id in [1, 2, 3].map(BrokerId::new) {
-            cluster.dirs.insert(id, TempDir::new().expect("a directory"));
-            cluster.boot(id).await;
+        for id in brokers {
+            cluster.add(id).await;
         }
         cluster
     }
 
+    /// A broker that is new.
+    pub(crate) async fn add(&mut self, id: BrokerId) {
+        self.dirs.insert(id, TempDir::new().expect("a directory"));
+        self.boot(id).await;
+    }
+
     /// Starts a broker on what is on its disk: it registers and is let in.
     pub(crate) async fn boot(&mut self, id: BrokerId) {
+        let image = self.image();
+        self.boot_with(id, &image).await;
+    }
+
+    /// As [`Cluster::boot`]; the metadata that the broker opens its logs by may be old.
+    pub(crate) async fn boot_with(&mut self, id: BrokerId, known: &Arc<Image>) {
         let root = self.dirs[&id].path().to_owned();
         let disk = RealDisk::new(&root).expect("a disk");
         let (dir, boot) = DataDir::open(disk, root, DataDirOptions::default()).expect("a data directory");
@@ -170,12 +201,12 @@ impl Cluster {
         let life = self.lives;
         let truth = Arc::clone(&self.truth);
         tokio::task::block_in_place(|| {
-            let opened = {
+            let opened = plane.open(known, &boot.logs).expect("logs open");
+            {
                 let mut state = truth.lock();
                 state.told.insert(id, Arc::clone(&plane));
-                let image = Arc::new(state.image.clone());
-                plane.open(&image, &boot.logs).expect("logs open")
-            };
+                plane.reset(&Arc::new(state.image.clone()));
+            }
             let listeners = [("client", client), ("internal", internal)];
             let register = registration(id, life, &listeners, &opened);
             let epoch = truth.run(register).expect("registered").epoch;
@@ -215,6 +246,48 @@ impl Cluster {
         self.truth.lock().told.remove(&id);
     }
 
+    /// A broker that heard nothing is told all of it, and everything from now on.
+    pub(crate) fn reconnect(&self, id: BrokerId) {
+        tokio::task::block_in_place(|| {
+            let mut state = self.truth.lock();
+            state.told.insert(id, Arc::clone(&self.nodes[&id].plane));
+            self.nodes[&id].plane.reset(&Arc::new(state.image.clone()));
+        });
+    }
+
+    /// The metadata as it is now.
+    pub(crate) fn image(&self) -> Arc<Image> {
+        Arc::new(self.truth.lock().image.clone())
+    }
+
+    /// The controllers let a broker in again.
+    pub(crate) fn unfence(&self, id: BrokerId) {
+        let epoch = self.truth.lock().image.broker(id).expect("registered").epoch;
+        let unfenced = tokio::task::block_in_place(|| self.truth.run(UnfenceBroker { id, epoch }));
+        unfenced.expect("registered");
+    }
+
+    /// A partition is given a replica, as one that grows is.
+    pub(crate) fn add_replica(&self, at: TopicPartition, on: BrokerId) {
+        self.truth.change(at, |state| {
+            let mut rare = state.take_rare();
+            rare.adding = [on].into_iter().collect();
+            state.set_rare(rare);
+            state.replicas = state.replicas.iter().chain([on]).collect();
+        });
+    }
+
+    /// A replica that is being added is taken away.
+    pub(crate) fn take_replica(&self, at: TopicPartition, from: BrokerId) {
+        self.truth.change(at, |state| {
+            assert!(!state.is_safe(from), "{state:?}");
+            let mut rare = state.take_rare();
+            rare.adding = rare.adding.without(|id| id == from);
+            state.set_rare(rare);
+            state.replicas = state.replicas.without(|id| id == from);
+        });
+    }
+
     /// The controllers count a broker as lost.
     pub(crate) fn fence(&self, id: BrokerId) {
         let epoch = self.truth.lock().image.broker(id).expect("registered").epoch;
@@ -230,13 +303,24 @@ impl Cluster {
 
     /// A topic on all brokers.
     pub(crate) fn create_of(&self, name: &str, partitions: u32, configs: &[(&str, &str)]) -> TopicId {
+        self.create_on(3, name, partitions, configs)
+    }
+
+    /// A topic on so many brokers.
+    pub(crate) fn create_on(
+        &self,
+        brokers: u16,
+        name: &str,
+        partitions: u32,
+        configs: &[(&str, &str)],
+    ) -> TopicId {
         let version = self.truth.lock().image.version().get();
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let create = CreateTopic {
             name: name.to_owned(),
             topic_id: TopicId::from_u128((u128::from(version) << 64) + 1),
             partitions,
-            replication_factor: Some(3),
+            replication_factor: Some(brokers),
             configs: configs.iter().map(own).collect(),
             internal: false,
         };
@@ -334,7 +418,7 @@ impl Cluster {
     }
 
     /// What a broker has of a partition in its files.
-    fn bytes(&self, id: BrokerId, at: TopicPartition) -> Vec<u8> {
+    pub(crate) fn bytes(&self, id: BrokerId, at: TopicPartition) -> Vec<u8> {
         let mut files = Vec::new();
         segments(self.dirs[&id].path(), &at, &mut files);
         files.sort();
@@ -349,7 +433,9 @@ impl Cluster {
 fn segments(dir: &Path, at: &TopicPartition, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();
-        let aside = path.to_string_lossy().contains(".corrupt");
+        let aside = [".corrupt", ".deleted"]
+            .iter()
+            .any(|away| path.to_string_lossy().contains(away));
         if path.is_dir() && !aside {
             segments(&path, at, found);
         } else if path.extension().is_some_and(|extension| extension == "log")

@@ -2,8 +2,9 @@
 
 use crate::cluster::{Cluster, until};
 use crate::harness::{reason, records};
+use quipu_broker::replication::ReplicationConfig;
 use quipu_proto::v1;
-use quipu_record::Offset;
+use quipu_record::{BrokerId, Offset, PartitionId, TopicPartition};
 use std::time::Duration;
 
 /// Nobody falls behind in a test that does not want it.
@@ -171,4 +172,123 @@ async fn a_replica_with_bad_bytes_is_copied_again() {
     cluster.in_sync(at, 3).await;
     cluster.settled(at).await;
     until("it is whole", || cluster.plane(hurt).offline().is_empty()).await;
+}
+
+/// A partition of the first two brokers, and a third one.
+async fn two_and_another() -> (Cluster, TopicPartition) {
+    let config = ReplicationConfig {
+        lag_max: NEVER,
+        ..ReplicationConfig::default()
+    };
+    let mut cluster = Cluster::of([1, 2].map(BrokerId::new), config).await;
+    let topic = cluster.create_on(2, "t", 1, &[]);
+    cluster.add(BrokerId::new(3)).await;
+    let partition = PartitionId::new(0);
+    (cluster, TopicPartition { topic, partition })
+}
+
+/// Broker 3 is given a replica, and lost: the replica is taken from it. If it was cut off it keeps what it has, if it was down
+/// it deletes that as it starts, unless it has the only other copy; and it follows again when it is given one again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_taken_away_is_deleted_at_the_next_start_and_may_come_again() {
+    let lost = BrokerId::new(3);
+    let (mut cluster, at) = two_and_another().await;
+    let leader = cluster.leader(at);
+    let other = cluster
+        .followers(at)
+        .into_iter()
+        .find(|id| *id != lost)
+        .expect("one");
+    for (was_down, alone) in [(false, false), (true, false), (true, true), (false, false)] {
+        cluster.add_replica(at, lost);
+        cluster.in_sync(at, 3).await;
+        let result = cluster.produce(leader, records("t", 0, &["a", "b"]), all()).await;
+        assert_eq!(result.error, None);
+        cluster.settled(at).await;
+        assert!(!cluster.bytes(lost, at).is_empty());
+        let old = cluster.image();
+
+        match was_down {
+            true => cluster.crash(lost).await,
+            false => cluster.cut_off(lost),
+        }
+        cluster.fence(lost);
+        cluster.take_replica(at, lost);
+        let result = cluster.produce(leader, records("t", 0, &["c"]), all()).await;
+        assert_eq!(result.error, None, "nobody waits for broker 3");
+        if alone {
+            cluster.fence(other);
+        }
+        if was_down {
+            cluster.boot_with(lost, &old).await;
+            assert_eq!(cluster.bytes(lost, at).is_empty(), !alone);
+        } else {
+            cluster.reconnect(lost);
+            cluster.unfence(lost);
+            assert!(!cluster.bytes(lost, at).is_empty());
+        }
+        let view = cluster.plane(lost).view(at);
+        assert_eq!(view.is_none(), was_down && !alone);
+        assert!(view.is_none_or(|view| view.following.is_none()));
+        if alone {
+            cluster.unfence(other);
+            cluster.in_sync(at, 2).await;
+        }
+    }
+    cluster.add_replica(at, lost);
+    cluster.in_sync(at, 3).await;
+    cluster.settled(at).await;
+    assert_eq!(cluster.view(leader, at).high_watermark, Offset::new(12));
+}
+
+/// Metadata comes late: a replica that was taken away and given back is in sync by the time that its broker hears that it
+/// was taken away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_given_back_is_not_deleted_by_old_news() {
+    let late = BrokerId::new(3);
+    let (cluster, at) = two_and_another().await;
+    let leader = cluster.leader(at);
+    cluster.add_replica(at, late);
+    cluster.in_sync(at, 3).await;
+    let result = cluster.produce(leader, records("t", 0, &["a", "b"]), all()).await;
+    assert_eq!(result.error, None);
+    cluster.settled(at).await;
+
+    cluster.cut_off(late);
+    cluster.fence(late);
+    cluster.take_replica(at, late);
+    let without = cluster.image();
+    cluster.unfence(late);
+    cluster.add_replica(at, late);
+    cluster.in_sync(at, 3).await;
+    let held = cluster.bytes(late, at);
+    cluster.plane(late).reset(&without);
+    assert_eq!(cluster.bytes(late, at), held);
+    assert_eq!(cluster.view(late, at).flushed, Offset::new(2));
+    cluster.reconnect(late);
+    cluster.settled(at).await;
+    let result = cluster.produce(leader, records("t", 0, &["c"]), all()).await;
+    assert_eq!(result.error, None);
+}
+
+/// A broker may come upon a controller that lags behind, and opens its logs by what that one knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_deleted_by_metadata_that_is_older_than_the_registration() {
+    let mut cluster = Cluster::start(NEVER).await;
+    let old = cluster.image();
+    let at = cluster.create("t", &[]);
+    let leader = cluster.leader(at);
+    let result = cluster.produce(leader, records("t", 0, &["a", "b"]), all()).await;
+    assert_eq!(result.error, None);
+    cluster.settled(at).await;
+    let other = cluster.followers(at)[0];
+    let held = cluster.bytes(other, at);
+    cluster.crash(other).await;
+    // Nobody is left that it could be copied from.
+    let third = cluster.followers(at)[0];
+    cluster.crash(third).await;
+    cluster.crash(leader).await;
+    cluster.boot_with(other, &old).await;
+    assert_eq!(cluster.bytes(other, at), held);
+    assert_eq!(cluster.view(other, at).log_end, Offset::new(2));
 }

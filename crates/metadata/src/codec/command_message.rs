@@ -122,6 +122,8 @@ pub(super) struct EnsureOffsetsTopicMessage {
 pub(super) struct GrowTopicMessage {
     #[prost(bytes = "vec", tag = "1")]
     topic_id: Vec<u8>,
+    #[prost(uint32, repeated, tag = "2")]
+    gone: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -354,6 +356,7 @@ impl From<&GrowTopic> for GrowTopicMessage {
     fn from(c: &GrowTopic) -> Self {
         Self {
             topic_id: c.topic_id.into_bytes().to_vec(),
+            gone: c.gone.iter().map(|broker| broker.get()).collect(),
         }
     }
 }
@@ -364,6 +367,7 @@ impl TryFrom<GrowTopicMessage> for GrowTopic {
     fn try_from(message: GrowTopicMessage) -> Result<Self, DecodeError> {
         Ok(Self {
             topic_id: topic_in(&message.topic_id)?,
+            gone: message.gone.into_iter().map(BrokerId::new).collect(),
         })
     }
 }

@@ -257,8 +257,20 @@ fn commands() -> Vec<(Command, &'static str)> {
             "080d10011a1b080210ac021a140a100102030405060708090a0b0c0d0e0f101006",
         ),
         (
-            GrowTopic { topic_id: TOPIC }.into_command(),
+            GrowTopic {
+                topic_id: TOPIC,
+                gone: Vec::new(),
+            }
+            .into_command(),
             "080f10011a120a100102030405060708090a0b0c0d0e0f10",
+        ),
+        (
+            GrowTopic {
+                topic_id: TOPIC,
+                gone: vec![id, BrokerId::new(300)],
+            }
+            .into_command(),
+            "080f10011a170a100102030405060708090a0b0c0d0e0f10120302ac02",
         ),
         (
             EnsureOffsetsTopic { topic_id: TOPIC }.into_command(),

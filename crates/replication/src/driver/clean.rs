@@ -51,8 +51,8 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// At the leader: every assigned replica has flushed what lies below, and so has every other that copies from here.
-    /// What a replica was not heard to say in this epoch it may have lost.
+    /// At the leader: every assigned replica has flushed what lies below. What a replica was not heard to say in this epoch
+    /// it may have lost.
     pub(super) fn raise_tombstone_floor(&mut self) {
         if let Role::Leader(leader) = &self.role
             && self.config.compacted

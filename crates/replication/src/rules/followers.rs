@@ -52,11 +52,6 @@ impl Followers {
         self.get(broker).map(|follower| follower.progress)
     }
 
-    /// All that were heard in this epoch.
-    pub fn heard(&self) -> impl Iterator<Item = &Follower> {
-        self.heard.iter()
-    }
-
     /// Whether a message of this lifetime may count: no newer one is known, neither by `registered` nor heard.
     #[must_use]
     pub fn is_current(

@@ -27,6 +27,7 @@ pub struct Leader {
     partition_epoch: PartitionEpoch,
     start: Offset,
     replicas: Box<[BrokerId]>,
+    growing: bool,
     eligible: Box<[(BrokerId, BrokerEpoch)]>,
     isr: MaximalIsr,
     min_insync: u32,
@@ -98,6 +99,7 @@ impl Leader {
             partition_epoch: record.partition_epoch,
             start,
             replicas: record.replicas.clone().into_boxed_slice(),
+            growing: record.growing,
             eligible: leadership.eligible.clone().into_boxed_slice(),
             isr: MaximalIsr::committed_as(record.isr.iter().copied().collect()),
             min_insync: record.min_insync,
@@ -137,8 +139,8 @@ impl Leader {
         self.isr.members()
     }
 
-    /// Every replica has flushed what lies below, and so has whoever else copies from here. One that was not heard in this
-    /// epoch counts for nothing.
+    /// Every replica has flushed what lies below. One that was not heard in this epoch counts for nothing; one that was, and
+    /// was taken away since, is not counted: should it come again, it is behind the floor and copies anew.
     pub(crate) fn flushed_by_all(&self, mine: &Mine) -> Offset {
         let others = self.replicas.iter().filter(|broker| **broker != mine.me);
         let assigned = others.map(|broker| {
@@ -146,8 +148,7 @@ impl Leader {
                 .progress(*broker)
                 .map_or(Offset::ZERO, |it| it.flushed)
         });
-        let copying = self.followers.heard().map(|follower| follower.progress.flushed);
-        assigned.chain(copying).fold(mine.progress.flushed, Offset::min)
+        assigned.fold(mine.progress.flushed, Offset::min)
     }
 
     /// Takes over the metadata's word. If too few are left in sync, what waits for a commit is told that none will come.
@@ -161,8 +162,9 @@ impl Leader {
             return;
         }
         self.partition_epoch = record.partition_epoch;
-        // There may be more than there were.
+        // There may be more than there were, or others.
         self.replicas = record.replicas.clone().into_boxed_slice();
+        self.growing = record.growing;
         self.isr = MaximalIsr::committed_as(record.isr.iter().copied().collect::<ReplicaSet>());
         self.min_insync = if PlantedBug::MinInsyncClampedByStaleLeader.planted() {
             self.min_insync.min(record.min_insync)
@@ -366,7 +368,9 @@ impl Leader {
             its.map(|heard| heard.at).max()
         };
         let min_insync = usize::try_from(self.min_insync).unwrap_or(usize::MAX);
-        vouch::vouched(now, me, &self.replicas, &self.isr, min_insync, of)
+        // While it grows, others may take the places of some replicas: only those in sync are certain to stay.
+        let lasting = (!self.growing).then_some(&self.replicas[..]);
+        vouch::vouched(now, me, lasting, &self.isr, min_insync, of)
     }
 
     /// Lets a judged batch wait for its answer, or answers it if nobody asked to wait.

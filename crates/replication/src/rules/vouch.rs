@@ -5,7 +5,8 @@
 //! in sync or eligible under this leader, and commits nothing before `min.insync.replicas` follow it. So either of two
 //! sets of replicas vouches, once each member has begun a fetch:
 //! - all that are in sync, or may be by a proposal under way: the next leader is one of them, and does not lead yet;
-//! - `min.insync.replicas`, and enough to leave fewer than that: whoever commits next needs one of them.
+//! - `min.insync.replicas`, and enough to leave fewer than that: whoever commits next needs one of them. Not while
+//!   replicas are being added: one of those may be replaced by another that is not asked here.
 
 use super::isr::MaximalIsr;
 use crate::clock::Tick;
@@ -13,12 +14,13 @@ use quipu_record::{BrokerId, PlantedBug};
 
 /// The last moment at which this leader was the only one that could commit; `None`: it does not know of any.
 ///
-/// `begun` is the last moment of which it is certain that the replica began a fetch in this leader's epoch no earlier.
+/// `replicas` are all that there are; `None`: some may be replaced before this leader hears of it. `begun` is the last
+/// moment of which it is certain that the replica began a fetch in this leader's epoch no earlier.
 #[must_use]
 pub fn vouched(
     now: Tick,
     me: BrokerId,
-    replicas: &[BrokerId],
+    replicas: Option<&[BrokerId]>,
     isr: &MaximalIsr,
     min_insync: usize,
     begun: impl Fn(BrokerId) -> Option<Tick>,
@@ -35,6 +37,7 @@ pub fn vouched(
         moments?.into_iter().min()
     };
     let by_enough = || {
+        let replicas = replicas?;
         let needed = min_insync.max((replicas.len() + 1).saturating_sub(min_insync));
         let mut moments: Vec<Tick> = replicas.iter().copied().filter_map(moment).collect();
         moments.sort_unstable();
@@ -55,6 +58,19 @@ mod tests {
         ids.iter().copied().map(BrokerId::new).collect()
     }
 
+    /// Of 1, 2 and 3, of which some are being added, 1 and 2 are in sync and 3 may be replaced: 2 may lead and commit with
+    /// the one in the place of 3, whatever 3 says here.
+    #[test]
+    fn while_it_grows_only_those_in_sync_vouch() {
+        let isr = MaximalIsr::committed_as(ids(&[1, 2]).into_iter().collect::<ReplicaSet>());
+        let at = |who: u32| move |id: BrokerId| (id.get() == who).then_some(Tick::from_nanos(40));
+        let now = Tick::from_nanos(NOW);
+        let growing = |heard: u32| vouched(now, ME, None, &isr, 2, at(heard)).map(Tick::nanos);
+        assert_eq!((growing(2), growing(3)), (Some(40), None));
+        let whole = vouched(now, ME, Some(&ids(&[1, 2, 3])), &isr, 2, at(3)).map(Tick::nanos);
+        assert_eq!(whole, Some(40));
+    }
+
     fn vouched_by(
         replicas: &[u32],
         isr: &[u32],
@@ -71,7 +87,7 @@ mod tests {
             known.map(|(_, at)| Tick::from_nanos(*at))
         };
         let now = Tick::from_nanos(NOW);
-        vouched(now, ME, &ids(replicas), &maximal, min_insync, begun).map(Tick::nanos)
+        vouched(now, ME, Some(&ids(replicas)), &maximal, min_insync, begun).map(Tick::nanos)
     }
 
     #[test]

@@ -62,6 +62,7 @@ impl Metadata {
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
             replicas: (0..BROKERS).map(id).collect(),
+            growing: false,
             isr: self.isr.iter().copied().map(id).collect(),
             min_insync: self.min_insync,
         }

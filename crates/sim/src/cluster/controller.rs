@@ -4,7 +4,7 @@
 
 use super::clock::Clock;
 use super::message::{Address, BrokerIndex, ControllerEvent, Event, Message, RequestId};
-use super::plan::SESSION;
+use super::plan::{GONE_AFTER, SESSION};
 use super::real::Real;
 use super::shared::Shared;
 use crate::invariants::{self, Decided};
@@ -60,7 +60,7 @@ impl Controller {
         let mut controller = Self {
             real: shared.plan.real.then(|| Real::new(shared.plan.seed)),
             liveness: Liveness::new(LivenessConfig::of_session(SESSION)),
-            growth: Growth::new(Tick::default()),
+            growth: Growth::new(Tick::default(), GONE_AFTER),
             clock: Clock::default(),
             log: Vec::new(),
             queue: VecDeque::new(),
@@ -401,7 +401,7 @@ impl Controller {
             Some(image) => self.liveness.became_active(&image, now),
             None => self.liveness.became_active(&shared.truth, now),
         }
-        self.growth = Growth::new(now);
+        self.growth = Growth::new(now, GONE_AFTER);
         self.tick_planned = None;
         self.plan_commit(shared);
         self.plan_tick(shared);

@@ -128,7 +128,10 @@ fn rarely(world: &mut Cluster, broker: usize, fault: Fault) {
 /// A bit flips, where others have what may be lost.
 fn flip(shared: &mut Shared, target: &mut Broker) {
     let partition = shared.chance.below(shared.plan.partitions.len());
-    if spared_in(shared, target.me, partition) && target.flip_bit(shared, partition) {
+    // One that is being added may be taken away before the damage is found.
+    let truth = shared.ghosts[partition].truth.as_ref();
+    let lasting = truth.is_none_or(|truth| truth.adding().is_empty());
+    if lasting && spared_in(shared, target.me, partition) && target.flip_bit(shared, partition) {
         shared.ghosts[partition].replicas[target.me].flipped = true;
         shared.fault(Fault::BitFlip);
         if target.is_running() && shared.chance.one_in(2) {

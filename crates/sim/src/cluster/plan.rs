@@ -102,6 +102,8 @@ pub(crate) struct Plan {
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(300);
 /// A broker that is silent for so long is fenced.
 pub(crate) const SESSION: Duration = Duration::from_secs(2);
+/// A broker that was given a replica and is fenced is hardly waited for: most that are fenced come back.
+pub(crate) const GONE_AFTER: Duration = Duration::ZERO;
 /// A follower that is behind for so long leaves the in-sync replicas.
 pub(crate) const LAG_MAX: Duration = Duration::from_secs(3);
 

@@ -477,3 +477,66 @@ async fn the_offsets_topic_grows_with_the_cluster() {
     nodes.reverse();
     stop_all(nodes).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_offsets_topic_grows_past_a_broker_that_is_lost() {
+    let voter = internal_address();
+    let mut place = Place::new(0, voter.clone(), std::slice::from_ref(&voter));
+    place.config.controllers.session_timeout = Duration::from_secs(1);
+    let first = place.start().await;
+    let controllers = Controllers::new(None, String::new(), &[voter.to_string()]);
+    let topic_id = quipu_record::TopicId::from_u128(77);
+    let ensure = quipu_metadata::EnsureOffsetsTopic { topic_id };
+    controllers.propose(ensure).await.unwrap();
+    // A broker that registers, is given a replica of each partition, and is never heard of again.
+    let image = controllers.feed(|_| {}).await.unwrap().image().clone();
+    let known = image.broker(BrokerId::new(0)).unwrap();
+    let id = BrokerId::new(9);
+    let lost = quipu_metadata::RegisterBroker {
+        id,
+        incarnation: quipu_metadata::Incarnation::from_u128(9),
+        cluster_id: image.cluster_id(),
+        directory: quipu_metadata::DirectoryId::from_u128(9),
+        listeners: known.listeners.clone(),
+        rack: None,
+        version: String::new(),
+        feature_level: known.feature_level,
+        clean_epoch: None,
+        page_cache_kept: false,
+        cut: Vec::new(),
+        damaged: Vec::new(),
+    };
+    // It is fenced in no time: sooner, on a slow machine, than the topic grows.
+    loop {
+        let epoch = controllers.propose(lost.clone()).await.unwrap().outcome.epoch;
+        let unfence = quipu_metadata::UnfenceBroker { id, epoch };
+        controllers.propose(unfence).await.unwrap();
+        let grow = quipu_metadata::GrowTopic {
+            topic_id,
+            gone: Vec::new(),
+        };
+        controllers.propose(grow).await.unwrap();
+        let image = controllers.feed(|_| {}).await.unwrap().image().clone();
+        let topic = image.topic(topic_id).unwrap();
+        if topic.partitions.iter().all(|(_, state)| state.adding() == [id]) {
+            break;
+        }
+    }
+
+    let mut nodes = vec![first];
+    for id in [1, 2] {
+        let place = Place::new(id, internal_address(), std::slice::from_ref(&voter));
+        nodes.push(place.with_roles(&[Role::Broker]).start().await);
+    }
+    let name = quipu_metadata::OFFSETS_TOPIC;
+    let whole = |p: &v1::Partition| {
+        let replicas: BTreeSet<u32> = p.replicas.iter().copied().collect();
+        (replicas, p.in_sync_replicas.len(), p.min_insync_replicas) == (BTreeSet::from([0, 1, 2]), 3, 2)
+    };
+    until("every partition has three replicas that are alive", async || {
+        nodes[0].topic(name).await.partitions.iter().all(whole)
+    })
+    .await;
+    nodes.reverse();
+    stop_all(nodes).await;
+}

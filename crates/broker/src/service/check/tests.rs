@@ -72,7 +72,8 @@ fn an_internal_topic_with_few_replicas_is_found_until_it_has_grown() {
     }
     assert_eq!(found(&image), [few]);
     assert_eq!(notes(&image), Vec::<String>::new());
-    test_image::run(&mut image, GrowTopic { topic_id });
+    let gone = Vec::new();
+    test_image::run(&mut image, GrowTopic { topic_id, gone });
     assert_eq!(found(&image), [few], "those that are added are not missed");
     let remedy = &cluster(&image)[0].remedy;
     assert!(remedy.contains("on broker 1, 2 are not in sync yet"), "{remedy}");

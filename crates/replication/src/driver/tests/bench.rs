@@ -182,6 +182,7 @@ impl Bench {
                 leader_epoch: LeaderEpoch::new(epoch),
                 partition_epoch: PartitionEpoch::new(partition_epoch),
                 replicas: vec![ME],
+                growing: false,
                 isr: vec![ME],
                 min_insync: 1,
             },

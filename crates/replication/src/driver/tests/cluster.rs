@@ -43,6 +43,7 @@ impl Cluster {
                     leader_epoch: LeaderEpoch::new(0),
                     partition_epoch: PartitionEpoch::new(0),
                     replicas: all.to_vec(),
+                    growing: false,
                     isr: all.to_vec(),
                     min_insync,
                 },

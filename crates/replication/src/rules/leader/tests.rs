@@ -11,6 +11,7 @@ fn leadership(partition_epoch: u64, isr: &[u32], min_insync: u32) -> Leadership 
             leader_epoch: LeaderEpoch::new(7),
             partition_epoch: PartitionEpoch::new(partition_epoch),
             replicas: [1, 2, 3].map(BrokerId::new).to_vec(),
+            growing: false,
             isr: isr.iter().copied().map(BrokerId::new).collect(),
             min_insync,
         },
@@ -175,19 +176,18 @@ fn a_follower_cannot_have_flushed_more_than_it_holds() {
 }
 
 #[test]
-fn every_replica_and_whoever_copies_must_have_flushed_what_all_have() {
+fn every_replica_must_have_flushed_what_all_have_and_nobody_else() {
     let mut leader = Leader::begin(second(0), &three(&[1, 2]), Offset::ZERO);
     leader.fetched(second(1), &fetch(2, 9, 8), &mine(9));
     assert_eq!(leader.flushed_by_all(&mine(9)), Offset::ZERO, "3 was not heard");
     leader.fetched(second(1), &fetch(3, 9, 7), &mine(9));
     assert_eq!(leader.flushed_by_all(&mine(9)), Offset::new(7));
     assert_eq!(leader.flushed_by_all(&mine(6)), Offset::new(6), "the leader too");
-    leader.fetched(second(1), &fetch(4, 9, 5), &mine(9));
-    assert_eq!(
-        leader.flushed_by_all(&mine(9)),
-        Offset::new(5),
-        "one that is being added"
-    );
+    let mut without = three(&[1, 2]);
+    without.record.partition_epoch = without.record.partition_epoch.next();
+    without.record.replicas.retain(|id| *id != BrokerId::new(3));
+    leader.adopt(&without, &mut Vec::new());
+    assert_eq!(leader.flushed_by_all(&mine(9)), Offset::new(8), "3 is gone");
 }
 
 #[test]

@@ -143,6 +143,7 @@ impl Broker {
                     leader_epoch: record.leader_epoch,
                     partition_epoch: record.partition_epoch,
                     replicas: vec![self.id],
+                    growing: false,
                     isr: vec![self.id],
                     min_insync: record.min_insync,
                 },

@@ -103,6 +103,7 @@ impl Broker {
             next_token: 0,
             image: Image::default(),
             lifecycle: Lifecycle::new(self.id, lifecycle, self.now(shared).mono),
+            told: false,
             registration,
             calling: None,
             beat: None,

@@ -238,6 +238,7 @@ impl Broker {
                 .collect(),
             _ => shared.plan.partitions.iter().map(|plan| plan.partition).collect(),
         };
+        self.depart(shared);
         for at in changed {
             self.assign(shared, at);
         }
@@ -252,7 +253,11 @@ impl Broker {
         let Some(partition) = shared.plan.place(at) else {
             return;
         };
-        if !state.replicas.contains(self.id) || !self.is_open(shared, partition) {
+        if !state.replicas.contains(self.id) {
+            self.let_go(shared, partition, &state);
+            return;
+        }
+        if !self.is_open(shared, partition) {
             return;
         }
         let Some(process) = &mut self.process else { return };
@@ -281,6 +286,43 @@ impl Broker {
         self.plan_replicate(shared);
     }
 
+    /// With the first metadata of its registration in effect, what others were given meanwhile is deleted.
+    fn depart(&mut self, shared: &mut Shared) {
+        let Some(process) = &mut self.process else { return };
+        if std::mem::replace(&mut process.told, true) {
+            return;
+        }
+        let of_others = |at: TopicPartition| {
+            let state = process.image.partition(at);
+            state.is_some_and(|state| !state.replicas.contains(self.id) && is_whole_without(state))
+        };
+        let open = process.replicas.iter();
+        let departed: Vec<PartitionIndex> = open
+            .filter(|(_, replica)| of_others(replica.driver.partition()))
+            .map(|(partition, _)| *partition)
+            .collect();
+        for partition in departed {
+            let Some(replica) = process.replicas.remove(&partition) else {
+                continue;
+            };
+            if let Err(error) = process.dir.delete_log(replica.driver.into_log()) {
+                shared.note(format_args!("b{} p{partition} is not deleted: {error}", self.me));
+                return self.die(shared, Fault::Kill);
+            }
+            shared.ghosts[partition].replicas[self.me].clear();
+        }
+    }
+
+    /// It is a replica no more. Its log stays until the next start, and must do no harm should it become one again before.
+    fn let_go(&mut self, shared: &mut Shared, partition: PartitionIndex, state: &Partition) {
+        let Some(process) = &mut self.process else { return };
+        process.following.leave(partition);
+        if process.replicas.contains_key(&partition) {
+            let leader_epoch = state.leader_epoch;
+            self.step(shared, partition, Input::Resign(Resign { leader_epoch }));
+        }
+    }
+
     /// Opens a replica that is not open yet.
     fn is_open(&mut self, shared: &mut Shared, partition: PartitionIndex) -> bool {
         let Some(process) = &self.process else {
@@ -306,6 +348,11 @@ impl Broker {
     }
 }
 
+/// Those that have it can do without any other.
+fn is_whole_without(state: &Partition) -> bool {
+    state.leader.is_some() && state.isr.len() >= usize::from(state.min_insync).max(2)
+}
+
 /// What a partition's leader is told.
 fn leadership(image: &Image, state: &Partition) -> Leadership {
     let eligible = state.replicas.iter().filter_map(|id| {
@@ -324,6 +371,7 @@ pub(super) fn leader_record(state: &Partition) -> LeaderRecord {
         leader_epoch: state.leader_epoch,
         partition_epoch: state.partition_epoch,
         replicas: state.replicas.iter().collect(),
+        growing: !state.adding().is_empty(),
         isr: state.isr.iter().collect(),
         min_insync: u32::from(state.min_insync),
     }

@@ -36,6 +36,8 @@ pub(super) struct Process {
     /// The metadata as it is in effect here.
     pub(super) image: Image,
     pub(super) lifecycle: Lifecycle,
+    /// Metadata of its own registration is in effect.
+    pub(super) told: bool,
     pub(super) registration: RegisterBroker,
     /// The registration, or the opening of a stream, that waits for its answer.
     pub(super) calling: Option<RequestId>,
