@@ -177,7 +177,7 @@ pub enum MoveTo {
 impl MoveTo {
     /// Where it goes from here; `None`: nothing is committed that could be shifted.
     #[must_use]
-    pub fn from(self, committed: Option<Offset>) -> Option<Offset> {
+    pub fn resolved(self, committed: Option<Offset>) -> Option<Offset> {
         match self {
             Self::Offset(to) => Some(to),
             Self::Shift {

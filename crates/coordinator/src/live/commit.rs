@@ -173,7 +173,7 @@ impl Deciding<'_> {
             let from = self.group.offsets.get(at).map(|offset| offset.offset);
             let nothing =
                 || GroupError::invalid(format!("nothing is committed of {at} that could be shifted"));
-            let to = to.from(from).ok_or_else(nothing)?;
+            let to = to.resolved(from).ok_or_else(nothing)?;
             if to > Offset::MAX {
                 return Err(GroupError::invalid("offset: above 2^63 - 1"));
             }

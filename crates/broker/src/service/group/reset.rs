@@ -125,7 +125,7 @@ impl Place {
 
 /// Of what could not be moved, and of what could, had that been.
 fn not_moved(place: &Place, from: Option<&Offset>, target: Result<MoveTo, Failure>) -> v1::OffsetReset {
-    let to = target.as_ref().ok().and_then(|to| to.from(from.copied()));
+    let to = target.as_ref().ok().and_then(|to| to.resolved(from.copied()));
     v1::OffsetReset {
         from: from.map(|from| from.get()),
         to: to.map(Offset::get).unwrap_or_default(),
