@@ -427,8 +427,15 @@ impl<'l, D: Disk> Reading<'l, D> {
         let at = *self.walk.at();
         let what = match self.walk.step(&mut rules).map_err(CleanError::Unreadable)? {
             Step::Batch(header, bytes) => return Ok(Some((header, bytes))),
-            Step::End if at.position == self.segment.end().position => return Ok(None),
-            Step::End => "the segment ends here, and should not".to_owned(),
+            Step::End => {
+                let end = self.segment.end();
+                if (at.position, at.outside) == (end.position, end.outside) {
+                    return Ok(None);
+                }
+                // A copy would make right what is not.
+                "the segment ends here, and should not, or its batches are not those that were written"
+                    .to_owned()
+            }
             Step::Bad(what) => what,
         };
         if !swap::is_run(&job.shared, std::slice::from_ref(&self.segment)) {

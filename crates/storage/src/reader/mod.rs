@@ -3,6 +3,7 @@
 //! A read goes to the file, past no lock but for a moment, and looks at every batch it returns: checksum, length, offset
 //! in sequence, epoch as the checkpoint has it. Should the owner cut the log meanwhile, the read is made again.
 
+mod prove;
 mod time;
 
 use crate::files::{OpenFile, read_full};
@@ -203,7 +204,7 @@ impl<D: Disk> LogReader<D> {
         limit: Offset,
         max_bytes: usize,
     ) -> Result<Option<BatchesRead>, ReadError> {
-        let mut rules = Rules::new(Some(&target.epochs), target.segment.cleaned());
+        let mut rules = target.rules();
         let mut at = start;
         let mut want = max_bytes.max(READ_MIN);
         loop {
@@ -223,6 +224,7 @@ impl<D: Disk> LogReader<D> {
             let begin = at.position;
             let taken = take(&buffer, &mut at, left, &mut rules, from, limit, max_bytes);
             if let Some((first, last)) = taken.range {
+                self.prove(target, log, at)?;
                 let bytes = Bytes::from(buffer).slice(first..last);
                 return Ok(Some(BatchesRead { bytes, next: at.next }));
             }
@@ -271,7 +273,7 @@ impl<D: Disk> LogReader<D> {
             let start = self.locate(&target, Seek::Offset(from))?;
             Ok((target, log, start))
         })?;
-        let mut rules = Rules::new(Some(&target.epochs), target.segment.cleaned());
+        let mut rules = target.rules();
         let mut walk = Walk::new(&log, start, u64::from(target.end.position));
         loop {
             let at = *walk.at();
@@ -282,6 +284,7 @@ impl<D: Disk> LogReader<D> {
                 Step::Bad(what) => return Err(bad(&log, &at, what)),
                 // Compaction may leave a gap at the end; without it the bytes reach as far as the segment claims.
                 Step::End if target.segment.cleaned() || at.next >= target.end.next => {
+                    self.prove(&target, &log, at)?;
                     return Ok(target.end.next);
                 }
                 Step::End => return Err(ends_early(&log, &at, &target)),

@@ -1,7 +1,7 @@
 //! Reads by time.
 
 use super::{LogReader, bad};
-use crate::segment::{Rules, Seek, Segment, Step, Walk};
+use crate::segment::{Seek, Segment, Step, Walk};
 use crate::{Disk, ReadError};
 use bytes::Bytes;
 use quipu_record::{LeaderEpoch, Offset, StoredBatch, Timestamp};
@@ -69,7 +69,7 @@ impl<D: Disk> LogReader<D> {
             log => log?,
         };
         let start = self.locate(&target, Seek::Time(time))?;
-        let mut rules = Rules::new(Some(&target.epochs), segment.cleaned());
+        let mut rules = target.rules();
         let mut walk = Walk::new(&log, start, u64::from(target.end.position));
         loop {
             let at = *walk.at();
@@ -80,7 +80,10 @@ impl<D: Disk> LogReader<D> {
                     let found = batch.and_then(|batch| first_record(&batch, time, self.log_start()));
                     match found {
                         Ok(None) => {}
-                        Ok(found) => return Ok(found),
+                        Ok(found) => {
+                            self.prove(&target, &log, *walk.at())?;
+                            return Ok(found);
+                        }
                         Err(error) => return Err(bad(&log, &at, error.to_string())),
                     }
                 }

@@ -11,6 +11,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) epochs: Option<&'a EpochCache>,
     /// Whether offsets may leave gaps: only where compaction cleaned.
     pub(crate) gaps: bool,
+    /// Where the segment's offsets end, if that is known.
+    end: Offset,
     /// The epoch of the last look, and the offsets for which it holds: batches mostly share theirs.
     known: Option<(LeaderEpoch, Offset, Offset)>,
 }
@@ -31,8 +33,14 @@ impl<'a> Rules<'a> {
         Self {
             epochs,
             gaps,
+            end: Offset::MAX,
             known: None,
         }
+    }
+
+    /// No batch goes beyond `end`.
+    pub(crate) const fn until(self, end: Offset) -> Self {
+        Self { end, ..self }
     }
 
     /// Looks at the batch at `at`, of which `bytes` are the first ones, where the segment has `left` bytes. All 17 bytes
@@ -72,6 +80,13 @@ impl<'a> Rules<'a> {
         if base < next || (base > next && !self.gaps) {
             return Some(format!(
                 "the batch begins at offset {base}, where {next} is expected"
+            ));
+        }
+        if header.next_offset() > self.end {
+            return Some(format!(
+                "the batch reaches to offset {}, and its segment to {}",
+                header.next_offset(),
+                self.end
             ));
         }
         let epochs = self.epochs?;

@@ -60,6 +60,12 @@ impl<'b> Entries<'b> {
 
     /// The last entry for which `below` holds; it holds for a first part of them.
     fn last(&self, below: impl Fn(&Boundary) -> bool) -> Result<Option<Boundary>, BadEntry> {
+        let count = self.count(below)?;
+        count.checked_sub(1).map(|number| self.get(number)).transpose()
+    }
+
+    /// How many entries there are for which `below` holds.
+    fn count(&self, below: impl Fn(&Boundary) -> bool) -> Result<usize, BadEntry> {
         let (mut from, mut to) = (0, self.len());
         while from < to {
             let middle = from + (to - from) / 2;
@@ -69,7 +75,13 @@ impl<'b> Entries<'b> {
                 to = middle;
             }
         }
-        from.checked_sub(1).map(|number| self.get(number)).transpose()
+        Ok(from)
+    }
+
+    /// The first entry at or after a position.
+    pub(crate) fn at_or_after(&self, position: u32) -> Result<Option<Boundary>, BadEntry> {
+        let before = self.count(|entry| entry.position < position)?;
+        (before < self.len()).then(|| self.get(before)).transpose()
     }
 
     /// The last entry at or below an offset.

@@ -215,7 +215,7 @@ impl<D: Disk> Recovery<'_, D> {
             out.corrupt
                 .push(self.fault(file.base, position, scan.end.next, what));
             // What is right in it can still be read.
-            seal.end.next = next.max(scan.end.next);
+            seal.end.next = next;
             seal.end.position = u32::try_from(file.len).unwrap_or(u32::MAX);
         } else {
             out.unsynced.push(write_seal(&self.place, &seal)?);
