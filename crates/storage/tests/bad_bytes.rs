@@ -506,3 +506,41 @@ fn a_wrong_offset_is_not_copied_into_a_segment_that_vouches_for_it() {
     }
     assert_eq!(refused, 5);
 }
+
+/// Of a copy with gaps, which a follower keeps, what grows is held against what is known of it so far.
+#[test]
+fn a_copy_with_gaps_is_read_while_it_grows() {
+    let disk = FakeDisk::new(1);
+    let (dir, _) = DataDir::open(disk, PathBuf::from("/data"), DataDirOptions::default()).unwrap();
+    let config = LogConfig {
+        segment_bytes: 1 << 20,
+        ..compacted()
+    };
+    let (mut log, _) = dir.open_log(PARTITION, config, NOW).unwrap();
+    log.append(NOW, &[keyed(Offset::ZERO, 0)]).unwrap();
+    let reader = log.reader();
+    let reads = std::thread::scope(|scope| {
+        let growing = scope.spawn(move || {
+            for at in 1..3_000_u64 {
+                let base = Offset::new(at * 3);
+                log.append_copied(NOW, &[keyed(base, 0)], Offset::new(9_000))
+                    .unwrap();
+            }
+            log
+        });
+        let mut reads = 0_u64;
+        while !growing.is_finished() {
+            let (mut from, end) = (Offset::ZERO, reader.log_end());
+            while from < end {
+                let read = reader.read(from, end, 500).unwrap();
+                assert!(read.next > from, "a read goes on, or says why not");
+                assert!(iter_batches(read.bytes).all(|batch| batch.unwrap().base_offset().get() % 3 == 0));
+                (from, reads) = (read.next, reads + 1);
+            }
+        }
+        let log = growing.join().unwrap();
+        assert_eq!(batches_of(&log).unwrap().len(), 3_000);
+        reads
+    });
+    assert!(reads > 0);
+}

@@ -28,6 +28,12 @@ impl<D: Disk> LogReader<D> {
             .shared
             .at_place(|place| target.segment.vouched_from(place, at.position));
         let vouched = vouched.map_err(ReadError::Io)?;
+        // The log may have grown since this read began.
+        let vouched = if vouched.position < target.end.position {
+            vouched
+        } else {
+            target.end
+        };
         let mut rules = target.rules();
         let mut walk = Walk::new(log, at, u64::from(vouched.position));
         loop {

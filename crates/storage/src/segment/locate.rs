@@ -76,22 +76,26 @@ impl<D: Disk> Segment<D> {
         Ok(start)
     }
 
-    /// The first place at or after `position` of a sealed segment of which it is known what the bytes before it add up to
-    /// that lie outside of batches' checksums. An index that is wrong is no help, and the segment's end always is.
+    /// The first place at or after `position` of which it is known what the bytes before it add up to that lie outside of
+    /// batches' checksums. An index that is wrong is no help, and the segment's end always is.
     ///
     /// # Errors
     /// If the disk fails.
     pub(crate) fn vouched_from(&self, place: &Place<'_, D>, position: u32) -> Result<Boundary, IoFailure> {
-        let (entries, end) = {
+        let (entries, later) = {
             let state = lock(&self.state);
-            (state.entries, state.end)
+            let before = state.tail.partition_point(|entry| entry.position < position);
+            (
+                state.entries,
+                state.tail.get(before).copied().unwrap_or(state.end),
+            )
         };
         if entries == 0 {
-            return Ok(end);
+            return Ok(later);
         }
         let path = place.path(self.base, Kind::Index);
         let found = self.look_up(place, &path, entries, |index| index.at_or_after(position))?;
-        Ok(found.ok().flatten().unwrap_or(end))
+        Ok(found.ok().flatten().unwrap_or(later))
     }
 
     fn look_up(
