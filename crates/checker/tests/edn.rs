@@ -215,6 +215,23 @@ fn follows_the_rules(lines: &[Edn]) {
 }
 
 #[test]
+fn who_crashes_does_so_for_jepsens_checker_too() {
+    let crash = |(time, kind)| Event {
+        time: Time(time),
+        process: Process::Client(3),
+        kind,
+        op: Op::Crash,
+    };
+    let history = History::of([(1, Kind::Invoke), (2, Kind::Info)].map(crash).to_vec());
+    let lines: Vec<String> = to_edn(&history.expect("a history")).collect();
+    let expected = [
+        "{:index 0, :time 1, :process 3, :type :invoke, :f :crash, :value nil}",
+        "{:index 1, :time 2, :process 3, :type :info, :f :crash, :value nil}",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
 fn what_a_fault_says_is_escaped_as_edn_has_it() {
     let what = "broker \"1\" \\ 'two'\n\t\u{1b}[1m ü";
     let event = Event {

@@ -209,6 +209,16 @@ fn an_assignment_keeps_the_places_of_what_it_names() {
 }
 
 #[test]
+fn an_assignment_that_failed_moves_nobody() {
+    let skips = |end: &str| {
+        let assigned = format!("0 invoke A x\n0 {end} A x");
+        format!("{SENT}\n0 invoke p\n0 ok p 0-1\n{assigned}\n0 invoke p\n0 ok p 2-3")
+    };
+    finds(&[AnomalyKind::PollSkip], &skips("fail"));
+    finds(&[], &skips("ok"));
+}
+
+#[test]
 fn a_subscriber_may_skip_and_go_back() {
     let verdict = story(&format!(
         "{SENT}\n0 invoke u x\n0 ok u x\n0 invoke p\n0 ok p 0-1\n0 invoke p\n0 ok p 2-3\n0 invoke p\n0 ok p 1-2"
@@ -245,6 +255,28 @@ fn sends_stand_in_their_order() {
     assert!(
         verdict.is_clean() && verdict.allowed.contains_key(&AnomalyKind::IntSendSkip),
         "{verdict}"
+    );
+}
+
+#[test]
+fn the_later_of_two_sends_does_not_stand_where_the_earlier_one_does() {
+    let story = |process: u64| format!("0 invoke s 1\n0 ok s 1@5\n{process} invoke s 2\n{process} ok s 2@5");
+    finds(
+        &[AnomalyKind::InconsistentOffsets, AnomalyKind::NonmonotonicSend],
+        &story(0),
+    );
+    finds(
+        &[AnomalyKind::InconsistentOffsets, AnomalyKind::RealTimeOrder],
+        &story(1),
+    );
+}
+
+#[test]
+fn in_which_order_the_values_of_a_failed_send_stand_says_nothing() {
+    let read = "1 invoke p\n1 ok p 0-2 1-1";
+    finds(
+        &[AnomalyKind::AbortedRead],
+        &format!("0 invoke s 1 2\n0 fail s 1 2\n{read}"),
     );
 }
 

@@ -4,8 +4,8 @@ mod words;
 
 use proptest::prelude::*;
 use quipu_checker::{
-    Acks, AnomalyKind, Event, FORMAT_LINE, Final, History, Key, Kind, Op, Outcomes, Poll, PolledPartition,
-    Process, ReadRecord, Send, Time, Trim, Value, ValueId, Verdict, check, from_lines, to_line,
+    Acks, AnomalyKind, Event, Final, History, Key, Kind, Op, Outcomes, Poll, PolledPartition, Process,
+    ReadRecord, Send, Time, Trim, Value, ValueId, Verdict, check, from_lines, to_line,
 };
 use quipu_record::{BrokerId, Offset};
 use words::told;
@@ -402,80 +402,6 @@ fn what_was_not_looked_at_is_said() {
     assert_eq!(verdict.unchecked.len(), 2, "{verdict}");
 }
 
-/// What is found where a cluster is whole from second 10 on; `SECOND begin` and `end` are of a fault, and `SECOND PROCESS
-/// KIND` of a send; and how often the check of that had too little to look at.
-fn healed(told: &[&str]) -> (usize, usize) {
-    let line = |told: &&str| {
-        let (second, words) = told.split_once(' ').expect("a second");
-        let (process, kind, op) = match words.split_once(' ') {
-            None if words == "healed" => (r#""nemesis""#, "info", r#""f":"healed","what":"""#.to_owned()),
-            None => {
-                let op = format!(r#""f":"fault","what":"","kind":"kill","phase":"{words}""#);
-                (r#""nemesis""#, "info", op)
-            }
-            Some((process, kind)) => {
-                let offset = if kind == "ok" { r#","offset":0"# } else { "" };
-                let op = format!(
-                    r#""f":"send","key":"t/0","values":[[{process},0]],"acks":"all","producer":1{offset}"#
-                );
-                (process, kind, op)
-            }
-        };
-        format!(r#"{{"time":{second}000000000,"process":{process},"type":"{kind}",{op}}}"#)
-    };
-    let lines: Vec<String> = told.iter().map(line).collect();
-    let lines = std::iter::once(FORMAT_LINE).chain(lines.iter().map(String::as_str));
-    let verdict = check(&from_lines(lines).expect("a history"));
-    let found = verdict.found.get(&AnomalyKind::NoWriteAfterHealing).copied();
-    let unchecked = verdict
-        .unchecked
-        .iter()
-        .filter(|why| why.starts_with("availability: "));
-    (found.unwrap_or_default(), unchecked.count())
-}
-
-#[test]
-fn who_waits_in_the_first_half_of_five_seconds_after_a_healing_is_answered_in_them() {
-    for (found, told) in [
-        (1, &["10 healed", "11 1 invoke", "20 end"][..]),
-        (0, &["10 healed", "11 1 invoke", "15 1 ok", "20 end"]),
-        (1, &["10 healed", "11 1 invoke", "16 1 ok", "20 end"]),
-        (1, &["10 healed", "12 1 invoke", "16 1 ok", "20 end"]),
-        (0, &["10 healed", "13 1 invoke", "16 1 ok", "20 end"]),
-        (1, &["9 1 invoke", "10 healed", "20 end"]),
-        (0, &["9 1 invoke", "10 healed", "14 1 ok", "20 end"]),
-        // An answer before the healing is none after it, and nobody waits for what has failed.
-        (1, &["8 1 invoke", "9 1 ok", "10 healed", "11 2 invoke", "20 end"]),
-        (0, &["10 healed", "11 1 invoke", "12 1 fail", "20 end"]),
-        // One answer is enough for all.
-        (
-            0,
-            &["10 healed", "11 1 invoke", "11 2 invoke", "14 2 ok", "20 end"],
-        ),
-    ] {
-        assert_eq!(healed(told), (found, 0), "{told:?}");
-    }
-}
-
-#[test]
-fn a_healing_cut_short_by_the_next_fault_does_not_count() {
-    for (found, unchecked, told) in [
-        (0, 1, &["10 healed", "11 1 invoke", "14 begin", "20 end"][..]),
-        (1, 0, &["10 healed", "11 1 invoke", "15 begin", "20 end"]),
-        (1, 0, &["10 healed", "11 1 invoke", "14 end", "20 end"]),
-        // Nor does one that the history ends too soon after.
-        (0, 1, &["10 healed", "11 1 invoke", "14 end"]),
-        (1, 0, &["10 healed", "11 1 invoke", "15 end"]),
-        (
-            1,
-            0,
-            &["10 healed", "14 begin", "20 healed", "21 1 invoke", "30 end"],
-        ),
-    ] {
-        assert_eq!(healed(told), (found, unchecked), "{told:?}");
-    }
-}
-
 #[test]
 fn a_final_log_is_told_in_pieces_in_any_order() {
     let whole = sound(7);
@@ -582,7 +508,14 @@ G1c: 2 operations each come before the next, in a circle
 fn operations_are_counted_by_what_they_are_and_how_they_ended() {
     let events = sound(2);
     let lines: Vec<String> = events.iter().map(to_line).collect();
-    let counted = verdict(events).counts.operations;
+    let counts = verdict(events).counts;
+    let all = |of: fn(&Outcomes) -> usize| counts.operations.values().map(of).sum::<usize>();
+    assert_eq!(
+        [counts.ok, counts.fail, counts.info],
+        [all(|it| it.ok), all(|it| it.fail), all(|it| it.info)]
+    );
+    assert!(counts.ok * counts.fail * counts.info > 0, "{counts:?}");
+    let counted = counts.operations;
     for (name, counted) in &counted {
         let told = |kind: &str| {
             let words = format!(r#""type":"{kind}","f":"{name}""#);
@@ -727,4 +660,52 @@ fn a_hole_is_explained_by_as_many_marks_as_stand_in_it() {
         let hole = read(too_few);
         assert!(hole.starts_with("P7 "), "{too_few}: {hole}");
     }
+}
+
+#[test]
+fn whatever_is_deleted_before_or_after_it_the_greatest_deletion_counts() {
+    let found = |deleted: [u64; 2], log_start: u64| {
+        let trim = |before: u64| {
+            format!(r#""process":"nemesis","type":"info","f":"trim","key":"t/0","before":{before}"#)
+        };
+        let [first, second] = deleted.map(trim);
+        let last = match log_start {
+            2 => "[2,3,5],[3,4,5]",
+            _ => "[3,4,5]",
+        };
+        let log = format!(
+            r#""process":"nemesis","type":"info","f":"final","replica":1,"key":"t/0","log_start":{log_start},"records":[{last}]"#
+        );
+        told(&[&FOUR[..], &[&first, &second, &log]].concat())
+    };
+    for deleted in [[1, 2], [2, 1], [2, 2]] {
+        assert_eq!(found(deleted, 2), "", "{deleted:?}");
+        let too_high = found(deleted, 3);
+        assert!(too_high.starts_with("P5 below-log-start: "), "{too_high}");
+    }
+}
+
+#[test]
+fn a_high_watermark_is_above_all_that_was_sent_where_a_value_may_be_stored_twice_or_marks_are_left() {
+    let latest = [
+        r#""process":1,"type":"invoke","f":"latest","key":"t/0""#,
+        r#""process":1,"type":"ok","f":"latest","key":"t/0","high_watermark":2"#,
+    ];
+    let send = |producer: &str| {
+        let send = |kind: &str, offset: &str| {
+            format!(
+                r#""process":0,"type":"{kind}","f":"send","key":"t/0","values":[[1,5]],"acks":"all"{producer}{offset}"#
+            )
+        };
+        [send("invoke", ""), send("ok", r#","offset":0"#)]
+    };
+    let txn = |kind: &str, offset: &str| {
+        let send = format!(r#""key":"t/0","values":[[1,5]],"acks":"all","producer":4{offset}"#);
+        format!(r#""process":0,"type":"{kind}","f":"txn","steps":[{{"send":{{{send}}}}}]"#)
+    };
+    let found = |sent: [String; 2]| told(&[&sent[0], &sent[1], latest[0], latest[1]]);
+    assert_eq!(found(send("")), "");
+    assert_eq!(found([txn("invoke", ""), txn("ok", r#","offset":0"#)]), "");
+    let too_high = found(send(r#","producer":4"#));
+    assert!(too_high.starts_with("P6 high-watermark-too-high: "), "{too_high}");
 }

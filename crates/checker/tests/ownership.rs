@@ -26,7 +26,7 @@ fn released(member: &str, lost: bool) -> Op {
 }
 
 /// How often two owners are found: each member is a process of its own.
-fn two_owners(told: [(u64, Op); 4]) -> usize {
+fn two_owners<const N: usize>(told: [(u64, Op); N]) -> usize {
     let mut history = History::default();
     for (time, (process, op)) in (1..).zip(told) {
         let event = Event {
@@ -68,4 +68,23 @@ fn who_comes_later_with_an_earlier_epoch_owns_nothing() {
         (1, released("second", false)),
     ];
     assert_eq!(two_owners(told), 1);
+}
+
+#[test]
+fn who_tells_again_of_what_it_has_has_had_it_all_the_time() {
+    let told_again = |since| {
+        [
+            (0, owned("first", 7)),
+            (1, owned("second", 8)),
+            (1, released("second", false)),
+            (0, owned("first", since)),
+            (0, released("first", false)),
+        ]
+    };
+    assert_eq!(two_owners(told_again(7)), 1);
+    assert_eq!(
+        two_owners(told_again(9)),
+        0,
+        "it was taken, and given to it again: it does not know when"
+    );
 }

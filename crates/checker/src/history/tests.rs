@@ -91,6 +91,29 @@ fn what_breaks_a_rule_is_no_history() {
 }
 
 #[test]
+fn of_a_send_that_is_refused_the_new_values_may_be_sent_and_the_old_ones_may_not() {
+    let sends = |process: u64, values: &[u64]| {
+        let values = values.iter().map(|value| Value::from((*value, 912)));
+        let send = Send::new(Key::new("orders/3"), values.collect());
+        event(1, Process::Client(process), Kind::Invoke, Op::Send(send))
+    };
+    for before in [&[1][..], &[1, 2], &[1, 2, 3, 4]] {
+        let mut history = History::default();
+        history.push(sends(0, before)).unwrap();
+        for again in before {
+            for refused in [&[11, 12, 13, *again][..], &[*again, 11], &[*again]] {
+                let refused = history.push(sends(1, refused));
+                assert!(matches!(refused, Err(HistoryError::ValueReused { .. })));
+            }
+        }
+        history.push(sends(1, &[13, 11, 12])).unwrap();
+        let sent_by = |value| history.sender(ValueId(value)).map(|op| op.invoke);
+        assert_eq!(sent_by(1), Some(EventId(0)));
+        assert_eq!([11, 12, 13].map(sent_by), [Some(EventId(1)); 3]);
+    }
+}
+
+#[test]
 fn an_operation_is_completed_by_the_same_one() {
     // What each asks for, and others of the same kind.
     let asked = [
