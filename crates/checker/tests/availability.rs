@@ -108,6 +108,34 @@ no-write-after-healing: nothing was acknowledged in t/0 within 5s after a healin
 }
 
 #[test]
+fn who_reads_a_part_at_first_reaches_the_end_only_with_the_rest() {
+    let poll = |kind: &str, records: &str| {
+        let part = format!(r#"{{"key":"t/0","from":0{records}}}"#);
+        format!(r#""process":1,"type":"{kind}","f":"poll","partitions":[{part}]"#)
+    };
+    let sent = r#""f":"send","key":"t/0","values":[[1,5],[2,5]],"acks":"all""#;
+    let found = |second: u32| {
+        told(&[
+            (1, &format!(r#""process":0,"type":"invoke",{sent}"#)),
+            (2, &format!(r#""process":0,"type":"ok",{sent},"offset":0"#)),
+            (10, r#""process":"nemesis","type":"info","f":"final-polls""#),
+            (11, &poll("invoke", "")),
+            (12, &poll("ok", "")),
+            (13, &poll("invoke", "")),
+            (14, &poll("ok", r#","records":[[0,1,5]]"#)),
+            (15, &poll("invoke", "")),
+            (second, &poll("ok", r#","records":[[0,1,5],[1,2,5]]"#)),
+        ])
+    };
+    assert_eq!(found(40), "");
+    let expected = "\
+tail-not-reached: t/0 ends at offset 1, which the final polls did not reach within 30s
+    #2      10.000000 s  the final polls begin
+    #8      41.000000 s  process 1 ok: t/0 read up to there";
+    assert_eq!(found(41), expected);
+}
+
+#[test]
 fn the_end_of_a_partition_is_reached_within_half_a_minute_unless_it_is_deleted() {
     let found = |second: u32, deleted_below: u64| {
         let trim =

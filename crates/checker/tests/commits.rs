@@ -151,3 +151,24 @@ fn who_gets_a_partition_again_had_it_taken_in_between() {
     ]);
     assert!(since_7.starts_with("unfenced-commit: "), "{since_7}");
 }
+
+#[test]
+fn when_a_partition_was_taken_its_member_does_not_know_so_another_may_commit() {
+    let other_commits = |lost: bool| {
+        let by = r#""by":{"member":"n","member_epoch":4}"#;
+        let commit = |kind: &str| {
+            format!(
+                r#""process":1,"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":5,"id":1,{by}"#
+            )
+        };
+        told(&[
+            &owned_since(3),
+            &commit("invoke"),
+            &commit("ok"),
+            &format!(r#"{RELEASED},"lost":{lost}"#),
+        ])
+    };
+    assert_eq!(other_commits(true), "");
+    let not_its_own = other_commits(false);
+    assert!(not_its_own.starts_with("unfenced-commit: "), "{not_its_own}");
+}

@@ -221,11 +221,14 @@ fn an_assignment_that_failed_moves_nobody() {
 #[test]
 fn a_subscriber_may_skip_and_go_back() {
     let verdict = story(&format!(
-        "{SENT}\n0 invoke u x\n0 ok u x\n0 invoke p\n0 ok p 0-1\n0 invoke p\n0 ok p 2-3\n0 invoke p\n0 ok p 1-2"
+        "{SENT}\n0 invoke u x\n0 ok u x\n0 invoke p\n0 ok p 0-1\n0 invoke p\n0 ok p 2-3\n0 invoke p\n0 ok p 1-2\n0 invoke p\n0 ok p 5-6"
     ));
     assert!(verdict.is_clean(), "{verdict}");
-    let allowed: Vec<AnomalyKind> = verdict.allowed.keys().copied().collect();
-    assert_eq!(allowed, [AnomalyKind::PollSkip, AnomalyKind::NonmonotonicPoll]);
+    let allowed: Vec<(AnomalyKind, usize)> = verdict.allowed.into_iter().collect();
+    assert_eq!(
+        allowed,
+        [(AnomalyKind::PollSkip, 2), (AnomalyKind::NonmonotonicPoll, 1)]
+    );
 }
 
 #[test]
@@ -318,6 +321,13 @@ fn transactions_that_read_each_other_are_g1c() {
         mixed.is_clean() && mixed.allowed.contains_key(&AnomalyKind::G1c),
         "{mixed}"
     );
+}
+
+#[test]
+fn three_transactions_that_read_each_other_are_one_circle() {
+    let sent = "0 invoke t s x:1 p\n1 invoke t s y:2 p\n2 invoke t s z:3 p";
+    let read = "0 ok t s x:1@0 p y:0-2\n1 ok t s y:2@0 p z:0-3\n2 ok t s z:3@0 p x:0-1";
+    finds(&[AnomalyKind::G1c], &format!("{sent}\n{read}"));
 }
 
 #[test]

@@ -88,3 +88,25 @@ fn who_tells_again_of_what_it_has_has_had_it_all_the_time() {
         "it was taken, and given to it again: it does not know when"
     );
 }
+
+#[test]
+fn who_owns_it_all_the_while_does_so_beside_each_of_two_others() {
+    let all_the_while = [
+        (0, owned("first", 7)),
+        (1, owned("second", 8)),
+        (1, released("second", false)),
+        (2, owned("third", 9)),
+        (2, released("third", false)),
+        (0, released("first", false)),
+    ];
+    assert_eq!(two_owners(all_the_while), 2);
+    let one_after_the_other = [
+        (0, owned("first", 7)),
+        (1, owned("second", 8)),
+        (0, released("first", false)),
+        (2, owned("third", 9)),
+        (2, released("third", false)),
+        (1, released("second", false)),
+    ];
+    assert_eq!(two_owners(one_after_the_other), 2);
+}
