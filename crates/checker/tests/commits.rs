@@ -172,3 +172,39 @@ fn when_a_partition_was_taken_its_member_does_not_know_so_another_may_commit() {
     let not_its_own = other_commits(false);
     assert!(not_its_own.starts_with("unfenced-commit: "), "{not_its_own}");
 }
+
+#[test]
+fn who_owns_a_partition_may_commit_in_any_of_its_epochs_since_it_got_it() {
+    let refused_in = |epoch: u32| {
+        let by = format!(r#""by":{{"member":"m","member_epoch":{epoch}}}"#);
+        let commit = |kind: &str| {
+            format!(
+                r#""process":0,"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":5,"id":1,{by}"#
+            )
+        };
+        told(&[
+            &owned_since(3),
+            r#""process":0,"type":"info","f":"advanced","group":"g","member":"m","member_epoch":5"#,
+            &commit("invoke"),
+            &format!(r#"{},"fenced":true"#, commit("fail")),
+            r#""process":0,"type":"info","f":"advanced","group":"g","member":"m","member_epoch":6"#,
+            RELEASED,
+        ])
+    };
+    for (epoch, wrongly) in [
+        (2, false),
+        (3, true),
+        (4, true),
+        (5, true),
+        (6, false),
+        (7, false),
+    ] {
+        let refused = refused_in(epoch);
+        assert_eq!(
+            refused.starts_with("wrongly-fenced-commit: "),
+            wrongly,
+            "{epoch}: {refused}"
+        );
+        assert_eq!(refused.is_empty(), !wrongly, "{epoch}: {refused}");
+    }
+}

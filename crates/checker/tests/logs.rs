@@ -616,6 +616,26 @@ fn a_read_that_begins_above_where_it_was_asked_to_left_something_out() {
 }
 
 #[test]
+fn who_keeps_its_place_and_leaves_values_out_has_skipped_them() {
+    let assigned =
+        ["invoke", "ok"].map(|kind| format!(r#""process":1,"type":"{kind}","f":"assign","keys":["t/0"]"#));
+    let found = told(&[
+        &FOUR[..],
+        &[
+            &assigned[0],
+            &assigned[1],
+            r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
+            r#""process":1,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5]]}]"#,
+            r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":1}]"#,
+            r#""process":1,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":1,"records":[[3,4,5]]}]"#,
+        ],
+    ]
+    .concat());
+    assert!(found.starts_with("poll-skip: "), "{found}");
+    assert!(!found.contains("P7 "), "it is told once: {found}");
+}
+
+#[test]
 fn a_place_is_kept_through_a_subscription_to_its_topic_and_to_no_other() {
     let through = |topic: &str| {
         let subscribed = ["invoke", "ok"].map(|kind| {
@@ -708,4 +728,28 @@ fn a_high_watermark_is_above_all_that_was_sent_where_a_value_may_be_stored_twice
     assert_eq!(found([txn("invoke", ""), txn("ok", r#","offset":0"#)]), "");
     let too_high = found(send(r#","producer":4"#));
     assert!(too_high.starts_with("P6 high-watermark-too-high: "), "{too_high}");
+}
+
+#[test]
+fn of_one_producer_no_batch_begins_where_or_before_the_one_before_it_ends() {
+    let story = |offsets: [u64; 2]| {
+        let send = |number: usize, kind: &str, offset: &str| {
+            let values = [r#"[[1,5],[2,5]]"#, r#"[[3,5],[4,5]]"#][number];
+            format!(
+                r#""process":{number},"type":"{kind}","f":"send","key":"t/0","values":{values},"producer":4,"sequence":{number}{offset}"#
+            )
+        };
+        let at = offsets.map(|offset| format!(r#","offset":{offset}"#));
+        told(&[
+            &send(0, "invoke", ""),
+            &send(1, "invoke", ""),
+            &send(0, "ok", &at[0]),
+            &send(1, "ok", &at[1]),
+        ])
+    };
+    assert_eq!(story([0, 2]), "");
+    for wrong in [[0, 1], [2, 0], [0, 0]] {
+        let found = story(wrong);
+        assert!(found.contains("P8 producer-order: "), "{wrong:?}: {found}");
+    }
 }

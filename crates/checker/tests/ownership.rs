@@ -1,8 +1,8 @@
 //! Who owns a partition: what is no anomaly, though two members tell of one partition at a time.
 
 use quipu_checker::{
-    AnomalyKind, Event, Group, History, Key, Kind, Member, MemberEpoch, Op, Owned, Process, Released, Time,
-    check,
+    Advanced, AnomalyKind, Event, Group, GroupEpoch, History, Key, Kind, Member, MemberEpoch, Op, Owned,
+    Process, Released, Time, check,
 };
 
 fn owned(member: &str, since: u32) -> Op {
@@ -109,4 +109,39 @@ fn who_owns_it_all_the_while_does_so_beside_each_of_two_others() {
         (1, released("second", false)),
     ];
     assert_eq!(two_owners(one_after_the_other), 2);
+}
+
+#[test]
+fn epochs_may_stay_as_they_are_and_need_not_all_be_told() {
+    let told = |epochs: &[(u32, Option<u32>)]| {
+        let mut history = History::default();
+        for (member_epoch, group_epoch) in epochs {
+            let op = Op::Advanced(Advanced {
+                group: Group::new("g"),
+                member: Member::new("m"),
+                member_epoch: MemberEpoch(*member_epoch),
+                group_epoch: group_epoch.map(GroupEpoch),
+            });
+            let event = Event {
+                time: Time(1),
+                process: Process::Client(0),
+                kind: Kind::Info,
+                op,
+            };
+            history.push(event).expect("a history");
+        }
+        let found = check(&history).found;
+        found
+            .get(&AnomalyKind::GroupEpochWentBack)
+            .copied()
+            .unwrap_or_default()
+    };
+    assert_eq!(
+        told(&[(3, Some(5)), (3, Some(5)), (3, None), (3, Some(5)), (4, Some(6))]),
+        0
+    );
+    assert_eq!(told(&[(3, Some(5)), (3, Some(4))]), 1);
+    assert_eq!(told(&[(3, Some(5)), (4, Some(4))]), 1);
+    assert_eq!(told(&[(3, Some(5)), (2, Some(5))]), 1);
+    assert_eq!(told(&[(3, Some(5)), (2, Some(6)), (1, None)]), 2);
 }
