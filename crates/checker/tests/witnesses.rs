@@ -105,6 +105,8 @@ fn of_each_batch_of_a_transaction_it_is_known_what_was_sent() {
     finds(&[], &story("[[0,3,7],[1,4,8]]"));
     finds(&[AnomalyKind::CorruptRead], &story("[[0,3,7],[1,4,6]]"));
     finds(&[AnomalyKind::CorruptRead], &story("[[0,3,5],[1,4,8]]"));
+    let each_others = verdict_of(&story("[[0,3,8],[1,4,7]]")).found;
+    assert_eq!(each_others.get(&AnomalyKind::CorruptRead), Some(&2));
 }
 
 #[test]
