@@ -108,6 +108,36 @@ no-write-after-healing: nothing was acknowledged in t/0 within 5s after a healin
 }
 
 #[test]
+fn who_waits_for_a_topic_that_is_deleted_waits_in_vain() {
+    let write = |kind: &str, words: &str| {
+        format!(r#""process":1,"type":"{kind}","f":"metadata-write","topic":"{words}"#)
+    };
+    let found = |topic: &str| {
+        told(&[
+            (1, &write("invoke", topic)),
+            (2, &write("ok", &format!(r#"{topic},"version":7"#))),
+            (
+                10,
+                r#""process":"nemesis","type":"info","f":"healed","what":"all brokers are up""#,
+            ),
+            (
+                11,
+                r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[1,0]],"acks":"all""#,
+            ),
+            (
+                20,
+                r#""process":"nemesis","type":"info","f":"fault","what":"","kind":"kill","phase":"end""#,
+            ),
+        ])
+    };
+    assert_eq!(found(r#"t""#), "");
+    for other in [r#"u""#, r#"t","partitions":3"#] {
+        let waits = found(other);
+        assert!(waits.starts_with("no-write-after-healing: "), "{other}: {waits}");
+    }
+}
+
+#[test]
 fn who_reads_a_part_at_first_reaches_the_end_only_with_the_rest() {
     let poll = |kind: &str, records: &str| {
         let part = format!(r#"{{"key":"t/0","from":0{records}}}"#);

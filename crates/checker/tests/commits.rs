@@ -208,3 +208,19 @@ fn who_owns_a_partition_may_commit_in_any_of_its_epochs_since_it_got_it() {
         assert_eq!(refused.is_empty(), !wrongly, "{epoch}: {refused}");
     }
 }
+
+#[test]
+fn who_does_not_own_a_partition_is_rightly_fenced() {
+    let commit = |kind: &str| {
+        let by = r#""by":{"member":"n","member_epoch":5}"#;
+        format!(r#""process":1,"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":5,"id":1,{by}"#)
+    };
+    let refused = told(&[
+        &owned_since(3),
+        r#""process":1,"type":"info","f":"advanced","group":"g","member":"n","member_epoch":5"#,
+        &commit("invoke"),
+        &format!(r#"{},"fenced":true"#, commit("fail")),
+        RELEASED,
+    ]);
+    assert_eq!(refused, "");
+}

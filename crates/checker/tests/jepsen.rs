@@ -340,6 +340,14 @@ fn reading_what_is_sent_later_is_a_circle_in_time() {
         &[AnomalyKind::G1cRealtime],
         "0 invoke t p\n0 ok t p 0-1\n1 invoke t s 1\n1 ok t s 1@0",
     );
+    // Reads and sends that are no transactions count among those that are.
+    let transaction = "2 invoke t s y:9\n2 ok t s y:9@0";
+    finds(
+        &[AnomalyKind::G1cProcess],
+        &format!("{transaction}\n0 invoke p\n0 ok p 0-1\n0 invoke s 1\n0 ok s 1@0"),
+    );
+    let aborted = format!("{transaction}\n0 invoke p\n0 fail p 0-1\n0 invoke s 1\n0 ok s 1@0");
+    finds(&[], &aborted);
 }
 
 #[test]
@@ -473,6 +481,14 @@ fn the_steps_of_a_transaction_read_on() {
     finds(&[AnomalyKind::IntPollSkip], &reads("p 0-1 p 3-4"));
     finds(&[AnomalyKind::IntNonmonotonicPoll], &reads("p 1-2 2-3 p 2-3"));
     finds(&[AnomalyKind::IntNonmonotonicPoll], &reads("p 2-3 0-1 p"));
+}
+
+#[test]
+fn two_sends_of_a_transaction_do_not_stand_at_one_offset() {
+    finds(
+        &[AnomalyKind::InconsistentOffsets, AnomalyKind::IntNonmonotonicSend],
+        "0 invoke t s 1 s 2\n0 ok t s 1@4 s 2@4",
+    );
 }
 
 #[test]

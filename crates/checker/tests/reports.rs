@@ -58,6 +58,29 @@ P3 unsent-read: bytes of no value at t/0 offset 2 was never sent to t/0
 }
 
 #[test]
+fn of_two_acknowledgements_of_one_offset_the_first_is_what_came_before() {
+    tells(
+        r#"
+        0 invoke "f":"send","key":"t/0","values":[[1,5]]
+        1 invoke "f":"send","key":"t/0","values":[[2,5]]
+        0 ok "f":"send","key":"t/0","values":[[1,5]],"offset":4
+        1 ok "f":"send","key":"t/0","values":[[2,5]],"offset":4
+        2 invoke "f":"send","key":"t/0","values":[[3,5]]
+        2 ok "f":"send","key":"t/0","values":[[3,5]],"offset":3
+        "#,
+        "\
+P1 inconsistent-offsets: t/0 offset 4 holds value 1 and value 2
+    #2      3.000000 s  process 0 ok: value 1 acknowledged at t/0 offset 4
+    #3      4.000000 s  process 1 ok: value 2 acknowledged at t/0 offset 4
+P4 real-time-order: value 3 was sent after value 1 had been acknowledged at t/0 offset 4, and stands at offset 3
+    #0      1.000000 s  process 0 invoke: send value 1 to t/0
+    #2      3.000000 s  process 0 ok: value 1 acknowledged at t/0 offset 4
+    #4      5.000000 s  process 2 invoke: send value 3 to t/0
+    #5      6.000000 s  process 2 ok: value 3 acknowledged at t/0 offset 3",
+    );
+}
+
+#[test]
 fn what_was_sent_later_stands_before() {
     tells(
         r#"
@@ -102,24 +125,25 @@ fn what_a_log_starts_above_or_holds_something_else_for() {
         r#"
         0 invoke "f":"send","key":"t/0","values":[[1,5],[2,5],[3,5]]
         0 ok "f":"send","key":"t/0","values":[[1,5],[2,5],[3,5]],"offset":0
-        n info "f":"trim","key":"t/0","before":1
+        1 invoke "f":"trim","key":"t/0","before":1
+        1 ok "f":"trim","key":"t/0","before":1
         n info "f":"final","replica":3,"key":"t/0","log_start":2,"records":[[2,null,9]]
         "#,
         "\
 P1 inconsistent-offsets: t/0 offset 2 holds value 3 and bytes of no value
     #1      2.000000 s  process 0 ok: value 3 acknowledged at t/0 offset 2
-    #3      4.000000 s  bytes of no value in the final log of replica 3 at t/0 offset 2
+    #4      5.000000 s  bytes of no value in the final log of replica 3 at t/0 offset 2
 P3 unsent-read: bytes of no value at t/0 offset 2 was never sent to t/0
-    #3      4.000000 s  bytes of no value in the final log of replica 3 at t/0 offset 2
+    #4      5.000000 s  bytes of no value in the final log of replica 3 at t/0 offset 2
 P5 below-log-start: value 2 was acknowledged at t/0 offset 1, and replica 3's log starts at 2, though nothing was deleted beyond 1
     #0      1.000000 s  process 0 invoke: send value 2 to t/0
     #1      2.000000 s  process 0 ok: value 2 acknowledged at t/0 offset 1
-    #2      3.000000 s  the greatest deletion there: below offset 1
-    #3      4.000000 s  the final log of replica 3 starts at offset 2
+    #2      3.000000 s  process 1 invoke: the greatest deletion there: below offset 1
+    #4      5.000000 s  the final log of replica 3 starts at offset 2
 P5 lost-write: value 3 was acknowledged at t/0 offset 2, and replica 3 holds bytes of no value there
     #0      1.000000 s  process 0 invoke: send value 3 to t/0
     #1      2.000000 s  process 0 ok: value 3 acknowledged at t/0 offset 2
-    #3      4.000000 s  the final log of replica 3 holds bytes of no value there",
+    #4      5.000000 s  the final log of replica 3 holds bytes of no value there",
     );
 }
 

@@ -142,8 +142,7 @@ fn each_place_of_a_value_counts_that_a_plain_producer_stored_three_times() {
 
 #[test]
 fn of_three_values_at_one_offset_all_are_lost_but_the_one_that_is_read() {
-    let lost = report(
-        r#"
+    let story = r#"
         0 invoke "f":"send","key":"t/0","values":[[1,5]]
         1 invoke "f":"send","key":"t/0","values":[[2,5]]
         2 invoke "f":"send","key":"t/0","values":[[3,5]]
@@ -152,10 +151,12 @@ fn of_three_values_at_one_offset_all_are_lost_but_the_one_that_is_read() {
         1 ok "f":"send","key":"t/0","values":[[2,5]],"offset":0
         2 ok "f":"send","key":"t/0","values":[[3,5]],"offset":0
         3 ok "f":"send","key":"t/0","values":[[4,5]],"offset":1
+        n info "f":"final-polls"
         4 invoke "f":"poll","partitions":[{"key":"t/0","from":0}]
         4 ok "f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,2,5],[1,4,5]]}]
-        "#,
-    );
+        "#;
+    finds(&[AnomalyKind::InconsistentOffsets, AnomalyKind::LostWrite], story);
+    let lost = report(story);
     let is_lost = |value: &u64| lost.contains(&format!("lost-write: value {value} is at t/0 offset 0,"));
     assert_eq!((1..=4).filter(is_lost).collect::<Vec<_>>(), [1, 3], "{lost}");
 }
@@ -272,4 +273,82 @@ fn of_each_kind_five_are_told_and_all_are_counted() {
     ));
     assert_eq!(verdict.found.get(&AnomalyKind::CorruptRead), Some(&7));
     assert_eq!(verdict.anomalies.len(), 5);
+}
+
+#[test]
+fn what_is_read_at_the_offset_of_a_lost_value_is_no_more_than_that() {
+    // The greatest offset that is read has two values.
+    let story = r#"
+        0 invoke "f":"send","key":"t/0","values":[[1,5]]
+        1 invoke "f":"send","key":"t/0","values":[[2,5]]
+        0 ok "f":"send","key":"t/0","values":[[1,5]],"offset":0
+        1 ok "f":"send","key":"t/0","values":[[2,5]],"offset":0
+        n info "f":"final-polls"
+        2 invoke "f":"poll","partitions":[{"key":"t/0","from":0}]
+        2 ok "f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5]]}]
+        "#;
+    finds(&[AnomalyKind::InconsistentOffsets, AnomalyKind::LostWrite], story);
+}
+
+#[test]
+fn a_lost_value_is_told_once_of_each_replica_and_nameless_bytes_each_time() {
+    let verdict = verdict_of(
+        r#"
+        0 invoke "f":"send","key":"t/0","values":[[1,5],[2,5]]
+        0 ok "f":"send","key":"t/0","values":[[1,5],[2,5]],"offset":0
+        1 invoke "f":"poll","partitions":[{"key":"t/0","from":0}]
+        1 ok "f":"poll","partitions":[{"key":"t/0","from":0}]
+        1 invoke "f":"poll","partitions":[{"key":"t/0","from":1}]
+        1 ok "f":"poll","partitions":[{"key":"t/0","from":1,"records":[[1,2,5]]}]
+        n info "f":"final","replica":1,"key":"t/0","log_start":0,"records":[[1,2,5],[2,null,6]]
+        n info "f":"final","replica":2,"key":"t/0","log_start":0,"records":[[1,2,5],[2,null,6]]
+        "#,
+    );
+    let found = [AnomalyKind::UnsentRead, AnomalyKind::LostWrite].map(|kind| (kind, 2));
+    assert_eq!(verdict.found, found.into_iter().collect(), "{verdict}");
+}
+
+#[test]
+fn a_log_with_holes_holds_what_stands_after_them() {
+    let story = |records: &str| {
+        format!(
+            r#"
+            0 invoke "f":"send","key":"t/0","values":[[1,5]]
+            0 ok "f":"send","key":"t/0","values":[[1,5]],"offset":3
+            0 invoke "f":"send","key":"t/0","values":[[2,5],[3,5]]
+            0 ok "f":"send","key":"t/0","values":[[2,5],[3,5]],"offset":5
+            n info "f":"final","replica":1,"key":"t/0","log_start":0,"records":[{records}]
+            "#
+        )
+    };
+    finds(&[], &story("[3,1,5],[5,2,5],[6,3,5]"));
+    for lacking in ["[3,1,5],[6,3,5]", "[3,1,5],[5,2,5]", "[5,2,5],[6,3,5]", ""] {
+        finds(&[AnomalyKind::LostWrite], &story(lacking));
+    }
+}
+
+#[test]
+fn what_a_producer_sends_after_an_answer_has_another_name_in_the_wrong_order() {
+    let story = |end: &str, next: u64| {
+        let send = |process: u64, kind: &str, sequence: u64, offset: &str| {
+            let value = sequence + 1;
+            format!(
+                r#"{process} {kind} "f":"send","key":"t/0","values":[[{value},5]],"producer":4,"sequence":{sequence}{offset}
+                "#
+            )
+        };
+        let events = [
+            send(0, "invoke", 0, ""),
+            send(0, end, 0, if end == "ok" { r#","offset":5"# } else { "" }),
+            send(next, "invoke", 1, ""),
+            send(next, "ok", 1, r#","offset":3"#),
+            r#"9 invoke "f":"poll","partitions":[{"key":"t/0","from":5}]
+            9 ok "f":"poll","partitions":[{"key":"t/0","from":5,"records":[[5,1,5]]}]"#
+                .to_owned(),
+        ];
+        events.concat()
+    };
+    finds(&[AnomalyKind::RealTimeOrder], &story("ok", 1));
+    finds(&[AnomalyKind::NonmonotonicSend], &story("ok", 0));
+    finds(&[AnomalyKind::ProducerOrder], &story("info", 1));
 }
