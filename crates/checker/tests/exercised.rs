@@ -1,8 +1,65 @@
-//! What a history has nothing of is said, and nothing else.
+//! What a history has is counted; and what it has nothing of is said, and nothing else.
 
 mod words;
 
+use quipu_checker::{Counts, Outcomes};
 use words::verdict_of;
+
+#[test]
+fn what_a_history_has_is_counted() {
+    let counts = verdict_of(
+        r#"
+        0 invoke "f":"send","key":"t/0","values":[[1,5],[2,5]]
+        0 ok "f":"send","key":"t/0","values":[[1,5],[2,5]],"offset":0
+        0 invoke "f":"send","key":"t/0","values":[[3,5]],"acks":"leader"
+        0 ok "f":"send","key":"t/0","values":[[3,5]],"acks":"leader","offset":2
+        1 invoke "f":"send","key":"t/1","values":[[4,5]]
+        1 info "f":"send","key":"t/1","values":[[4,5]]
+        2 invoke "f":"poll","partitions":[{"key":"t/0","from":0}]
+        2 ok "f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5],[1,2,5]]}]
+        2 invoke "f":"poll","partitions":[{"key":"t/0","from":1}]
+        2 ok "f":"poll","partitions":[{"key":"t/0","from":1,"records":[[1,2,5]]}]
+        2 invoke "f":"poll","partitions":[{"key":"t/0","from":0}]
+        2 fail "f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5],[1,2,5],[2,3,5]]}]
+        2 invoke "f":"crash"
+        n info "f":"fault","what":"","kind":"kill","phase":"begin"
+        n info "f":"fault","what":"","kind":"kill","phase":"end"
+        n info "f":"fault","what":"","kind":"kill"
+        n info "f":"fault","what":"","kind":"pause","phase":"begin"
+        n info "f":"fault","what":""
+        n invoke "f":"trim","key":"t/1","before":0
+        3 info "f":"owned","group":"g","member":"m","key":"t/2","assignment_epoch":3,"member_epoch":3
+        n info "f":"final","replica":1,"key":"t/0","log_start":0,"records":[[0,1,5],[1,2,5]]
+        n info "f":"final","replica":1,"key":"t/0","log_start":0,"records":[[2,3,5]]
+        n info "f":"final","replica":2,"key":"t/0","log_start":0,"records":[[0,1,5],[1,2,5]]
+        "#,
+    )
+    .counts;
+    let of = |ok, fail, info| Outcomes { ok, fail, info };
+    let operations = [
+        ("crash", of(0, 0, 1)),
+        ("poll", of(2, 1, 0)),
+        ("send", of(2, 0, 1)),
+    ];
+    let faults = [("kill", 2), ("pause", 1)].map(|(kind, count)| (kind.to_owned(), count));
+    let expected = Counts {
+        events: 23,
+        partitions: 2,
+        ok: 4,
+        fail: 1,
+        info: 2,
+        operations: operations.into(),
+        sent: 4,
+        acked: 2,
+        read: 3,
+        final_records: 5,
+        final_logs: 2,
+        allowed_duplicates: 0,
+        faults: 4,
+        faults_by_kind: faults.into(),
+    };
+    assert_eq!(counts, expected);
+}
 
 /// How many there are to name.
 const ALL: usize = 11;
