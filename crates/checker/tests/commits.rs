@@ -224,3 +224,31 @@ fn who_does_not_own_a_partition_is_rightly_fenced() {
     ]);
     assert_eq!(refused, "");
 }
+
+#[test]
+fn who_reads_while_another_commits_may_read_what_was_before() {
+    let commit = |id: u32, kind: &str| {
+        format!(
+            r#""process":{id},"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":{id},"id":{id}"#
+        )
+    };
+    let read = r#""process":3,"type":"invoke","f":"committed","group":"g","key":"t/0""#;
+    let found = |id: u32| {
+        format!(
+            r#""process":3,"type":"ok","f":"committed","group":"g","key":"t/0","found":{{"offset":{id},"id":{id}}}"#
+        )
+    };
+    for id in [1, 2] {
+        let events = [
+            &commit(1, "invoke"),
+            &commit(1, "ok"),
+            read,
+            &commit(2, "invoke"),
+            &commit(2, "ok"),
+            &found(id),
+        ];
+        assert_eq!(told(&events.map(|event| event as &str)), "");
+    }
+    let nothing = r#""process":3,"type":"ok","f":"committed","group":"g","key":"t/0""#;
+    assert_eq!(told(&[read, &commit(1, "invoke"), &commit(1, "ok"), nothing]), "");
+}

@@ -20,7 +20,7 @@ fn what_a_history_has_is_counted() {
         2 invoke "f":"poll","partitions":[{"key":"t/0","from":1}]
         2 ok "f":"poll","partitions":[{"key":"t/0","from":1,"records":[[1,2,5]]}]
         2 invoke "f":"poll","partitions":[{"key":"t/0","from":0}]
-        2 fail "f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5],[1,2,5],[2,3,5]]}]
+        2 fail "f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5],[1,2,5]]}]
         2 invoke "f":"crash"
         n info "f":"fault","what":"","kind":"kill","phase":"begin"
         n info "f":"fault","what":"","kind":"kill","phase":"end"
