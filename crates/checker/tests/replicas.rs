@@ -3,7 +3,7 @@
 mod words;
 
 use quipu_checker::AnomalyKind;
-use words::verdict_of;
+use words::{report, verdict_of};
 
 #[track_caller]
 fn finds(kinds: &[AnomalyKind], events: &str) {
@@ -87,6 +87,9 @@ fn no_log_ends_below_the_greatest_high_watermark_that_was_told() {
         finds(&[], &story(watermarks, 5));
         finds(&[AnomalyKind::CutBelowHighWatermark], &story(watermarks, 4));
     }
+    let told = report(&story([6, 6], 4));
+    let first = "#2      3.000000 s  process 5 ok: high watermark of t/0: 6";
+    assert!(told.contains(first), "{told}");
     let back = &[
         AnomalyKind::HighWatermarkWentBack,
         AnomalyKind::CutBelowHighWatermark,
