@@ -753,3 +753,17 @@ fn of_one_producer_no_batch_begins_where_or_before_the_one_before_it_ends() {
         assert!(found.contains("P8 producer-order: "), "{wrong:?}: {found}");
     }
 }
+
+#[test]
+fn a_deletion_that_failed_deleted_nothing_and_one_that_nobody_knows_of_may_have() {
+    let log = r#""process":"nemesis","type":"info","f":"final","replica":1,"key":"t/0","log_start":2,"records":[[2,3,5],[3,4,5]]"#;
+    let trim = |kind: &str| format!(r#""process":5,"type":"{kind}","f":"trim","key":"t/0","before":2"#);
+    let ended = |kind: &str| told(&[&FOUR[..], &[&trim("invoke"), &trim(kind), log]].concat());
+    for may_have in ["ok", "info"] {
+        assert_eq!(ended(may_have), "", "{may_have}");
+    }
+    let under_way = told(&[&FOUR[..], &[&trim("invoke"), log]].concat());
+    assert_eq!(under_way, "");
+    let failed = ended("fail");
+    assert!(failed.starts_with("P5 below-log-start: "), "{failed}");
+}

@@ -316,9 +316,9 @@ P11 diverged-replicas: t/1: replica 2 holds nothing there, replica 3 offsets 5 t
 P11 cut-below-high-watermark: t/1 had the high watermark 6, and replica 2 ends at offset 5
     #2      3.000000 s  process 2 ok: high watermark of t/1: 6
     #6      7.000000 s  the final log of replica 2 ends at 5
-P11 diverged-replicas: t/0: replica 1 holds Some(6) for key b, replica 2 None for key b
-    #3      4.000000 s  the final log of replica 1 of t/0 holds Some(6) for key b
-    #4      5.000000 s  the final log of replica 2 of t/0 holds None for key b",
+P11 diverged-replicas: t/0: replica 1 holds a value with hash 00000006 for key b, replica 2 nothing for key b
+    #3      4.000000 s  the final log of replica 1 of t/0 holds a value with hash 00000006 for key b
+    #4      5.000000 s  the final log of replica 2 of t/0 holds nothing for key b",
     );
 }
 

@@ -120,10 +120,10 @@ fn epochs_of_members_and_groups_that_go_back() {
         1 info "f":"advanced","group":"h","member":"m","member_epoch":1,"group_epoch":1
         "#,
         "\
-group-epoch-went-back: m of g is in epoch 5, its group in 7, and then in 5
+group-epoch-went-back: m of g is in epoch 5, its group in 7, and then in epoch 5, its group in 6
     #0      1.000000 s  process 0: m of g is in epoch 5, its group in 7
     #1      2.000000 s  process 0: m of g is in epoch 5, its group in 6
-group-epoch-went-back: m of g is in epoch 5, its group in 6, and then in 4
+group-epoch-went-back: m of g is in epoch 5, its group in 6, and then in epoch 4
     #1      2.000000 s  process 0: m of g is in epoch 5, its group in 6
     #2      3.000000 s  process 0: m of g is in epoch 4",
     );
