@@ -77,6 +77,26 @@ mod tests {
     }
 
     #[test]
+    fn hashes_differ_at_both_ends_whichever_bits_of_the_numbers_do() {
+        for shift in [0, 20, 40, 50] {
+            let hashes = (0..1_000_u64).map(|number| hash(number << shift));
+            let ends: HashSet<(bool, u64)> = hashes
+                .flat_map(|hash| [(false, hash >> 57), (true, hash & 0xfff)])
+                .collect();
+            let upper = ends.iter().filter(|(is_low, _)| !is_low).count();
+            assert!(upper > 120, "{upper} of 128, of numbers times two to the {shift}");
+            let low = ends.len() - upper;
+            assert!(low > 800, "{low} of 1000, of numbers times two to the {shift}");
+        }
+    }
+
+    #[test]
+    fn how_many_noughts_there_are_counts() {
+        let hashes = [hash(0_u64), hash((0_u64, 0_u64)), hash((0_u64, 0_u64, 0_u64))];
+        assert_eq!(HashSet::from(hashes).len(), 3);
+    }
+
+    #[test]
     fn each_part_of_a_key_counts() {
         let keys = [
             (0_u8, 0_u32, 0_u64, 0_usize, "ab"),

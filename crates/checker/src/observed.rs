@@ -10,8 +10,7 @@ pub(crate) use subjects::{Polled, Sent, Subjects, Watermark};
 
 use crate::counting::Counting;
 use crate::history::{
-    Event, EventId, Final, History, Key, Kind, Latest, Op, Operation, Poll, Process, ReadRecord, Send,
-    ValueId,
+    Event, EventId, Final, History, Key, Kind, Latest, Op, Operation, Poll, ReadRecord, Send, ValueId,
 };
 use crate::numbered::{FastMap, small};
 use quipu_record::{BrokerId, Offset};
@@ -275,10 +274,11 @@ impl<'h> Observed<'h> {
             Op::Owned(_) | Op::Released(_) | Op::Advanced(_) => self.told.memberships.push(id),
             Op::Fault(_) | Op::Healed { .. } => self.told.faults.push(id),
             Op::Trim(trim) => {
-                // A deletion that failed did not happen; a client's that is only asked for may.
-                let told = event.process == Process::Nemesis || event.kind != Kind::Fail;
+                // A deletion that failed did not happen; one that is only asked for may have.
+                let operation = history.operation_of(id);
+                let failed = operation.is_some_and(|operation| history.outcome(operation) == Kind::Fail);
                 let key = self.name(&trim.key);
-                if told {
+                if !failed {
                     self.partitions[key.number()].trim(trim.before, id);
                 }
             }

@@ -28,3 +28,27 @@ impl<T: Copy + Ord> Rising<T> {
         later.checked_sub(1).map(|at| self.steps[at])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_raised_it_first_is_known_from_then_on() {
+        let mut rising = Rising::default();
+        for (event, value) in [(1, 5), (2, 5), (4, 7), (5, 6), (6, 7)] {
+            rising.raise(EventId(event), value);
+        }
+        for (event, expected) in [
+            (0, None),
+            (1, None),
+            (2, Some((1, 5))),
+            (4, Some((1, 5))),
+            (5, Some((4, 7))),
+            (9, Some((4, 7))),
+        ] {
+            let expected = expected.map(|(event, value)| (EventId(event), value));
+            assert_eq!(rising.before(EventId(event)), expected, "before {event}");
+        }
+    }
+}

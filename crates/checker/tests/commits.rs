@@ -151,3 +151,104 @@ fn who_gets_a_partition_again_had_it_taken_in_between() {
     ]);
     assert!(since_7.starts_with("unfenced-commit: "), "{since_7}");
 }
+
+#[test]
+fn when_a_partition_was_taken_its_member_does_not_know_so_another_may_commit() {
+    let other_commits = |lost: bool| {
+        let by = r#""by":{"member":"n","member_epoch":4}"#;
+        let commit = |kind: &str| {
+            format!(
+                r#""process":1,"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":5,"id":1,{by}"#
+            )
+        };
+        told(&[
+            &owned_since(3),
+            &commit("invoke"),
+            &commit("ok"),
+            &format!(r#"{RELEASED},"lost":{lost}"#),
+        ])
+    };
+    assert_eq!(other_commits(true), "");
+    let not_its_own = other_commits(false);
+    assert!(not_its_own.starts_with("unfenced-commit: "), "{not_its_own}");
+}
+
+#[test]
+fn who_owns_a_partition_may_commit_in_any_of_its_epochs_since_it_got_it() {
+    let refused_in = |epoch: u32| {
+        let by = format!(r#""by":{{"member":"m","member_epoch":{epoch}}}"#);
+        let commit = |kind: &str| {
+            format!(
+                r#""process":0,"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":5,"id":1,{by}"#
+            )
+        };
+        told(&[
+            &owned_since(3),
+            r#""process":0,"type":"info","f":"advanced","group":"g","member":"m","member_epoch":5"#,
+            &commit("invoke"),
+            &format!(r#"{},"fenced":true"#, commit("fail")),
+            r#""process":0,"type":"info","f":"advanced","group":"g","member":"m","member_epoch":6"#,
+            RELEASED,
+        ])
+    };
+    for (epoch, wrongly) in [
+        (2, false),
+        (3, true),
+        (4, true),
+        (5, true),
+        (6, false),
+        (7, false),
+    ] {
+        let refused = refused_in(epoch);
+        assert_eq!(
+            refused.starts_with("wrongly-fenced-commit: "),
+            wrongly,
+            "{epoch}: {refused}"
+        );
+        assert_eq!(refused.is_empty(), !wrongly, "{epoch}: {refused}");
+    }
+}
+
+#[test]
+fn who_does_not_own_a_partition_is_rightly_fenced() {
+    let commit = |kind: &str| {
+        let by = r#""by":{"member":"n","member_epoch":5}"#;
+        format!(r#""process":1,"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":5,"id":1,{by}"#)
+    };
+    let refused = told(&[
+        &owned_since(3),
+        r#""process":1,"type":"info","f":"advanced","group":"g","member":"n","member_epoch":5"#,
+        &commit("invoke"),
+        &format!(r#"{},"fenced":true"#, commit("fail")),
+        RELEASED,
+    ]);
+    assert_eq!(refused, "");
+}
+
+#[test]
+fn who_reads_while_another_commits_may_read_what_was_before() {
+    let commit = |id: u32, kind: &str| {
+        format!(
+            r#""process":{id},"type":"{kind}","f":"commit","group":"g","key":"t/0","offset":{id},"id":{id}"#
+        )
+    };
+    let read = r#""process":3,"type":"invoke","f":"committed","group":"g","key":"t/0""#;
+    let found = |id: u32| {
+        format!(
+            r#""process":3,"type":"ok","f":"committed","group":"g","key":"t/0","found":{{"offset":{id},"id":{id}}}"#
+        )
+    };
+    for id in [1, 2] {
+        let events = [
+            &commit(1, "invoke"),
+            &commit(1, "ok"),
+            read,
+            &commit(2, "invoke"),
+            &commit(2, "ok"),
+            &found(id),
+        ];
+        assert_eq!(told(&events.map(|event| event as &str)), "");
+    }
+    let nothing = r#""process":3,"type":"ok","f":"committed","group":"g","key":"t/0""#;
+    assert_eq!(told(&[read, &commit(1, "invoke"), &commit(1, "ok"), nothing]), "");
+}

@@ -2,7 +2,9 @@
 
 mod told;
 
-use quipu_checker::{Event, Fault, History, Kind, Op, Phase, Process, Time, to_edn};
+use quipu_checker::{
+    Assign, Event, Fault, Group, History, Key, Kind, Op, Phase, Process, Subscribe, Time, Topic, to_edn,
+};
 use std::collections::{BTreeMap, HashMap};
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -212,6 +214,53 @@ fn follows_the_rules(lines: &[Edn]) {
             assert_eq!(busy.remove(&process).as_ref(), Some(line.get("f")), "{line:?}");
         }
     }
+}
+
+#[test]
+fn who_crashes_does_so_for_jepsens_checker_too() {
+    let crash = |(time, kind)| Event {
+        time: Time(time),
+        process: Process::Client(3),
+        kind,
+        op: Op::Crash,
+    };
+    let history = History::of([(1, Kind::Invoke), (2, Kind::Info)].map(crash).to_vec());
+    let lines: Vec<String> = to_edn(&history.expect("a history")).collect();
+    let expected = [
+        "{:index 0, :time 1, :process 3, :type :invoke, :f :crash, :value nil}",
+        "{:index 1, :time 2, :process 3, :type :info, :f :crash, :value nil}",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn who_subscribes_to_topics_does_so_to_all_their_partitions() {
+    let of = |kind, op| Event {
+        time: Time(1),
+        process: Process::Client(3),
+        kind,
+        op,
+    };
+    let keys = ["t/0", "u/0", "t/1", "v/0"].map(Key::new);
+    let assign = Op::Assign(Assign {
+        keys: keys.to_vec(),
+        from_beginning: false,
+    });
+    let subscribe = |topics: &[&str]| {
+        Op::Subscribe(Subscribe {
+            group: Group::new("g"),
+            topics: topics.iter().map(|topic| Topic::new(topic)).collect(),
+        })
+    };
+    let asked = [assign, subscribe(&["t"]), subscribe(&["v", "t"]), subscribe(&[])];
+    let events = asked
+        .into_iter()
+        .flat_map(|op| [of(Kind::Invoke, op.clone()), of(Kind::Ok, op)]);
+    let history = History::of(events.collect()).expect("a history");
+    let values = read(&history).into_iter().map(|line| line.get("value").numbers());
+    let expected = [&[0, 1, 2, 3][..], &[0, 2], &[0, 2, 3], &[]];
+    let expected = expected.into_iter().flat_map(|numbers| [numbers, numbers]);
+    assert_eq!(values.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
 #[test]

@@ -209,13 +209,26 @@ fn an_assignment_keeps_the_places_of_what_it_names() {
 }
 
 #[test]
+fn an_assignment_that_failed_moves_nobody() {
+    let skips = |end: &str| {
+        let assigned = format!("0 invoke A x\n0 {end} A x");
+        format!("{SENT}\n0 invoke p\n0 ok p 0-1\n{assigned}\n0 invoke p\n0 ok p 2-3")
+    };
+    finds(&[AnomalyKind::PollSkip], &skips("fail"));
+    finds(&[], &skips("ok"));
+}
+
+#[test]
 fn a_subscriber_may_skip_and_go_back() {
     let verdict = story(&format!(
-        "{SENT}\n0 invoke u x\n0 ok u x\n0 invoke p\n0 ok p 0-1\n0 invoke p\n0 ok p 2-3\n0 invoke p\n0 ok p 1-2"
+        "{SENT}\n0 invoke u x\n0 ok u x\n0 invoke p\n0 ok p 0-1\n0 invoke p\n0 ok p 2-3\n0 invoke p\n0 ok p 1-2\n0 invoke p\n0 ok p 5-6"
     ));
     assert!(verdict.is_clean(), "{verdict}");
-    let allowed: Vec<AnomalyKind> = verdict.allowed.keys().copied().collect();
-    assert_eq!(allowed, [AnomalyKind::PollSkip, AnomalyKind::NonmonotonicPoll]);
+    let allowed: Vec<(AnomalyKind, usize)> = verdict.allowed.into_iter().collect();
+    assert_eq!(
+        allowed,
+        [(AnomalyKind::PollSkip, 2), (AnomalyKind::NonmonotonicPoll, 1)]
+    );
 }
 
 #[test]
@@ -245,6 +258,28 @@ fn sends_stand_in_their_order() {
     assert!(
         verdict.is_clean() && verdict.allowed.contains_key(&AnomalyKind::IntSendSkip),
         "{verdict}"
+    );
+}
+
+#[test]
+fn the_later_of_two_sends_does_not_stand_where_the_earlier_one_does() {
+    let story = |process: u64| format!("0 invoke s 1\n0 ok s 1@5\n{process} invoke s 2\n{process} ok s 2@5");
+    finds(
+        &[AnomalyKind::InconsistentOffsets, AnomalyKind::NonmonotonicSend],
+        &story(0),
+    );
+    finds(
+        &[AnomalyKind::InconsistentOffsets, AnomalyKind::RealTimeOrder],
+        &story(1),
+    );
+}
+
+#[test]
+fn in_which_order_the_values_of_a_failed_send_stand_says_nothing() {
+    let read = "1 invoke p\n1 ok p 0-2 1-1";
+    finds(
+        &[AnomalyKind::AbortedRead],
+        &format!("0 invoke s 1 2\n0 fail s 1 2\n{read}"),
     );
 }
 
@@ -289,6 +324,13 @@ fn transactions_that_read_each_other_are_g1c() {
 }
 
 #[test]
+fn three_transactions_that_read_each_other_are_one_circle() {
+    let sent = "0 invoke t s x:1 p\n1 invoke t s y:2 p\n2 invoke t s z:3 p";
+    let read = "0 ok t s x:1@0 p y:0-2\n1 ok t s y:2@0 p z:0-3\n2 ok t s z:3@0 p x:0-1";
+    finds(&[AnomalyKind::G1c], &format!("{sent}\n{read}"));
+}
+
+#[test]
 fn reading_what_is_sent_later_is_a_circle_in_time() {
     finds(
         &[AnomalyKind::G1cProcess],
@@ -298,6 +340,14 @@ fn reading_what_is_sent_later_is_a_circle_in_time() {
         &[AnomalyKind::G1cRealtime],
         "0 invoke t p\n0 ok t p 0-1\n1 invoke t s 1\n1 ok t s 1@0",
     );
+    // Reads and sends that are no transactions count among those that are.
+    let transaction = "2 invoke t s y:9\n2 ok t s y:9@0";
+    finds(
+        &[AnomalyKind::G1cProcess],
+        &format!("{transaction}\n0 invoke p\n0 ok p 0-1\n0 invoke s 1\n0 ok s 1@0"),
+    );
+    let aborted = format!("{transaction}\n0 invoke p\n0 fail p 0-1\n0 invoke s 1\n0 ok s 1@0");
+    finds(&[], &aborted);
 }
 
 #[test]
@@ -431,6 +481,14 @@ fn the_steps_of_a_transaction_read_on() {
     finds(&[AnomalyKind::IntPollSkip], &reads("p 0-1 p 3-4"));
     finds(&[AnomalyKind::IntNonmonotonicPoll], &reads("p 1-2 2-3 p 2-3"));
     finds(&[AnomalyKind::IntNonmonotonicPoll], &reads("p 2-3 0-1 p"));
+}
+
+#[test]
+fn two_sends_of_a_transaction_do_not_stand_at_one_offset() {
+    finds(
+        &[AnomalyKind::InconsistentOffsets, AnomalyKind::IntNonmonotonicSend],
+        "0 invoke t s 1 s 2\n0 ok t s 1@4 s 2@4",
+    );
 }
 
 #[test]

@@ -4,8 +4,8 @@ mod words;
 
 use proptest::prelude::*;
 use quipu_checker::{
-    Acks, AnomalyKind, Event, FORMAT_LINE, Final, History, Key, Kind, Op, Outcomes, Poll, PolledPartition,
-    Process, ReadRecord, Send, Time, Trim, Value, ValueId, Verdict, check, from_lines, to_line,
+    Acks, AnomalyKind, Event, Final, History, Key, Kind, Op, Outcomes, Poll, PolledPartition, Process,
+    ReadRecord, Send, Time, Trim, Value, ValueId, Verdict, check, from_lines, to_line,
 };
 use quipu_record::{BrokerId, Offset};
 use words::told;
@@ -402,80 +402,6 @@ fn what_was_not_looked_at_is_said() {
     assert_eq!(verdict.unchecked.len(), 2, "{verdict}");
 }
 
-/// What is found where a cluster is whole from second 10 on; `SECOND begin` and `end` are of a fault, and `SECOND PROCESS
-/// KIND` of a send; and how often the check of that had too little to look at.
-fn healed(told: &[&str]) -> (usize, usize) {
-    let line = |told: &&str| {
-        let (second, words) = told.split_once(' ').expect("a second");
-        let (process, kind, op) = match words.split_once(' ') {
-            None if words == "healed" => (r#""nemesis""#, "info", r#""f":"healed","what":"""#.to_owned()),
-            None => {
-                let op = format!(r#""f":"fault","what":"","kind":"kill","phase":"{words}""#);
-                (r#""nemesis""#, "info", op)
-            }
-            Some((process, kind)) => {
-                let offset = if kind == "ok" { r#","offset":0"# } else { "" };
-                let op = format!(
-                    r#""f":"send","key":"t/0","values":[[{process},0]],"acks":"all","producer":1{offset}"#
-                );
-                (process, kind, op)
-            }
-        };
-        format!(r#"{{"time":{second}000000000,"process":{process},"type":"{kind}",{op}}}"#)
-    };
-    let lines: Vec<String> = told.iter().map(line).collect();
-    let lines = std::iter::once(FORMAT_LINE).chain(lines.iter().map(String::as_str));
-    let verdict = check(&from_lines(lines).expect("a history"));
-    let found = verdict.found.get(&AnomalyKind::NoWriteAfterHealing).copied();
-    let unchecked = verdict
-        .unchecked
-        .iter()
-        .filter(|why| why.starts_with("availability: "));
-    (found.unwrap_or_default(), unchecked.count())
-}
-
-#[test]
-fn who_waits_in_the_first_half_of_five_seconds_after_a_healing_is_answered_in_them() {
-    for (found, told) in [
-        (1, &["10 healed", "11 1 invoke", "20 end"][..]),
-        (0, &["10 healed", "11 1 invoke", "15 1 ok", "20 end"]),
-        (1, &["10 healed", "11 1 invoke", "16 1 ok", "20 end"]),
-        (1, &["10 healed", "12 1 invoke", "16 1 ok", "20 end"]),
-        (0, &["10 healed", "13 1 invoke", "16 1 ok", "20 end"]),
-        (1, &["9 1 invoke", "10 healed", "20 end"]),
-        (0, &["9 1 invoke", "10 healed", "14 1 ok", "20 end"]),
-        // An answer before the healing is none after it, and nobody waits for what has failed.
-        (1, &["8 1 invoke", "9 1 ok", "10 healed", "11 2 invoke", "20 end"]),
-        (0, &["10 healed", "11 1 invoke", "12 1 fail", "20 end"]),
-        // One answer is enough for all.
-        (
-            0,
-            &["10 healed", "11 1 invoke", "11 2 invoke", "14 2 ok", "20 end"],
-        ),
-    ] {
-        assert_eq!(healed(told), (found, 0), "{told:?}");
-    }
-}
-
-#[test]
-fn a_healing_cut_short_by_the_next_fault_does_not_count() {
-    for (found, unchecked, told) in [
-        (0, 1, &["10 healed", "11 1 invoke", "14 begin", "20 end"][..]),
-        (1, 0, &["10 healed", "11 1 invoke", "15 begin", "20 end"]),
-        (1, 0, &["10 healed", "11 1 invoke", "14 end", "20 end"]),
-        // Nor does one that the history ends too soon after.
-        (0, 1, &["10 healed", "11 1 invoke", "14 end"]),
-        (1, 0, &["10 healed", "11 1 invoke", "15 end"]),
-        (
-            1,
-            0,
-            &["10 healed", "14 begin", "20 healed", "21 1 invoke", "30 end"],
-        ),
-    ] {
-        assert_eq!(healed(told), (found, unchecked), "{told:?}");
-    }
-}
-
 #[test]
 fn a_final_log_is_told_in_pieces_in_any_order() {
     let whole = sound(7);
@@ -582,7 +508,14 @@ G1c: 2 operations each come before the next, in a circle
 fn operations_are_counted_by_what_they_are_and_how_they_ended() {
     let events = sound(2);
     let lines: Vec<String> = events.iter().map(to_line).collect();
-    let counted = verdict(events).counts.operations;
+    let counts = verdict(events).counts;
+    let all = |of: fn(&Outcomes) -> usize| counts.operations.values().map(of).sum::<usize>();
+    assert_eq!(
+        [counts.ok, counts.fail, counts.info],
+        [all(|it| it.ok), all(|it| it.fail), all(|it| it.info)]
+    );
+    assert!(counts.ok * counts.fail * counts.info > 0, "{counts:?}");
+    let counted = counts.operations;
     for (name, counted) in &counted {
         let told = |kind: &str| {
             let words = format!(r#""type":"{kind}","f":"{name}""#);
@@ -646,85 +579,50 @@ P3 corrupt-read: value 2 at t/0 offset 1 has other bytes than were sent
 }
 
 #[test]
-fn what_was_read_before_it_was_deleted_is_no_gap_whatever_marks_stand_there() {
-    let events = [
-        r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[1,5]],"acks":"all""#,
-        r#""process":0,"type":"ok","f":"send","key":"t/0","values":[[1,5]],"acks":"all","offset":1"#,
-        r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
-        r#""process":1,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":0,"records":[[1,1,5]],"control":[0,2]}]"#,
-        r#""process":2,"type":"invoke","f":"trim","key":"t/0","before":5"#,
-        r#""process":2,"type":"ok","f":"trim","key":"t/0","before":5"#,
+fn a_high_watermark_is_above_all_that_was_sent_where_a_value_may_be_stored_twice_or_marks_are_left() {
+    let latest = [
+        r#""process":1,"type":"invoke","f":"latest","key":"t/0""#,
+        r#""process":1,"type":"ok","f":"latest","key":"t/0","high_watermark":2"#,
     ];
-    assert_eq!(told(&events), "");
-}
-
-/// Values 1 to 4 at offsets 0 to 3, which somebody has read.
-const FOUR: [&str; 4] = [
-    r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[1,5],[2,5],[3,5],[4,5]],"acks":"all""#,
-    r#""process":0,"type":"ok","f":"send","key":"t/0","values":[[1,5],[2,5],[3,5],[4,5]],"acks":"all","offset":0"#,
-    r#""process":2,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
-    r#""process":2,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5],[1,2,5],[2,3,5],[3,4,5]]}]"#,
-];
-
-#[test]
-fn a_read_that_begins_above_where_it_was_asked_to_left_something_out() {
-    let from = |offset: u64| {
-        let read = format!(
-            r#""process":1,"type":"ok","f":"poll","partitions":[{{"key":"t/0","from":{offset},"records":[[2,3,5],[3,4,5]]}}]"#
-        );
-        let asked = format!(
-            r#""process":1,"type":"invoke","f":"poll","partitions":[{{"key":"t/0","from":{offset}}}]"#
-        );
-        told(&[&FOUR[..], &[&asked, &read]].concat())
+    let send = |producer: &str| {
+        let send = |kind: &str, offset: &str| {
+            format!(
+                r#""process":0,"type":"{kind}","f":"send","key":"t/0","values":[[1,5]],"acks":"all"{producer}{offset}"#
+            )
+        };
+        [send("invoke", ""), send("ok", r#","offset":0"#)]
     };
-    assert_eq!(from(2), "");
-    let left_out = from(0);
-    assert!(left_out.starts_with("P7 "), "{left_out}");
-}
-
-#[test]
-fn a_place_is_kept_through_a_subscription_to_its_topic_and_to_no_other() {
-    let through = |topic: &str| {
-        let subscribed = ["invoke", "ok"].map(|kind| {
-            format!(r#""process":1,"type":"{kind}","f":"subscribe","group":"g","topics":["{topic}"]"#)
-        });
-        let then = [
-            r#""process":1,"type":"invoke","f":"assign","keys":["t/0"]"#,
-            r#""process":1,"type":"ok","f":"assign","keys":["t/0"]"#,
-            r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
-            r#""process":1,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":0,"records":[[0,1,5],[1,2,5]]}]"#,
-            &subscribed[0],
-            &subscribed[1],
-            r#""process":1,"type":"invoke","f":"assign","keys":["t/0"]"#,
-            r#""process":1,"type":"ok","f":"assign","keys":["t/0"]"#,
-            r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":3}]"#,
-            r#""process":1,"type":"ok","f":"poll","partitions":[{"key":"t/0","from":3,"records":[[3,4,5]]}]"#,
-        ];
-        told(&[&FOUR[..], &then].concat())
+    let txn = |kind: &str, offset: &str| {
+        let send = format!(r#""key":"t/0","values":[[1,5]],"acks":"all","producer":4{offset}"#);
+        format!(r#""process":0,"type":"{kind}","f":"txn","steps":[{{"send":{{{send}}}}}]"#)
     };
-    let skipped = through("t");
-    assert!(skipped.contains("poll-skip"), "{skipped}");
-    assert_eq!(through("u"), "");
+    let found = |sent: [String; 2]| told(&[&sent[0], &sent[1], latest[0], latest[1]]);
+    assert_eq!(found(send("")), "");
+    assert_eq!(found([txn("invoke", ""), txn("ok", r#","offset":0"#)]), "");
+    let too_high = found(send(r#","producer":4"#));
+    assert!(too_high.starts_with("P6 high-watermark-too-high: "), "{too_high}");
 }
 
 #[test]
-fn a_hole_is_explained_by_as_many_marks_as_stand_in_it() {
-    let read = |control: &str| {
-        let read = format!(
-            r#""process":1,"type":"ok","f":"poll","partitions":[{{"key":"t/0","from":0,"records":[[0,1,5],[3,2,5]],"control":[{control}]}}]"#
-        );
+fn of_one_producer_no_batch_begins_where_or_before_the_one_before_it_ends() {
+    let story = |offsets: [u64; 2]| {
+        let send = |number: usize, kind: &str, offset: &str| {
+            let values = [r#"[[1,5],[2,5]]"#, r#"[[3,5],[4,5]]"#][number];
+            format!(
+                r#""process":{number},"type":"{kind}","f":"send","key":"t/0","values":{values},"producer":4,"sequence":{number}{offset}"#
+            )
+        };
+        let at = offsets.map(|offset| format!(r#","offset":{offset}"#));
         told(&[
-            r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[1,5]],"acks":"all""#,
-            r#""process":0,"type":"ok","f":"send","key":"t/0","values":[[1,5]],"acks":"all","offset":0"#,
-            r#""process":0,"type":"invoke","f":"send","key":"t/0","values":[[2,5]],"acks":"all""#,
-            r#""process":0,"type":"ok","f":"send","key":"t/0","values":[[2,5]],"acks":"all","offset":3"#,
-            r#""process":1,"type":"invoke","f":"poll","partitions":[{"key":"t/0","from":0}]"#,
-            &read,
+            &send(0, "invoke", ""),
+            &send(1, "invoke", ""),
+            &send(0, "ok", &at[0]),
+            &send(1, "ok", &at[1]),
         ])
     };
-    assert_eq!(read("1,2"), "");
-    for too_few in ["1", "2,4", "4,5"] {
-        let hole = read(too_few);
-        assert!(hole.starts_with("P7 "), "{too_few}: {hole}");
+    assert_eq!(story([0, 2]), "");
+    for wrong in [[0, 1], [2, 0], [0, 0]] {
+        let found = story(wrong);
+        assert!(found.contains("P8 producer-order: "), "{wrong:?}: {found}");
     }
 }

@@ -462,6 +462,25 @@ fn an_automatic_commit_that_is_refused_for_good_is_told_and_not_asked_again() {
 }
 
 #[test]
+fn who_is_refused_a_commit_as_no_owner_asks_at_once_what_it_has() {
+    for (error, asks) in [
+        (GroupError::StaleAssignment, true),
+        (GroupError::UnknownMember, true),
+        (GroupError::FencedMemberEpoch, true),
+        (GroupError::MetadataTooLarge(5_000), false),
+    ] {
+        let mut host = Host::live(None);
+        host.pass(SECOND);
+        host.commit(1, 5);
+        let (token, _) = host.last_commit();
+        host.answer(token, Ok(Response::Committed(vec![Err(error.clone())])));
+        let beat = host.beat.as_ref().expect("one is out");
+        let everything = beat.sent == host.now && beat.asks.owned.is_none();
+        assert_eq!(everything, asks, "{error}");
+    }
+}
+
+#[test]
 fn a_commit_of_what_it_has_not_is_refused_with_all_that_came_with_it() {
     let mut host = Host::live(None);
     let mark = |partition, epoch| Mark {

@@ -91,6 +91,29 @@ fn what_breaks_a_rule_is_no_history() {
 }
 
 #[test]
+fn of_a_send_that_is_refused_the_new_values_may_be_sent_and_the_old_ones_may_not() {
+    let sends = |process: u64, values: &[u64]| {
+        let values = values.iter().map(|value| Value::from((*value, 912)));
+        let send = Send::new(Key::new("orders/3"), values.collect());
+        event(1, Process::Client(process), Kind::Invoke, Op::Send(send))
+    };
+    for before in [&[1][..], &[1, 2], &[1, 2, 3, 4]] {
+        let mut history = History::default();
+        history.push(sends(0, before)).unwrap();
+        for again in before {
+            for refused in [&[11, 12, 13, *again][..], &[*again, 11], &[*again]] {
+                let refused = history.push(sends(1, refused));
+                assert!(matches!(refused, Err(HistoryError::ValueReused { .. })));
+            }
+        }
+        history.push(sends(1, &[13, 11, 12])).unwrap();
+        let sent_by = |value| history.sender(ValueId(value)).map(|op| op.invoke);
+        assert_eq!(sent_by(1), Some(EventId(0)));
+        assert_eq!([11, 12, 13].map(sent_by), [Some(EventId(1)); 3]);
+    }
+}
+
+#[test]
 fn an_operation_is_completed_by_the_same_one() {
     // What each asks for, and others of the same kind.
     let asked = [
@@ -237,7 +260,10 @@ fn jepsens_checker_gets_its_lines() {
         {"time":7,"process":2,"type":"invoke","f":"poll","partitions":[{"key":"orders/3","from":43}]}
         {"time":8,"process":2,"type":"info","f":"poll","partitions":[{"key":"orders/3","from":43}]}
         {"time":9,"process":3,"type":"invoke","f":"latest","key":"orders/3"}
-        {"time":9,"process":"nemesis","type":"info","f":"fault","what":"broker 1","kind":"kill","phase":"begin"}"#;
+        {"time":9,"process":"nemesis","type":"info","f":"fault","what":"broker 1","kind":"kill","phase":"begin"}
+        {"time":9,"process":4,"type":"invoke","f":"txn","steps":[{"send":{"key":"orders/3","values":[[19,0]]}},{"poll":{"partitions":[]}}]}
+        {"time":9,"process":4,"type":"ok","f":"txn","steps":[{"send":{"key":"orders/3","values":[[19,0]],"offset":44}},{"poll":{"partitions":[{"key":"orders/4","from":7,"records":[[7,null,912]]},{"key":"orders/5","from":7},{"key":"orders/3","from":42,"records":[[42,17,912]]}]}}]}
+        {"time":9,"process":"nemesis","type":"info","f":"fault","what":"broker 1"}"#;
     let history = from_lines(lines.lines()).expect("a history");
     let expected = "\
 {:index 0, :time 1, :process 0, :type :invoke, :f :send, :value [[:send 0 17] [:send 0 18]]}
@@ -250,13 +276,24 @@ fn jepsens_checker_gets_its_lines() {
 {:index 7, :time 7, :process 2, :type :ok, :f :assign, :value [0], :seek-to-beginning? true}
 {:index 8, :time 7, :process 2, :type :invoke, :f :poll, :value [[:poll]]}
 {:index 9, :time 8, :process 2, :type :info, :f :poll, :value [[:poll {}]]}
-{:index 10, :time 9, :process :nemesis, :type :info, :f :kill, :value \"broker 1\"}";
+{:index 10, :time 9, :process :nemesis, :type :info, :f :kill, :value \"broker 1\"}
+{:index 11, :time 9, :process 4, :type :invoke, :f :txn, :value [[:send 0 19] [:poll]]}
+{:index 12, :time 9, :process 4, :type :ok, :f :txn, :value [[:send 0 [44 19]] [:poll {1 [[7 nil]], 0 [[42 17]]}]]}
+{:index 13, :time 9, :process :nemesis, :type :info, :f :fault, :value \"broker 1\"}";
     assert_eq!(to_edn(&history).collect::<Vec<_>>().join("\n"), expected);
 }
 
 #[test]
 fn a_bad_line_is_named() {
-    assert!(matches!(from_lines(["{}"]), Err(LineError::Format)));
+    for first in [
+        "{}",
+        r#"{"format":"quipu-history","version":2}"#,
+        r#"{"format":"another","version":1}"#,
+        r#"{"format":"quipu-history","version":1,"more":0}"#,
+    ] {
+        assert!(matches!(from_lines([first]), Err(LineError::Format)), "{first}");
+    }
+    assert!(matches!(from_lines([]), Err(LineError::Format)));
     let error = from_lines([FORMAT_LINE, "", r#"{"time":1}"#]).expect_err("no event");
     assert!(error.to_string().starts_with("line 3: "), "{error}");
     let bad_process = r#"{"time":1,"process":"me","type":"info","f":"fault","what":""}"#;

@@ -159,14 +159,16 @@ fn check_epochs(history: &History, observed: &Observed<'_>, verdict: &mut Verdic
         verdict.add(AnomalyKind::GroupEpochWentBack, || {
             let words = |epoch: MemberEpoch, of_group: Option<GroupEpoch>| {
                 let of_group = of_group.map_or_else(String::new, |epoch| format!(", its group in {epoch}"));
-                format!("{member} of {group} is in epoch {epoch}{of_group}")
+                format!("in epoch {epoch}{of_group}")
             };
             let (first, then) = (words(epoch_before, group_before), words(epoch, group_epoch));
-            let evidence = vec![
-                Evidence::of(history, before, &first),
-                Evidence::of(history, id, &then),
-            ];
-            (format!("{first}, and then in {epoch}"), evidence)
+            let told =
+                |event, is: &str| Evidence::of(history, event, &format!("{member} of {group} is {is}"));
+            let evidence = vec![told(before, &first), told(id, &then)];
+            (
+                format!("{member} of {group} is {first}, and then {then}"),
+                evidence,
+            )
         });
     }
 }

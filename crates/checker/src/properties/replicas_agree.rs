@@ -51,7 +51,7 @@ fn compare(
         (Some(of_a), Some(of_b)) => {
             let mut keys = of_a.keys().chain(of_b.keys());
             keys.find(|key| of_a.get(*key) != of_b.get(*key))
-                .map(|key| [of_a, of_b].map(|of| format!("{:?} for key {key}", of.get(key))))
+                .map(|key| [of_a, of_b].map(|of| told_latest(key, of.get(key))))
         }
         _ => first_difference(a, b).map(|pair| {
             pair.map(|batch| batch.map_or_else(|| "nothing there".to_owned(), |batch| told_batch(&batch)))
@@ -70,6 +70,13 @@ fn compare(
         });
         (summary, evidence.to_vec())
     });
+}
+
+fn told_latest(key: &str, hash: Option<&u32>) -> String {
+    match hash {
+        Some(hash) => format!("a value with hash {hash:08x} for key {key}"),
+        None => format!("nothing for key {key}"),
+    }
 }
 
 /// The first batches in which two logs differ, of those that both must hold.

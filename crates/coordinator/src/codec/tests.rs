@@ -200,3 +200,31 @@ fn what_is_not_known_is_an_error() {
     let refused = Record::decode(&twice, Some(&more.encode_to_vec()));
     assert!(matches!(refused, Err(ReplayError::Malformed(_))), "{refused:?}");
 }
+
+#[test]
+fn a_value_has_four_mebibytes_at_most() {
+    const MOST: usize = 4 * 1024 * 1024;
+    let record = |metadata: usize| Record {
+        group: GroupId::new("g").expect("a name"),
+        change: Change::Offset(
+            at(3),
+            Some(StoredOffset {
+                metadata: Some("m".repeat(metadata).into()),
+                ..offset()
+            }),
+        ),
+    };
+    let len = |record: &Record| record.encode().value.expect("an offset").len();
+    let around = len(&record(MOST - 100)) - (MOST - 100);
+    for (more, fits) in [(0, true), (1, false)] {
+        let record = record(MOST - around + more);
+        assert_eq!(len(&record), MOST + more);
+        let encoded = record.encode();
+        let read = Record::decode(&encoded.key, encoded.value.as_deref());
+        let expected = match fits {
+            true => Ok(record),
+            false => Err(ReplayError::TooLarge { len: MOST + 1 }),
+        };
+        assert_eq!(read, expected);
+    }
+}

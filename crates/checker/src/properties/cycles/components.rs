@@ -81,3 +81,46 @@ impl Search<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::components;
+
+    /// Those of more than one node, by whether each can be reached from the other.
+    fn by_reach(after: &[Vec<usize>]) -> Vec<Vec<usize>> {
+        let nodes = after.len();
+        let mut reach: Vec<Vec<bool>> = after
+            .iter()
+            .map(|after| (0..nodes).map(|to| after.contains(&to)).collect())
+            .collect();
+        for by in 0..nodes {
+            for from in 0..nodes {
+                for to in 0..nodes {
+                    reach[from][to] |= reach[from][by] && reach[by][to];
+                }
+            }
+        }
+        let together = |a: usize, b: usize| a == b || (reach[a][b] && reach[b][a]);
+        let of = |node: usize| (0..nodes).filter(|other| together(node, *other)).collect();
+        let mut all: Vec<Vec<usize>> = (0..nodes).map(of).collect();
+        all.retain(|component| component.len() > 1);
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    #[test]
+    fn of_every_graph_of_four_nodes_they_are_those_that_reach_each_other() {
+        const NODES: usize = 4;
+        for edges in 0..1_u32 << (NODES * NODES) {
+            let is = |from: usize, to: usize| edges >> (from * NODES + to) & 1 == 1;
+            let after: Vec<Vec<usize>> = (0..NODES)
+                .map(|from| (0..NODES).filter(|to| is(from, *to)).collect())
+                .collect();
+            let mut found = components(&after);
+            found.iter_mut().for_each(|component| component.sort_unstable());
+            found.sort_unstable();
+            assert_eq!(found, by_reach(&after), "{after:?}");
+        }
+    }
+}
