@@ -273,8 +273,9 @@ impl<D: Disk> Log<D> {
             None => self.claim_slot(epochs.incarnation)?,
         };
         let mut unsynced = Unsynced::nothing();
-        // Only a mark says that the directories were synced.
-        if self.flushed < end || !matches!(durable, Durable::To(_)) {
+        // Only a mark says that the directories were synced. What is damaged takes no appends, and stays as it is, the journal
+        // too: one made up of what is left would hide the damage from the next start.
+        if !damaged && (self.flushed < end || !matches!(durable, Durable::To(_))) {
             unsynced.add(self.write_epochs_again(&epochs, &dir)?);
             unsynced.names = true;
             unsynced.dir_itself = true;
