@@ -50,7 +50,7 @@ pub use error::{
     AppendError, Corruption, DataDirError, DeleteRecordsError, FlushError, IoFailure, OpenError, ReadError,
     RetainError, SnapshotError, TruncateError,
 };
-pub use flush::{FlushDone, FlushJob, Flusher, RoundReport};
+pub use flush::{FlushDone, FlushJob, FlushJobs, Flusher, RoundReport};
 pub use log::{Appended, Cut, Log, OpenReport, Repair, Retained};
 pub use reader::{BatchesRead, LogReader, TimedOffset};
 pub use verify::{Finding, FindingKind, VerifyReport, dump_segment, segment_files, verify_path};

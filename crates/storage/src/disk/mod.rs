@@ -4,7 +4,7 @@ mod real;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
 pub use real::RealDisk;
@@ -84,6 +84,14 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Extends it to `len` with zeros for which the disk has room.
     fn preallocate(&self, len: u64) -> io::Result<()>;
+    /// Takes room for bytes that will be written there; its length stays. A disk that cannot need do nothing.
+    fn reserve(&self, _room: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
+    /// Gives back the room beyond its end that was taken up to here.
+    fn give_back(&self, _up_to: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Maps the first `len` bytes, which are there and will not be cut off while the map lives.
     fn map(&self, len: usize) -> io::Result<Self::Map>;
 }

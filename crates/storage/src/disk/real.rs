@@ -6,6 +6,7 @@ use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -197,6 +198,27 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn reserve(&self, room: Range<u64>) -> io::Result<()> {
+        let len = room.end.saturating_sub(room.start);
+        Ok(rustix::fs::fallocate(
+            &self.0,
+            FallocateFlags::KEEP_SIZE,
+            room.start,
+            len,
+        )?)
+    }
+
+    fn give_back(&self, up_to: u64) -> io::Result<()> {
+        let len = self.len()?;
+        // Cutting a file to the length it has frees what it holds beyond, but in memory, where a hole does.
+        self.0.set_len(len)?;
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.0, hole, len, up_to.saturating_sub(len).max(1)) {
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
     #[expect(
         unsafe_code,
         reason = "mapping a file is unsafe: another process could cut it, and the next look would be a signal"
@@ -205,5 +227,37 @@ impl DiskFile for RealFile {
         // SAFETY: the map is read-only. The data directory is locked, so no other process of ours changes the file;
         // this one writes an index only beyond what is mapped, and removes or replaces it instead of cutting it.
         unsafe { memmap2::MmapOptions::new().len(len).map(&self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn room_is_held_beyond_the_end_until_it_is_given_back() {
+        room_is_held_in(tempfile::tempdir().unwrap().path());
+        // In memory.
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            room_is_held_in(tempfile::tempdir_in(memory).unwrap().path());
+        }
+    }
+
+    fn room_is_held_in(dir: &Path) {
+        let disk = RealDisk::new(dir).unwrap();
+        let file = disk.open(&dir.join("log"), Access::CreateNew).unwrap();
+        file.write_at(&[IoSlice::new(&[1; 5000])], 0).unwrap();
+        let held = |file: &RealFile| file.0.metadata().unwrap().blocks() * 512;
+        file.reserve(5000..4 << 20).unwrap();
+        assert_eq!(file.len().unwrap(), 5000);
+        assert!(held(&file) >= 4 << 20, "{}", held(&file));
+        file.give_back(4 << 20).unwrap();
+        assert_eq!(file.len().unwrap(), 5000);
+        assert!(held(&file) < 1 << 20, "{}", held(&file));
+        let mut bytes = [0; 5000];
+        assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 5000);
+        assert_eq!(bytes, [1; 5000]);
     }
 }

@@ -4,6 +4,8 @@ use crate::Disk;
 use crate::log::UnsyncedFile;
 use crate::marks::{Mark, SlotId};
 use quipu_record::{Offset, TopicPartition};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 /// What a log may believe once its job is done.
@@ -46,6 +48,22 @@ impl<D: Disk> FlushJob<D> {
         }
     }
 
+    /// Takes in a job of the same log that was taken after this one: each file is synced once for both, and what that
+    /// proves is what the later one claims.
+    fn absorb(&mut self, later: Self) {
+        for file in later.files {
+            // The same file is mostly the last one.
+            if !self.files.iter().rev().any(|known| known.is(&file)) {
+                self.files.push(file);
+            }
+        }
+        self.dirs.extend(later.dirs);
+        self.claim = later.claim;
+        self.slot = later.slot;
+        self.slot_generation = later.slot_generation;
+        self.mark = later.mark;
+    }
+
     /// Which partition's.
     #[must_use]
     pub const fn partition(&self) -> TopicPartition {
@@ -56,6 +74,50 @@ impl<D: Disk> FlushJob<D> {
     #[must_use]
     pub const fn up_to(&self) -> Offset {
         self.claim.up_to
+    }
+}
+
+/// The jobs that wait for a round, one of a log: what is taken while a round runs joins what waits, and several syncs of
+/// one file in one round would prove no more than one.
+#[derive(Debug)]
+pub struct FlushJobs<D: Disk>(BTreeMap<TopicPartition, FlushJob<D>>);
+
+impl<D: Disk> Default for FlushJobs<D> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<D: Disk> FlushJobs<D> {
+    /// Adds a job. Jobs of one log come in the order in which they were taken, and are reported done as one.
+    pub fn add(&mut self, job: FlushJob<D>) {
+        match self.0.entry(job.partition()) {
+            Entry::Occupied(mut waiting) => waiting.get_mut().absorb(job),
+            Entry::Vacant(room) => drop(room.insert(job)),
+        }
+    }
+
+    /// Of how many logs.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes all of them, for a round.
+    pub fn take(&mut self) -> Vec<FlushJob<D>> {
+        std::mem::take(&mut self.0).into_values().collect()
+    }
+}
+
+impl<D: Disk> Extend<FlushJob<D>> for FlushJobs<D> {
+    fn extend<I: IntoIterator<Item = FlushJob<D>>>(&mut self, jobs: I) {
+        jobs.into_iter().for_each(|job| self.add(job));
     }
 }
 

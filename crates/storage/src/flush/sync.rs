@@ -1,16 +1,13 @@
 //! The syncs of a round.
 
+use super::helpers::Helpers;
 use crate::data_dir::DataDir;
-use crate::files::{failed, lock};
+use crate::files::failed;
 use crate::log::UnsyncedFile;
 use crate::segment::is_gone;
 use crate::{Access, Disk, DiskFile, IoFailure};
 use quipu_record::PlantedBug;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-
-/// How many syncs run at a time.
-const PARALLEL: usize = 8;
+use std::path::PathBuf;
 
 /// One call makes all durable, names too.
 pub(super) fn whole_filesystem<D: Disk>(dir: &DataDir<D>) -> Result<(), IoFailure> {
@@ -19,63 +16,34 @@ pub(super) fn whole_filesystem<D: Disk>(dir: &DataDir<D>) -> Result<(), IoFailur
 }
 
 /// What one thread syncs, in order.
-enum Task<'j, D: Disk> {
-    Chain(&'j [UnsyncedFile<D>]),
-    Dir(&'j Path),
+#[derive(Debug)]
+pub(super) enum Task<D: Disk> {
+    Chain(Vec<UnsyncedFile<D>>),
+    Dir(PathBuf),
     Marks,
 }
 
 /// Each log's files oldest first, the logs beside each other; then the directories that name them.
 pub(super) fn one_by_one<D: Disk>(
+    helpers: &mut Helpers<D>,
     dir: &DataDir<D>,
-    chains: &[Vec<UnsyncedFile<D>>],
-    dirs: &[PathBuf],
+    chains: Vec<Vec<UnsyncedFile<D>>>,
+    dirs: Vec<PathBuf>,
     marks: bool,
 ) -> Result<(), IoFailure> {
-    let mut tasks: Vec<_> = chains.iter().map(|chain| Task::Chain(chain)).collect();
+    let mut tasks: Vec<_> = chains.into_iter().map(Task::Chain).collect();
     if marks {
         tasks.push(Task::Marks);
     }
-    run(dir, tasks)?;
+    helpers.run(dir, tasks)?;
     if PlantedBug::NoDirectorySync.planted() {
         return Ok(());
     }
-    run(dir, dirs.iter().map(|path| Task::Dir(path)).collect())
+    helpers.run(dir, dirs.into_iter().map(Task::Dir).collect())
 }
 
-/// Runs tasks, in parallel if the disk gains by it. All are run, and the first failure is told.
-fn run<D: Disk>(dir: &DataDir<D>, tasks: Vec<Task<'_, D>>) -> Result<(), IoFailure> {
-    if tasks.len() < 2 || !D::PARALLEL {
-        return tasks.iter().try_for_each(|task| task.run(dir));
-    }
-    let threads = tasks.len().min(PARALLEL);
-    let left = Mutex::new(tasks);
-    let failure = Mutex::new(None);
-    let work = || {
-        loop {
-            let Some(task) = lock(&left).pop() else { break };
-            if let Err(error) = task.run(dir) {
-                lock(&failure).get_or_insert(error);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    match failure.into_inner() {
-        Ok(None) => Ok(()),
-        Ok(Some(failure)) => Err(failure),
-        Err(_) => Err(failed("syncing", dir.root())(std::io::Error::other(
-            "a thread that synced panicked",
-        ))),
-    }
-}
-
-impl<D: Disk> Task<'_, D> {
-    fn run(&self, dir: &DataDir<D>) -> Result<(), IoFailure> {
+impl<D: Disk> Task<D> {
+    pub(super) fn run(&self, dir: &DataDir<D>) -> Result<(), IoFailure> {
         match self {
             Self::Chain(files) => files.iter().try_for_each(|file| sync_file(dir, file)),
             Self::Dir(path) => match dir.disk().sync_dir(path) {

@@ -180,6 +180,7 @@ impl<D: Disk> Log<D> {
         }
         let log = self.open_segment(active)?;
         self.note_unsynced(Arc::clone(&log));
+        self.take_room(&log, end.position, at.position);
         log.write_all(&mut parts, u64::from(end.position))?;
         active.publish(at, &entries);
         Ok(())
@@ -261,6 +262,7 @@ impl<D: Disk> Log<D> {
     pub(super) fn roll(&mut self, active: &Segment<D>, now: Timestamp) -> Result<(), IoFailure> {
         let base = active.end().next;
         let next = Arc::new(Segment::active(base, Boundary::start(base), now, 0, 0));
+        self.give_back_room(active);
         let seal = self.shared.at_place(|place| active.seal(place))?;
         let log = self.shared.at_place(|place| next.create(place))?;
         self.note_unsynced(seal);

@@ -26,6 +26,15 @@ impl<D: Disk> UnsyncedFile<D> {
             Self::Found(path) => path,
         }
     }
+
+    /// Whether a sync of one is a sync of the other.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Open(one), Self::Open(other)) => Arc::ptr_eq(one, other),
+            (Self::Found(one), Self::Found(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// What of a log is not durable.
@@ -53,13 +62,10 @@ impl<D: Disk> Unsynced<D> {
     }
 
     pub(super) fn add(&mut self, file: Arc<OpenFile<D>>) {
-        let known = |other: &UnsyncedFile<D>| match other {
-            UnsyncedFile::Open(other) => Arc::ptr_eq(other, &file),
-            UnsyncedFile::Found(_) => false,
-        };
+        let file = UnsyncedFile::Open(file);
         // The same file is mostly the last one.
-        if !self.files.iter().rev().any(known) {
-            self.files.push(UnsyncedFile::Open(file));
+        if !self.files.iter().rev().any(|known| known.is(&file)) {
+            self.files.push(file);
         }
     }
 
@@ -100,8 +106,8 @@ impl<D: Disk> Log<D> {
         unsynced.is_some_and(|unsynced| !unsynced.is_empty())
     }
 
-    /// What must be synced to make the log durable as it is now; `None` if it is. Several jobs of one log may be under
-    /// way, if rounds run in the order in which the jobs were taken.
+    /// What must be synced to make the log durable as it is now; `None` if it is, or if jobs that were taken before will.
+    /// Several jobs of one log may be under way, if rounds run in the order in which the jobs were taken.
     pub fn take_flush(&mut self) -> Option<FlushJob<D>> {
         if !self.is_dirty() || self.failed.is_some() {
             return None;

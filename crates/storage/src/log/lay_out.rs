@@ -57,6 +57,7 @@ impl<D: Disk> Log<D> {
             slot,
             incarnation,
             epochs_written: (0, None),
+            room: super::Room::default(),
             unsynced,
             leaving: Vec::new(),
             snapshots: Vec::new(),

@@ -4,6 +4,7 @@
 //! - `clean`: what of it is compacted.
 //! - `append`, `truncate`, `retain`: how it changes. Each is undone as a whole if the disk has no room.
 //! - `flushing`: what must be synced, and what a sync proves.
+//! - `room`: what of the disk is taken ahead.
 //! - `shared`: what readers see.
 
 mod append;
@@ -15,6 +16,7 @@ mod open;
 mod rebuild;
 mod report;
 mod retain;
+mod room;
 mod shared;
 mod snapshots;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use crate::segment::Segment;
 use crate::{Corruption, Disk, EpochCache, EpochEntry, IoFailure, LogConfig, LogReader};
 use flushing::Unsynced;
 use quipu_record::{LeaderEpoch, Offset, PlantedBug, TopicPartition};
+use room::Room;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,6 +67,7 @@ struct OnDisk<D: Disk> {
     /// Entries of the epochs' journal, and the last one.
     epochs_written: (usize, Option<EpochEntry>),
     unsynced: Unsynced<D>,
+    room: Room,
     /// Segments below the log start; their files go once that is durable.
     leaving: Vec<Arc<Segment<D>>>,
     /// Offsets of producer snapshots, oldest first.

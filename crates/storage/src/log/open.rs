@@ -288,6 +288,7 @@ impl<D: Disk> Log<D> {
             slot,
             incarnation: epochs.incarnation,
             epochs_written: (epochs.journal.len(), epochs.journal.last().copied()),
+            room: super::Room::default(),
             unsynced,
             leaving: Vec::new(),
             snapshots: listing.snapshots.clone(),

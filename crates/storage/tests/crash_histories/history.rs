@@ -12,7 +12,7 @@ use quipu_record::{
 use quipu_storage::test_util::{FakeDisk, Faults, Rng};
 use quipu_storage::{
     AppendError, CleanBudget, CleanJob, CompactionConfig, DataDir, DataDirOptions, DeleteRecordsError,
-    FlushJob, FlushMethod, Flusher, HashSeed, Log, LogConfig, RetainError, SnapshotError, TruncateError,
+    FlushJobs, FlushMethod, Flusher, HashSeed, Log, LogConfig, RetainError, SnapshotError, TruncateError,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(crate) struct Process {
     /// The cleaning under way, and of which log.
     pub(crate) cleaning: Option<(usize, CleanJob<FakeDisk>)>,
     flusher: Flusher<FakeDisk>,
-    jobs: Vec<FlushJob<FakeDisk>>,
+    jobs: FlushJobs<FakeDisk>,
     dir: DataDir<FakeDisk>,
 }
 
@@ -310,8 +310,14 @@ impl<'s> History<'s> {
     fn take_jobs(&mut self, process: &mut Process) -> Result<(), Exit> {
         self.count("take jobs");
         for log in &mut process.logs {
-            if self.rng.one_in(2) {
-                process.jobs.extend(log.take_flush());
+            if self.rng.one_in(2)
+                && let Some(job) = log.take_flush()
+            {
+                let waited = process.jobs.len();
+                process.jobs.add(job);
+                if process.jobs.len() == waited {
+                    self.count("joined jobs");
+                }
             }
         }
         Ok(())
@@ -325,7 +331,7 @@ impl<'s> History<'s> {
                 .jobs
                 .extend(process.logs.iter_mut().filter_map(Log::take_flush));
         }
-        let Ok((done, report)) = process.flusher.round(std::mem::take(&mut process.jobs)) else {
+        let Ok((done, report)) = process.flusher.round(process.jobs.take()) else {
             self.count("flush: failed");
             return Err(Exit);
         };
@@ -710,7 +716,7 @@ impl<'s> History<'s> {
             logs,
             cleaning: None,
             flusher,
-            jobs: Vec::new(),
+            jobs: FlushJobs::default(),
         })
     }
 

@@ -41,6 +41,7 @@ const EXPECTED: &[&str] = &[
     "flush",
     "flush by syncfs",
     "flush: failed",
+    "joined jobs",
     "kill",
     "open",
     "open: failed",
