@@ -6,7 +6,7 @@
 use super::thread::{Command, Threads};
 use crate::fatal::Fatal;
 use crate::metrics::Metrics;
-use quipu_storage::{FlushJob, Flusher, RealDisk};
+use quipu_storage::{FlushJob, FlushJobs, Flusher, RealDisk};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -24,18 +24,24 @@ pub(crate) struct FlushQueue {
 
 #[derive(Debug, Default)]
 struct State {
-    jobs: Vec<FlushJob<RealDisk>>,
+    jobs: FlushJobs<RealDisk>,
     stopped: bool,
 }
 
 impl FlushQueue {
-    /// Adds jobs to the next round, in the order in which they were taken; empties `jobs`.
-    pub(crate) fn submit(&self, jobs: &mut Vec<FlushJob<RealDisk>>) {
+    /// Adds jobs to the next round, in the order in which they were taken; empties `jobs`. Says how many of them will be
+    /// reported done: not those that joined a job of their log that waited already.
+    pub(crate) fn submit(&self, jobs: &mut Vec<FlushJob<RealDisk>>) -> usize {
         if jobs.is_empty() {
-            return;
+            return 0;
         }
-        self.lock().jobs.append(jobs);
+        let mut state = self.lock();
+        let waited = state.jobs.len();
+        state.jobs.extend(jobs.drain(..));
+        let more = state.jobs.len() - waited;
+        drop(state);
         self.wake.notify_one();
+        more
     }
 
     /// Ends the thread once nothing waits.
@@ -49,7 +55,7 @@ impl FlushQueue {
         let mut state = self.lock();
         loop {
             if !state.jobs.is_empty() {
-                return Some(std::mem::take(&mut state.jobs));
+                return Some(state.jobs.take());
             }
             if state.stopped {
                 return None;
@@ -117,10 +123,7 @@ fn run(
             Ok((done, report)) => {
                 metrics.fsync_duration.observe(began.elapsed().as_secs_f64());
                 tracing::trace!(?report, took = ?began.elapsed(), "flush round");
-                threads.command_all(
-                    done.into_iter()
-                        .map(|done| (done.partition(), Command::Flushed(done))),
-                );
+                threads.flushed(done);
             }
             Err(error) => {
                 let what: Arc<str> = error.to_string().into();

@@ -5,7 +5,15 @@
 //! - Work that clients bring is counted in bytes and refused past the limit; the broker's own commands (flushes done,
 //!   leadership, shutdown) are always taken: refusing those would stop the thread from making room.
 //! - Once closed it takes no client's work; the broker's commands still pass, since what was taken before must end.
-//! - Order is kept.
+//! - Order is kept, but for what is urgent (what was flushed): that is about what was taken before, and answers wait for
+//!   it.
+//! - A turn takes about [`TURN_BYTES`] of clients' work: what it wrote can go to the disk, and its answers out, while the
+//!   next turn writes.
+
+use std::collections::VecDeque;
+
+/// The bytes of clients' work with which a turn has enough.
+pub(crate) const TURN_BYTES: usize = 1 << 20;
 
 /// Why a client's work was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +27,9 @@ pub(crate) enum Refused {
 /// Items in order, with a bound on the bytes of those that have any.
 #[derive(Debug)]
 pub(crate) struct Inbox<T> {
-    items: Vec<T>,
+    urgent: Vec<T>,
+    /// Each with its bytes.
+    items: VecDeque<(T, usize)>,
     bytes: usize,
     limit: usize,
     closed: bool,
@@ -29,7 +39,8 @@ impl<T> Inbox<T> {
     /// An empty inbox for `limit` bytes of client work.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            items: Vec::new(),
+            urgent: Vec::new(),
+            items: VecDeque::new(),
             bytes: 0,
             limit,
             closed: false,
@@ -46,21 +57,38 @@ impl<T> Inbox<T> {
             return Err((item, Refused::Full));
         }
         self.bytes = self.bytes.saturating_add(bytes);
-        Ok(self.command(item))
+        Ok(self.push(item, bytes))
     }
 
     /// Takes a command of the broker's own. Says whether the inbox was empty.
     pub(crate) fn command(&mut self, item: T) -> bool {
-        let was_empty = self.items.is_empty();
-        self.items.push(item);
+        self.push(item, 0)
+    }
+
+    fn push(&mut self, item: T, bytes: usize) -> bool {
+        let was_empty = self.is_empty();
+        self.items.push_back((item, bytes));
         was_empty
     }
 
-    /// Moves everything that waits into `out`, which must be empty and whose memory the inbox goes on with.
-    pub(crate) fn drain_into(&mut self, out: &mut Vec<T>) {
-        debug_assert!(out.is_empty());
-        std::mem::swap(&mut self.items, out);
-        self.bytes = 0;
+    /// Takes a command that overtakes all that is not urgent. Says whether the inbox was empty.
+    pub(crate) fn urgent(&mut self, item: T) -> bool {
+        let was_empty = self.is_empty();
+        self.urgent.push(item);
+        was_empty
+    }
+
+    /// Moves what waits into `out`, up to the item with which `enough` bytes of clients' work are reached.
+    pub(crate) fn drain_into(&mut self, out: &mut Vec<T>, enough: usize) {
+        out.append(&mut self.urgent);
+        let mut taken = 0;
+        while taken < enough
+            && let Some((item, bytes)) = self.items.pop_front()
+        {
+            taken += bytes;
+            out.push(item);
+        }
+        self.bytes = self.bytes.saturating_sub(taken);
     }
 
     /// Takes no client's work from now on.
@@ -70,7 +98,7 @@ impl<T> Inbox<T> {
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.urgent.is_empty()
     }
 }
 
@@ -80,7 +108,7 @@ mod tests {
 
     fn drain<T>(inbox: &mut Inbox<T>) -> Vec<T> {
         let mut out = Vec::new();
-        inbox.drain_into(&mut out);
+        inbox.drain_into(&mut out, usize::MAX);
         out
     }
 
@@ -118,5 +146,38 @@ mod tests {
         inbox.command('c');
         assert_eq!(drain(&mut inbox), ['a', 'c']);
         assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn a_turn_takes_what_is_enough_and_leaves_the_rest_in_order() {
+        let mut inbox = Inbox::new(100);
+        for (item, bytes) in [('a', 30), ('b', 30), ('c', 30)] {
+            inbox.offer(item, bytes).expect("room");
+        }
+        inbox.command('d');
+        let mut out = Vec::new();
+        inbox.drain_into(&mut out, 31);
+        assert_eq!(out, ['a', 'b']);
+        assert!(!inbox.is_empty());
+        assert_eq!(
+            inbox.offer('e', 71),
+            Err(('e', Refused::Full)),
+            "30 bytes still wait"
+        );
+        assert_eq!(inbox.offer('e', 70), Ok(false));
+        assert_eq!(drain(&mut inbox), ['c', 'd', 'e']);
+    }
+
+    #[test]
+    fn what_is_urgent_overtakes_and_wakes() {
+        let mut inbox = Inbox::new(100);
+        assert!(inbox.urgent('a'));
+        inbox.offer('b', 50).expect("room");
+        inbox.offer('c', 50).expect("room");
+        assert!(!inbox.urgent('d'));
+        let mut out = Vec::new();
+        inbox.drain_into(&mut out, 1);
+        assert_eq!(out, ['a', 'd', 'b']);
+        assert_eq!(drain(&mut inbox), ['c']);
     }
 }

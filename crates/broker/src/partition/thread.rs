@@ -1,14 +1,14 @@
 //! The threads that own partitions. Each has an inbox; a partition belongs to the thread that its id hashes to, for as
 //! long as the broker runs. A log therefore has one writer, and no lock.
 //!
-//! One turn of the loop (`worker.rs`): take everything that waits; step each partition's driver once with all that is
-//! for it, which is one vectored write; publish the views; send the answers; hand the dirty logs to the flusher.
+//! One turn of the loop (`worker.rs`): take what waits, up to a bound; step each partition's driver once with all
+//! that is for it, which is one vectored write; publish the views; send the answers; hand the dirty logs to the flusher.
 //! Nothing to do is a blocked thread: the only timeouts are the earliest deadline that a driver asked for, and one
 //! coarse stroke for house-keeping that all partitions of the thread share.
 
 use super::budget::Charge;
 use super::exchange::{FollowedData, FollowerPositions, Link, Verdicts};
-use super::inbox::{Inbox, Refused};
+use super::inbox::{Inbox, Refused, TURN_BYTES};
 use super::replica::Replica;
 use super::reply::Reply;
 use super::worker::{Worker, WorkerParts};
@@ -136,7 +136,7 @@ impl ThreadHandle {
         self.lock().close();
     }
 
-    /// Moves all that waits into `out`, waiting for something at most `patience`.
+    /// Moves what a turn takes of what waits into `out`, waiting for something at most `patience`.
     pub(super) fn drain_into(&self, out: &mut Vec<Command>, patience: Option<Duration>) {
         let inbox = self.lock();
         let mut inbox = match patience {
@@ -151,7 +151,7 @@ impl ThreadHandle {
                     .0
             }
         };
-        inbox.drain_into(out);
+        inbox.drain_into(out, TURN_BYTES);
     }
 
     fn rouse(&self, was_empty: bool) {
@@ -205,8 +205,23 @@ impl Threads {
         &self.handles[self.index(at)]
     }
 
+    /// Tells the owners what a round made durable.
+    pub(crate) fn flushed(&self, done: Vec<FlushDone>) {
+        let commands = done.into_iter();
+        let commands = commands.map(|done| (done.partition(), Command::Flushed(done)));
+        self.give_all(commands, Inbox::urgent);
+    }
+
     /// Gives each command to the owner of its partition, taking each inbox's lock once.
     pub(crate) fn command_all(&self, commands: impl Iterator<Item = (TopicPartition, Command)>) {
+        self.give_all(commands, Inbox::command);
+    }
+
+    fn give_all(
+        &self,
+        commands: impl Iterator<Item = (TopicPartition, Command)>,
+        give: impl Fn(&mut Inbox<Command>, Command) -> bool,
+    ) {
         let mut by_thread: Vec<Vec<Command>> = self.handles.iter().map(|_| Vec::new()).collect();
         for (at, command) in commands {
             by_thread[self.index(at)].push(command);
@@ -218,7 +233,7 @@ impl Threads {
             let mut inbox = handle.lock();
             let mut was_empty = false;
             for command in commands {
-                was_empty |= inbox.command(command);
+                was_empty |= give(&mut inbox, command);
             }
             drop(inbox);
             handle.rouse(was_empty);

@@ -23,12 +23,10 @@ use tokio::sync::mpsc;
 
 mod clean;
 mod drain;
-mod flush;
 mod replicate;
 mod waiting;
 
 use drain::Drain;
-use flush::Flush;
 use waiting::Waiting;
 
 /// What a thread needs from outside.
@@ -92,7 +90,6 @@ struct Owned {
     link: Option<Link>,
     /// The deadline that stands for it in the heap, at most one.
     armed: Option<Tick>,
-    flush: Flush,
 }
 
 impl Worker {
@@ -135,8 +132,7 @@ impl Worker {
             self.keep_house(now);
             self.look_for_cleaning(now);
             self.outbox.send();
-            self.flushing += self.flushes.len();
-            self.parts.flushes.submit(&mut self.flushes);
+            self.flushing += self.parts.flushes.submit(&mut self.flushes);
             if self.drained(now) {
                 return;
             }
@@ -241,7 +237,6 @@ impl Worker {
             appends: Vec::new(),
             link: None,
             armed: None,
-            flush: Flush::default(),
         };
         self.owned.insert(at, Box::new(owned));
         self.wind_cleaning(now, at);
@@ -271,19 +266,12 @@ impl Worker {
         }
     }
 
-    /// A round is over: what it made durable is told, and what came meanwhile goes into the next.
+    /// A round is over: what it made durable is told.
     fn flushed(&mut self, now: Now, done: FlushDone) {
         self.flushing -= 1;
         let at = done.partition();
-        let wanted = self.owned.get_mut(&at).is_some_and(|owned| owned.flush.end());
         self.step(now, at, Input::Flushed(done));
         self.caught_up(at);
-        if wanted
-            && let Some(owned) = self.owned.get_mut(&at)
-            && owned.flush.want()
-        {
-            self.flushes.extend(owned.flush.begin(&mut owned.driver));
-        }
     }
 
     /// Appends what this turn brought, one step for each partition.
@@ -352,8 +340,8 @@ impl Worker {
             for (token, result) in effects.deleted.drain(..) {
                 self.waiting.deleted(token, result);
             }
-            if effects.flush && owned.flush.want() {
-                self.flushes.extend(owned.flush.begin(&mut owned.driver));
+            if effects.flush {
+                self.flushes.extend(owned.driver.take_flush());
             }
             if let (Some(position), Some(link)) = (effects.position.take(), &owned.link) {
                 self.outbox.position(link, at, Some(position));

@@ -72,12 +72,9 @@ impl Worker {
                 if let Err(error) = owned.driver.store_producers() {
                     tracing::warn!(partition = %at, %error, "the next start has more of this log to read");
                 }
-                if owned.flush.want() {
-                    self.flushes.extend(owned.flush.begin(&mut owned.driver));
-                }
+                self.flushes.extend(owned.driver.take_flush());
             }
         }
-        self.flushing += self.flushes.len();
-        self.parts.flushes.submit(&mut self.flushes);
+        self.flushing += self.parts.flushes.submit(&mut self.flushes);
     }
 }
