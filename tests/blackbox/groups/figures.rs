@@ -4,6 +4,7 @@
 use super::{
     Flow, GROUP, Member, Seen, describe, describe_group, lock, owners, until, until_shared, until_shared_in,
 };
+use crate::slack;
 use crate::support::cluster::Cluster;
 use crate::support::{Result, quipu};
 use quipu_client::{Client, ClientConfig, Offset};
@@ -173,14 +174,6 @@ fn a_member_joins_and_only_what_moves_pauses() -> Result<()> {
     assert!(of(true) < Duration::from_secs(1) + slack(), "{pauses:?}");
     assert!(of(false) < Duration::from_millis(500) + slack(), "{pauses:?}");
     Ok(())
-}
-
-/// A debug build on a machine that others use takes longer; `QUIPU_SLACK_MS=0` holds it to the figures.
-fn slack() -> Duration {
-    let told = std::env::var("QUIPU_SLACK_MS")
-        .ok()
-        .and_then(|told| told.parse().ok());
-    Duration::from_millis(told.unwrap_or(5000))
 }
 
 #[test]
