@@ -32,3 +32,12 @@ mod offline;
 mod stop;
 #[cfg(test)]
 mod workloads;
+
+/// A debug build on a machine that others use takes longer; `QUIPU_SLACK_MS=0` holds it to the figures.
+#[cfg(test)]
+fn slack() -> std::time::Duration {
+    let told = std::env::var("QUIPU_SLACK_MS")
+        .ok()
+        .and_then(|told| told.parse().ok());
+    std::time::Duration::from_millis(told.unwrap_or(5000))
+}

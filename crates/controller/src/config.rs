@@ -15,11 +15,13 @@ pub struct ControllerConfig {
     pub voters: Vec<String>,
     /// How long a new controller may take to catch up before it is let in.
     pub join_patience: Duration,
-    /// How often a leader makes itself heard.
+    /// A leader makes itself heard this often, or half as often again: openraft looks at the clock every one and a half.
     pub heartbeat_interval: Duration,
-    /// A follower that has heard nothing for this long stands for election, at the earliest.
+    /// Whoever has heard the leader within [`election_timeout_max`](Self::election_timeout_max) votes for nobody else. A
+    /// follower that has heard nothing stands for election once that is over, and after it a time of its own between these
+    /// two: after their sum at the earliest, after twice the longer one at the latest.
     pub election_timeout_min: Duration,
-    /// And at the latest.
+    /// See above. A leader that no majority has answered for so long does not speak for the group.
     pub election_timeout_max: Duration,
     /// Log entries between snapshots.
     pub snapshot_every: u64,
@@ -38,9 +40,9 @@ impl ControllerConfig {
             address: String::new(),
             voters: Vec::new(),
             join_patience: Duration::from_secs(60),
-            heartbeat_interval: Duration::from_millis(200),
-            election_timeout_min: Duration::from_millis(1000),
-            election_timeout_max: Duration::from_millis(2000),
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout_min: Duration::from_millis(300),
+            election_timeout_max: Duration::from_millis(500),
             snapshot_every: 10_000,
             entries_kept: 10_000,
             wal_segment_bytes: 4 * 1024 * 1024,

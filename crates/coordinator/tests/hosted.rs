@@ -329,6 +329,28 @@ fn what_is_acknowledged_is_committed_after_a_while_and_once() {
 }
 
 #[test]
+fn what_an_earlier_stream_sent_is_committed_as_soon_as_it_is_acknowledged() {
+    let mut host = Host::new(config(Some(SECOND * 600)));
+    host.assign(&[(0, 1)], None);
+    let (_, read, _) = host.asked.remove(0);
+    host.ack(5);
+    assert_eq!(host.last_commit().1, 5, "nothing flows here yet");
+    host.committed();
+    host.offsets(read, Some(5));
+    assert!(host.member.open(at(0), since(1)));
+    host.ack(7);
+    assert_eq!(host.last_commit().1, 7);
+    host.committed();
+    // What this one sends waits, as ever.
+    host.sent(9);
+    host.ack(9);
+    host.pass(SECOND * 599);
+    assert_eq!(host.asked.len(), 2);
+    host.pass(SECOND);
+    assert_eq!(host.last_commit().1, 9);
+}
+
+#[test]
 fn without_automatic_commits_only_the_client_commits() {
     let mut host = Host::live(None);
     host.sent(10);

@@ -29,7 +29,8 @@ pub struct LifecycleConfig {
     pub heartbeat_in_a_hurry: Duration,
     /// Before the first repetition of what failed; doubled each time.
     pub retry_min: Duration,
-    /// Before any repetition. Well below the second after which a broker without a stream is fenced.
+    /// Before any repetition. Well below the second after which a broker without a stream is fenced, and the quarter of one
+    /// that is left to whose connection broke before.
     pub retry_max: Duration,
     /// A stream that answers nothing for so long is given up.
     pub answer_max: Duration,
@@ -45,7 +46,7 @@ impl Default for LifecycleConfig {
             heartbeat: Duration::from_secs(1),
             heartbeat_in_a_hurry: Duration::from_millis(100),
             retry_min: Duration::from_millis(25),
-            retry_max: Duration::from_millis(250),
+            retry_max: Duration::from_millis(100),
             answer_max: Duration::from_secs(3),
             drain_max: Duration::from_secs(35),
             drain_alone_max: Duration::from_secs(5),

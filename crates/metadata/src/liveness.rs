@@ -170,7 +170,8 @@ impl Liveness {
 
     /// This controller is the active one, and `image` holds everything that was decided before. Every broker has a full
     /// session from now; but as soon as half of them have a stream, those without one are suspected. Not before: where
-    /// the last active controller fell silent, the brokers have yet to notice.
+    /// the last active controller fell silent, the brokers have yet to notice. Where its process ended they noticed at
+    /// once, and so it is suspected since [then](Self::connection_broke).
     pub fn became_active(&mut self, image: &Image, now: Tick) {
         let sessions = image.brokers().map(|b| (b.id, self.streams.session(b, now)));
         let mut active = Active {
@@ -181,7 +182,7 @@ impl Liveness {
             urgent: false,
             under_way: BTreeMap::new(),
         };
-        active.gather(image, now);
+        active.gather(image, &self.streams, now, &self.config);
         self.active = Some(active);
     }
 
@@ -209,10 +210,16 @@ impl Liveness {
 
     /// A broker's stream ended, in whatever way.
     pub fn stream_lost(&mut self, id: BrokerId, epoch: BrokerEpoch, now: Tick) {
-        let was_the_last = self.streams.lost(id, epoch);
+        let (was_the_last, config) = (self.streams.lost(id, epoch), self.config);
         if was_the_last && let Some(session) = self.session_of(id, epoch) {
-            session.stream_lost(now);
+            session.stream_lost(now, &config);
         }
+    }
+
+    /// The connection from this process to the active controller's broke, which is this broker's too: not by a farewell, as
+    /// of one that is no longer the active one.
+    pub fn connection_broke(&mut self, id: BrokerId, epoch: BrokerEpoch, now: Tick) {
+        self.streams.connection_broke(id, epoch, now);
     }
 
     fn session_of(&mut self, id: BrokerId, epoch: BrokerEpoch) -> Option<&mut Session> {
@@ -255,11 +262,13 @@ impl Liveness {
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
         let active = self.active.as_ref()?;
-        Some(if active.urgent {
-            active.last_tick
-        } else {
-            active.last_tick.after(self.config.tick)
-        })
+        if active.urgent {
+            return Some(active.last_tick);
+        }
+        let usual = active.last_tick.after(self.config.tick);
+        // Whoever waits for new leaders does not wait for the next look besides. What was due before was looked at.
+        let losses = active.sessions.values().filter_map(Session::lost_at);
+        losses.filter(|at| *at > active.last_tick).chain([usual]).min()
     }
 
     /// Looks at every broker, and says what is to be proposed.
@@ -272,9 +281,10 @@ impl Liveness {
         active.urgent = false;
         active.forget_what_shows(image);
         active.follow(image, &self.streams, now);
-        active.gather(image, now);
+        active.gather(image, &self.streams, now, &self.config);
         if late {
-            active.sessions.values_mut().for_each(|s| s.begin_anew(now));
+            let sessions = active.sessions.values_mut();
+            sessions.for_each(|session| session.begin_anew(now, &self.config));
         }
         let wanted = active.wanted(image, now, &self.config);
         wanted
@@ -320,7 +330,7 @@ impl Active {
     }
 
     /// Once half of the unfenced brokers have a stream, the others should have one too.
-    fn gather(&mut self, image: &Image, now: Tick) {
+    fn gather(&mut self, image: &Image, streams: &Streams, now: Tick, config: &LivenessConfig) {
         if !self.gathered {
             let unfenced = image.brokers().filter(|b| !b.fenced);
             let (all, here) = unfenced.fold((0, 0), |(all, here), broker| {
@@ -330,7 +340,8 @@ impl Active {
             self.gathered = here > 0 && here * 2 >= all;
         }
         if self.gathered {
-            self.sessions.values_mut().for_each(|session| session.missed(now));
+            let sessions = self.sessions.iter_mut();
+            sessions.for_each(|(id, session)| session.missed(*id, streams, now, config));
         }
     }
 

@@ -100,8 +100,8 @@ struct Account {
     heard: Tick,
     /// It has a stream.
     open: bool,
-    /// Since when it should have one and has none.
-    alone: Option<Tick>,
+    /// It should have one and has none: when it counts as lost.
+    lost_at: Option<Tick>,
     ready: bool,
     may_go: bool,
 }
@@ -136,6 +136,8 @@ struct History {
     asleep_until: Tick,
     last_tick: Tick,
     brokers: BTreeMap<u32, Process>,
+    /// Connections from the active controller's process that broke before it was that.
+    broke: BTreeMap<u32, (BrokerEpoch, Tick)>,
     accounts: BTreeMap<u32, Account>,
     in_flight: Vec<InFlight>,
     faults: bool,
@@ -155,6 +157,7 @@ impl History {
             asleep_until: Tick::from_nanos(0),
             last_tick: Tick::from_nanos(1),
             brokers: BTreeMap::new(),
+            broke: BTreeMap::new(),
             accounts: BTreeMap::new(),
             in_flight: Vec::new(),
             faults: true,
@@ -309,13 +312,21 @@ impl History {
         self.liveness = Liveness::new(LivenessConfig::of_session(SESSION));
         let now = self.now;
         let mut found = BTreeSet::new();
+        self.broke.clear();
         for (id, process) in &mut self.brokers {
             process.stream = None;
+            if self.dice.one_in(3) {
+                let at = Tick::from_nanos(now.nanos().saturating_sub(self.dice.below(8_000_000_000)));
+                self.liveness
+                    .connection_broke(BrokerId::new(*id), process.epoch, at);
+                self.broke.insert(*id, (process.epoch, at));
+            }
             let early = self.dice.one_in(2) && process.runs && process.reconnect_at <= now;
             if early {
                 process.stream = Some(self.reign);
                 self.liveness
                     .stream_opened(BrokerId::new(*id), process.epoch, now);
+                self.broke.remove(id);
                 found.insert(*id);
             } else {
                 process.reconnect_at = process.reconnect_at.max(now.after(self.dice.millis(0, 700)));
@@ -343,8 +354,14 @@ impl History {
         let here = unfenced.iter().filter(|id| self.accounts[id].open).count();
         self.gathered |= here > 0 && here * 2 >= unfenced.len();
         if self.gathered {
-            for account in self.accounts.values_mut().filter(|a| !a.open) {
-                account.alone.get_or_insert(self.now);
+            let (now, broke) = (self.now, &self.broke);
+            for (id, account) in self.accounts.iter_mut().filter(|(_, a)| !a.open) {
+                let broke = broke.get(id).filter(|(epoch, _)| *epoch == account.epoch);
+                let lately = broke.filter(|(_, at)| now.since(*at) < SESSION);
+                account.lost_at.get_or_insert(match lately {
+                    Some((_, at)) => at.after(SUSPICION).max(now.after(SUSPICION / 4)),
+                    None => now.after(SUSPICION),
+                });
             }
         }
     }
@@ -363,7 +380,7 @@ impl History {
             .get_mut(&broker)
             .filter(|a| a.epoch == process.epoch)
         {
-            (account.open, account.alone) = (false, Some(self.now));
+            (account.open, account.lost_at) = (false, Some(self.now.after(SUSPICION)));
         }
     }
 
@@ -384,8 +401,9 @@ impl History {
                 process.stream = Some(reign);
                 process.next_heartbeat = now;
                 self.liveness.stream_opened(BrokerId::new(id), process.epoch, now);
+                self.broke.remove(&id);
                 if let Some(account) = self.accounts.get_mut(&id).filter(|a| a.epoch == process.epoch) {
-                    (account.heard, account.open, account.alone, account.may_go) = (now, true, None, false);
+                    (account.heard, account.open, account.lost_at, account.may_go) = (now, true, None, false);
                 }
             }
             if process.next_heartbeat <= now {
@@ -478,7 +496,7 @@ impl History {
         if late {
             for account in self.accounts.values_mut() {
                 account.heard = now;
-                account.alone = account.alone.map(|_| now);
+                account.lost_at = account.lost_at.map(|_| now.after(SUSPICION));
             }
         }
         let proposals = self.liveness.tick(&self.image, now);
@@ -524,10 +542,7 @@ impl History {
 
     fn is_gone(&self, id: u32) -> bool {
         let account = self.accounts[&id];
-        let alone = account
-            .alone
-            .is_some_and(|since| self.now.since(since) >= SUSPICION);
-        alone || self.now.since(account.heard) >= SESSION
+        account.lost_at.is_some_and(|at| at <= self.now) || self.now.since(account.heard) >= SESSION
     }
 
     fn check_fence(&self, fence: &BrokerFence) {
@@ -535,10 +550,10 @@ impl History {
         assert_eq!(account.epoch, fence.epoch);
         assert!(
             self.is_gone(fence.id.get()) || account.may_go,
-            "{}: heard {:?} ago, alone since {:?}, now {:?}",
+            "{}: heard {:?} ago, lost at {:?}, now {:?}",
             fence.id,
             self.now.since(account.heard),
-            account.alone,
+            account.lost_at,
             self.now
         );
     }
@@ -560,7 +575,7 @@ fn new_account(epoch: BrokerEpoch, open: bool, now: Tick) -> Account {
         epoch,
         heard: now,
         open,
-        alone: None,
+        lost_at: None,
         ready: false,
         may_go: false,
     }

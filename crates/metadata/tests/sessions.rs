@@ -249,6 +249,97 @@ fn where_the_last_active_controller_fell_silent_brokers_have_time_to_notice() {
     assert_eq!(world.pass(Duration::from_millis(200), &[]), [fence(all)]);
 }
 
+/// One of three brokers was the active controller's, and died: the next one is elected after this time, and the others find
+/// it after that. How long that broker is not fenced for after they did.
+fn spared(elected: Duration, found: Duration) -> Duration {
+    let mut world = World::of(Cluster::of(3));
+    (1..=3).for_each(|broker| world.lose(broker));
+    world.liveness.no_longer_active();
+    let BrokerFence { id, epoch } = world.cluster.lifetime(3);
+    world.liveness.connection_broke(id, epoch, world.now);
+    world.now = world.now.after(elected);
+    world.liveness.became_active(&world.cluster.image, world.now);
+    assert_eq!(world.carry_out(), []);
+    world.now = world.now.after(found);
+    world.open(1);
+    world.open(2);
+    let gathered = world.now;
+    let mut done = world.carry_out();
+    while done.is_empty() {
+        // As soon as it is due, and not at the next look.
+        world.now = world.now.max(world.liveness.deadline().expect("active"));
+        world.beat(1);
+        world.beat(2);
+        done = world.carry_out();
+    }
+    assert_eq!(done, [fence(vec![BrokerFence { id, epoch }])]);
+    world.now.since(gathered)
+}
+
+#[test]
+fn whose_connection_broke_is_suspected_since_then_and_has_a_moment_to_come_back() {
+    let ms = Duration::from_millis;
+    assert_eq!(spared(ms(300), ms(100)), ms(600));
+    assert_eq!(spared(ms(700), ms(50)), ms(250));
+    assert_eq!(spared(ms(900), ms(100)), ms(250));
+    assert_eq!(spared(ms(4_000), ms(1_900)), ms(250));
+    // A session later it says nothing of now.
+    assert_eq!(spared(ms(4_000), ms(2_000)), ms(1_000));
+}
+
+#[test]
+fn a_connection_that_broke_is_forgotten_with_the_next_stream_and_the_next_lifetime() {
+    for forgotten_by in ["nothing", "a stream", "a lifetime"] {
+        let mut world = World::of(Cluster::of(3));
+        (1..=3).for_each(|broker| world.lose(broker));
+        world.liveness.no_longer_active();
+        let BrokerFence { id, epoch } = world.cluster.lifetime(3);
+        world.liveness.connection_broke(id, epoch, world.now);
+        match forgotten_by {
+            "a stream" => {
+                world.open(3);
+                world.lose(3);
+            }
+            "a lifetime" => {
+                world.cluster.run(registration(3, 2)).expect("registers");
+                let epoch = world.cluster.lifetime(3).epoch;
+                world.cluster.run(UnfenceBroker { id, epoch }).expect("unfenced");
+            }
+            _ => {}
+        }
+        world.now = world.now.after(Duration::from_secs(2));
+        world.liveness.became_active(&world.cluster.image, world.now);
+        (1..=2).for_each(|broker| world.open(broker));
+        assert_eq!(world.carry_out(), []);
+        let three = fence(vec![world.cluster.lifetime(3)]);
+        let done = world.pass(Duration::from_millis(800), &[1, 2]);
+        let known = forgotten_by == "nothing";
+        assert_eq!(done, if known { vec![three] } else { vec![] }, "{forgotten_by}");
+    }
+}
+
+#[test]
+fn a_loss_is_looked_at_when_it_is_due() {
+    let mut world = World::of(Cluster::of(3));
+    let config = LivenessConfig::default();
+    world.pass(config.tick * 2, &[1, 2, 3]);
+    world.now = world.now.after(config.tick / 4);
+    world.lose(2);
+    let due = world.now.after(config.suspicion);
+    while world.now < due {
+        let next = world.liveness.deadline().expect("active");
+        assert!(next > world.now && next <= due, "{next:?}, {due:?}");
+        world.now = next;
+        let two = fence(vec![world.cluster.lifetime(2)]);
+        world.beat(1);
+        world.beat(3);
+        let proposed: Vec<Command> = world.tick().into_iter().map(|p| p.command).collect();
+        assert_eq!(proposed, if next < due { vec![] } else { vec![two] });
+    }
+    // It is under way, and nothing else is due at once.
+    assert_eq!(world.liveness.deadline(), Some(due.after(config.tick)));
+}
+
 #[test]
 fn nothing_is_proposed_twice_and_what_failed_is_proposed_again() {
     let mut world = World::of(Cluster::of(3));

@@ -281,8 +281,7 @@ impl Node {
         let timers = if self.settings.patient {
             ""
         } else {
-            "heartbeat.ms = 300\nsession.timeout.ms = 2000\nraft.heartbeat.ms = 100\nraft.election.min.ms = 500\n\
-             raft.election.max.ms = 1000\n[replication]\nlag.max.ms = 3000\n"
+            "heartbeat.ms = 300\nsession.timeout.ms = 2000\n[replication]\nlag.max.ms = 3000\n"
         };
         format!(
             "[broker]\nid = {id}\n[data]\ndir = {data:?}\n[http]\nbind = \"{address}:{HTTP_PORT}\"\n\

@@ -2,6 +2,7 @@
 //! is doubled or reordered, and others take over.
 
 use super::{ACKED_BETWEEN, Bed, Times, member, until_acknowledged};
+use crate::slack;
 use crate::support::cluster::Cluster;
 use crate::support::{Result, signal};
 use quipu_client::{BrokerId, PartitionDescription, PartitionId};
@@ -9,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// Of each kind, unless `QUIPU_KILLS` says more.
 const KILLS: usize = 3;
+
+/// In this time a dead leader is replaced, with the defaults, and whatever else it was.
+const REPLACED: Duration = Duration::from_secs(2);
 
 fn kills() -> usize {
     let told = std::env::var("QUIPU_KILLS").ok();
@@ -92,7 +96,10 @@ fn killed_brokers_cost_nothing_but_time() -> Result<()> {
     let verdict = bed.verdict()?;
     assert_eq!(verdict.counts.faults, 3 * kills());
     assert_eq!((verdict.counts.fail, verdict.counts.info), (0, 0), "{verdict}");
+    let late = all.iter().flat_map(|times| &times.1);
+    let late = late.filter(|took| **took >= REPLACED + slack()).count();
     all.into_iter().for_each(Times::print);
+    assert_eq!(late, 0, "new leaders took longer");
     Ok(())
 }
 

@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The group, where a test does not choose.
+const GROUP: &str = "g";
+
 /// One record as a member printed it.
 #[derive(Clone, Debug)]
 struct Line {
@@ -31,10 +34,14 @@ struct Member {
 
 impl Member {
     fn start(addresses: &str, topic: &str, more: &[&str]) -> Result<Self> {
+        Self::start_in(GROUP, addresses, topic, more)
+    }
+
+    fn start_in(group: &str, addresses: &str, topic: &str, more: &[&str]) -> Result<Self> {
         let mut command = Command::new(QUIPU);
         without_configuration(&mut command);
         command
-            .args(["consume", topic, "--group", "g", "--format", r"%p %o\n"])
+            .args(["consume", topic, "--group", group, "--format", r"%p %o\n"])
             .args(more)
             .env("QUIPU_BOOTSTRAP", addresses)
             .stdin(Stdio::null())
@@ -129,17 +136,25 @@ fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
 
 /// What `quipu group describe` says.
 fn describe(addresses: &str) -> Result<Value> {
-    let text = quipu(addresses, &["group", "describe", "g", "-o", "json"])?;
+    describe_group(GROUP, addresses)
+}
+
+fn describe_group(group: &str, addresses: &str) -> Result<Value> {
+    let text = quipu(addresses, &["group", "describe", group, "-o", "json"])?;
     let mut groups: Value = serde_json::from_str(&text)?;
     Ok(groups[0].take())
 }
 
 /// Waits until the group is stable with so many members, and every partition is somebody's.
 fn until_shared(addresses: &str, members: usize, partitions: usize) -> Result<()> {
+    until_shared_in(GROUP, addresses, members, partitions)
+}
+
+fn until_shared_in(group: &str, addresses: &str, members: usize, partitions: usize) -> Result<()> {
     until(
         &format!("{members} members share {partitions} partitions"),
         || {
-            let Ok(group) = describe(addresses) else {
+            let Ok(group) = describe_group(group, addresses) else {
                 return Ok(false);
             };
             let empty = Vec::new();

@@ -11,6 +11,9 @@ use std::time::Duration;
 pub const INTERNAL: &str = "internal";
 const INTERNAL_PORT: u16 = 4601;
 const MIB: u64 = 1 << 20;
+/// Heartbeats in the silence after which the active controller is replaced, at least: they come up to half as often, and
+/// the lease in which it must have been answered by a majority is five eighths of the silence.
+const SILENCE_HEARTBEATS: u32 = 6;
 
 /// Who the controllers are, and how long one waits for a sign of life.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,10 +26,8 @@ pub struct ControllersConfig {
     pub session_timeout: Duration,
     /// How often the active controller makes itself heard by the others.
     pub raft_heartbeat: Duration,
-    /// A controller that has heard nothing for this long stands for election, at the earliest.
-    pub raft_election_min: Duration,
-    /// And at the latest.
-    pub raft_election_max: Duration,
+    /// An active controller that is silent for this long is replaced; for a shorter time it never is.
+    pub raft_silence: Duration,
 }
 
 impl ControllersConfig {
@@ -41,11 +42,18 @@ impl ControllersConfig {
         Self {
             heartbeat: millis("heartbeat.ms", 1000, 10..=60_000),
             session_timeout: millis("session.timeout.ms", 6000, 50..=600_000),
-            raft_heartbeat: millis("raft.heartbeat.ms", 200, 10..=60_000),
-            raft_election_min: millis("raft.election.min.ms", 1000, 30..=600_000),
-            raft_election_max: millis("raft.election.max.ms", 2000, 40..=600_000),
+            raft_heartbeat: millis("raft.heartbeat.ms", 100, 10..=60_000),
+            raft_silence: millis("raft.silence.ms", 800, 80..=600_000),
             voters: voters.unwrap_or_default().into_iter().flatten().collect(),
         }
+    }
+
+    /// Between which times a controller waits, once nobody who heard the active one lately is left: they all differ.
+    pub(crate) fn election_timeouts(&self) -> (Duration, Duration) {
+        // The longer one is the lease as well: the two of them are the silence, and the last one stands a quarter later.
+        let whole_ms = u64::try_from(self.raft_silence.as_millis()).unwrap_or(u64::MAX);
+        let min = Duration::from_millis(whole_ms / 8 * 3);
+        (min, self.raft_silence - min)
     }
 
     /// What only several values together show.
@@ -86,28 +94,14 @@ impl ControllersConfig {
             let keys = ["controllers.session.timeout.ms", "controllers.heartbeat.ms"];
             reader.mistake(&keys, problem);
         }
-        if self.raft_election_min < self.raft_heartbeat * 2 {
+        if self.raft_silence < self.raft_heartbeat * SILENCE_HEARTBEATS {
             let problem = format!(
-                "an election after {} ms comes before two heartbeats of {} ms (controllers.raft.heartbeat.ms): raise this or \
-                 lower that",
-                ms(self.raft_election_min),
+                "a silence of {} ms is shorter than {SILENCE_HEARTBEATS} heartbeats of {} ms (controllers.raft.heartbeat.ms), \
+                 and a single late one would cost an election: raise this or lower that",
+                ms(self.raft_silence),
                 ms(self.raft_heartbeat)
             );
-            let keys = [
-                "controllers.raft.election.min.ms",
-                "controllers.raft.heartbeat.ms",
-            ];
-            reader.mistake(&keys, problem);
-        }
-        if self.raft_election_max <= self.raft_election_min {
-            let problem = format!(
-                "it must be above controllers.raft.election.min.ms, which is {}: else controllers stand against each other",
-                ms(self.raft_election_min)
-            );
-            let keys = [
-                "controllers.raft.election.max.ms",
-                "controllers.raft.election.min.ms",
-            ];
+            let keys = ["controllers.raft.silence.ms", "controllers.raft.heartbeat.ms"];
             reader.mistake(&keys, problem);
         }
     }

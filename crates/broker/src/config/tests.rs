@@ -230,8 +230,8 @@ fn a_clusters_mistakes_are_named() {
     }
 
     let told = load(
-        "[listeners.internal]\nbind = \"127.0.0.1:4700\"\n[controllers]\nsession.timeout.ms = 1500\nraft.election.min.ms = 300\n\
-         raft.election.max.ms = 300\n[replication]\nlag.max.ms = 500",
+        "[listeners.internal]\nbind = \"127.0.0.1:4700\"\n[controllers]\nsession.timeout.ms = 1500\nraft.silence.ms = 599\n\
+         [replication]\nlag.max.ms = 500",
         &[],
         &[],
     )
@@ -239,11 +239,36 @@ fn a_clusters_mistakes_are_named() {
     for line in [
         "quipu.toml:2: listeners.internal.bind: this name is that of the listener between brokers",
         "quipu.toml:4: controllers.session.timeout.ms: a session of 1500 ms ends before two heartbeats",
-        "quipu.toml:5: controllers.raft.election.min.ms: an election after 300 ms comes before two heartbeats",
-        "quipu.toml:6: controllers.raft.election.max.ms: it must be above",
-        "quipu.toml:8: replication.lag.max.ms: a copy may wait 500 ms",
+        "quipu.toml:5: controllers.raft.silence.ms: a silence of 599 ms is shorter than 6 heartbeats of 100 ms",
+        "quipu.toml:7: replication.lag.max.ms: a copy may wait 500 ms",
     ] {
         assert!(told.contains(line), "{line}\nis missing in\n{told}");
+    }
+}
+
+#[test]
+fn the_silence_that_is_borne_is_what_openraft_makes_of_the_timeouts() {
+    for (text, min, max) in [
+        ("", 300, 500),
+        ("[controllers]\nraft.silence.ms = 1601", 600, 1001),
+        (
+            "[controllers]\nraft.silence.ms = 4001\nraft.heartbeat.ms = 600",
+            1500,
+            2501,
+        ),
+    ] {
+        let controllers = load(text, &[], &[]).unwrap().controllers;
+        let (least, most) = controllers.election_timeouts();
+        // Others vote for nobody for the longer one; the first stands after the shorter one more.
+        assert_eq!(least + most, controllers.raft_silence);
+        assert_eq!((least.as_millis(), most.as_millis()), (min, max));
+        let usual = quipu_controller::ControllerConfig::new(std::path::PathBuf::new());
+        let same = (usual.election_timeout_min, usual.election_timeout_max) == (least, most);
+        assert_eq!(
+            same,
+            text.is_empty(),
+            "the defaults are those of the controller by itself"
+        );
     }
 }
 

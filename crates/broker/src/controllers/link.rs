@@ -4,6 +4,7 @@
 use super::Controllers;
 use super::sessions::Sessions;
 use quipu_metadata::{ClusterId, Heartbeat, HeartbeatAnswer};
+use quipu_proto::Failure;
 use quipu_proto::internal as wire;
 use quipu_record::TopicPartition;
 use tokio::sync::mpsc;
@@ -68,7 +69,7 @@ impl Controllers {
             Ok(stream) => stream.into_inner(),
             Err(status) => return Err(self.failed(&address, &status).message),
         };
-        let controllers = self.clone();
+        let (controllers, sessions) = (self.clone(), sessions.cloned());
         let task = tokio::spawn(async move {
             loop {
                 match stream.message().await {
@@ -80,6 +81,12 @@ impl Controllers {
                     Ok(None) => return controllers.not_at(&address),
                     Err(status) => {
                         controllers.failed(&address, &status);
+                        // Should this process's controller be the next active one, it had better know.
+                        if Failure::from_status(&status).is_none()
+                            && let Some(sessions) = &sessions
+                        {
+                            sessions.connection_broke(&address);
+                        }
                         return;
                     }
                 }

@@ -1,11 +1,12 @@
 //! The shell around [`Liveness`]: one task on each process with a controller. While that controller is the active one it
 //! hears the brokers' signs of life, looks at the clock, and proposes what is called for. [`Balance`] and [`Growth`] go with it.
 
+use crate::config::INTERNAL;
 use crate::partition::clock::Clock;
 use quipu_controller::{Activity, Controller, ControllerStatus};
 use quipu_metadata::{
-    Balance, BalanceConfig, Command, Growth, Heartbeat, HeartbeatAnswer, Liveness, LivenessConfig, Proposal,
-    Request as _, Settled, Ticket,
+    Balance, BalanceConfig, Broker, Command, Growth, Heartbeat, HeartbeatAnswer, Liveness, LivenessConfig,
+    Proposal, Request as _, Settled, Ticket,
 };
 use quipu_record::{BrokerEpoch, BrokerId, Tick};
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ enum Event {
     Opened(BrokerId, BrokerEpoch),
     Beat(Heartbeat, oneshot::Sender<HeartbeatAnswer>),
     Lost(BrokerId, BrokerEpoch),
+    /// The connection to the active controller at this internal address broke.
+    Broke(String),
 }
 
 /// The brokers' sessions at this process's controller. Cheap to clone.
@@ -74,6 +77,12 @@ impl Sessions {
     /// How the controller is doing: it knows who the active one is.
     pub(crate) fn status(&self) -> ControllerStatus {
         self.controller.status()
+    }
+
+    /// The connection of this process to the active controller's broke, without a word of it: it may have died.
+    pub(crate) fn connection_broke(&self, address: &str) {
+        // Where the task has gone, so has the controller.
+        let _ = self.events.send(Event::Broke(address.to_owned()));
     }
 
     /// Hears one broker until its stream ends, or this controller is no longer the active one.
@@ -236,6 +245,17 @@ impl Keeper {
         match event {
             Event::Opened(id, epoch) => self.liveness.stream_opened(id, epoch, now),
             Event::Lost(id, epoch) => self.liveness.stream_lost(id, epoch, now),
+            Event::Broke(address) => {
+                let image = self.controller.image();
+                let there = |broker: &Broker| {
+                    let mut listeners = broker.listeners.iter();
+                    listeners.any(|listener| listener.name == INTERNAL && listener.advertised == address)
+                };
+                // None: it is no broker's.
+                if let Some(broker) = image.brokers().find(|broker| there(broker)) {
+                    self.liveness.connection_broke(broker.id, broker.epoch, now);
+                }
+            }
             Event::Beat(beat, answer) => {
                 if let Some(told) = self.liveness.heartbeat(&beat, &self.controller.image(), now) {
                     // The stream may have ended meanwhile.

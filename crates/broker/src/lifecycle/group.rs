@@ -124,12 +124,13 @@ async fn start_controller(
 ) -> Result<Controller, StartError> {
     shell.health.step("starting the controller");
     let timings = &shell.config.controllers;
+    let (election_timeout_min, election_timeout_max) = timings.election_timeouts();
     let config = ControllerConfig {
         address: own.to_owned(),
         voters: voters.to_vec(),
         heartbeat_interval: timings.raft_heartbeat,
-        election_timeout_min: timings.raft_election_min,
-        election_timeout_max: timings.raft_election_max,
+        election_timeout_min,
+        election_timeout_max,
         ..ControllerConfig::new(opened.dir.root().join(CONTROLLER_DIR))
     };
     let disk = opened.dir.disk().clone();

@@ -379,7 +379,9 @@ impl Member {
         }
         held.acked = Some(next);
         held.uncommitted = Some(next);
-        let hurry = held.is_revoking() && held.is_processed();
+        // A stream before this one sent it, and broke before its commit: that is late already.
+        let elsewhere = held.sent < Some(next);
+        let hurry = elsewhere || (held.is_revoking() && held.is_processed());
         if let Some(every) = self.config.auto_commit {
             self.commits.due(now.after(every));
             if hurry {

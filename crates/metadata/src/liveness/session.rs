@@ -4,36 +4,52 @@ use super::{Heartbeat, LivenessConfig};
 use crate::{Broker, Image, OfflineReplicas};
 use quipu_record::{BrokerEpoch, BrokerId, MetadataVersion, Tick, TopicPartition};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Replicas named in one command at most: it stays far below the size that a command may have.
 const OFFLINE_AT_ONCE: usize = 10_000;
 
-/// How many streams each lifetime of a broker has open: a new one may come before the old one's end is noticed. They
-/// are counted whether or not this controller is the active one.
+/// The streams of brokers, whether or not this controller is the active one.
 #[derive(Debug, Default)]
-pub(super) struct Streams(BTreeMap<(BrokerId, BrokerEpoch), u32>);
+pub(super) struct Streams {
+    /// How many each lifetime of a broker has open: a new one may come before the old one's end is noticed.
+    open: BTreeMap<(BrokerId, BrokerEpoch), u32>,
+    /// When the connection of this process to theirs broke, of brokers that were the active controller's.
+    broke: BTreeMap<BrokerId, (BrokerEpoch, Tick)>,
+}
 
 impl Streams {
     pub(super) fn opened(&mut self, id: BrokerId, epoch: BrokerEpoch) {
-        *self.0.entry((id, epoch)).or_default() += 1;
+        *self.open.entry((id, epoch)).or_default() += 1;
+        self.broke.remove(&id);
+    }
+
+    pub(super) fn connection_broke(&mut self, id: BrokerId, epoch: BrokerEpoch, now: Tick) {
+        self.broke.insert(id, (epoch, now));
+    }
+
+    /// When the connection to this lifetime broke. What lies a session back says nothing of now.
+    fn broke(&self, id: BrokerId, epoch: BrokerEpoch, now: Tick, session: Duration) -> Option<Tick> {
+        let (of, at) = *self.broke.get(&id)?;
+        (of == epoch && now.since(at) < session).then_some(at)
     }
 
     /// One fewer; whether it was the last.
     pub(super) fn lost(&mut self, id: BrokerId, epoch: BrokerEpoch) -> bool {
-        let Some(open) = self.0.get_mut(&(id, epoch)) else {
+        let Some(open) = self.open.get_mut(&(id, epoch)) else {
             return false;
         };
         *open -= 1;
         let none_left = *open == 0;
         if none_left {
-            self.0.remove(&(id, epoch));
+            self.open.remove(&(id, epoch));
         }
         none_left
     }
 
     /// A session that begins now.
     pub(super) fn session(&self, broker: &Broker, now: Tick) -> Session {
-        let has_stream = self.0.contains_key(&(broker.id, broker.epoch));
+        let has_stream = self.open.contains_key(&(broker.id, broker.epoch));
         Session {
             epoch: broker.epoch,
             heard: now,
@@ -58,7 +74,7 @@ enum Stream {
     /// There was none yet: it may not know that this controller is the active one.
     NotYet,
     Stands,
-    /// There is none, since then.
+    /// There is none: from then on it counts as lost.
     Gone(Tick),
 }
 
@@ -88,18 +104,32 @@ impl Session {
         self.may_go = false;
     }
 
-    pub(super) fn stream_lost(&mut self, now: Tick) {
-        self.stream = Stream::Gone(now);
+    pub(super) fn stream_lost(&mut self, now: Tick, config: &LivenessConfig) {
+        self.stream = Stream::Gone(now.after(config.suspicion));
     }
 
     pub(super) fn has_stream(&self) -> bool {
         self.stream == Stream::Stands
     }
 
-    /// It should have found this controller by now, as others have.
-    pub(super) fn missed(&mut self, now: Tick) {
+    /// It should have found this controller by now, as others have. Whose connection broke was suspected from then on, had
+    /// it not been the active controller's itself: what it still gets is the time to come back.
+    pub(super) fn missed(&mut self, id: BrokerId, streams: &Streams, now: Tick, config: &LivenessConfig) {
         if self.stream == Stream::NotYet {
-            self.stream = Stream::Gone(now);
+            let suspicion = config.suspicion;
+            let broke = streams.broke(id, self.epoch, now, config.session);
+            self.stream = Stream::Gone(match broke {
+                Some(broke) => broke.after(suspicion).max(now.after(suspicion / 4)),
+                None => now.after(suspicion),
+            });
+        }
+    }
+
+    /// When it counts as lost unless it comes back; `None`: its stream stands, or there was none yet.
+    pub(super) const fn lost_at(&self) -> Option<Tick> {
+        match self.stream {
+            Stream::Gone(at) => Some(at),
+            Stream::NotYet | Stream::Stands => None,
         }
     }
 
@@ -118,17 +148,16 @@ impl Session {
     }
 
     /// The controller itself slept: nobody can be blamed for its silence.
-    pub(super) fn begin_anew(&mut self, now: Tick) {
+    pub(super) fn begin_anew(&mut self, now: Tick, config: &LivenessConfig) {
         self.heard = now;
-        if let Stream::Gone(since) = &mut self.stream {
-            *since = now;
+        if let Stream::Gone(at) = &mut self.stream {
+            *at = now.after(config.suspicion);
         }
     }
 
     /// Whether it counts as lost; who was told that it may go does from then on, so that nobody waits for its end.
     pub(super) fn is_over(&self, now: Tick, config: &LivenessConfig) -> bool {
-        let alone = matches!(self.stream, Stream::Gone(since) if now.since(since) >= config.suspicion);
-        self.may_go || alone || now.since(self.heard) >= config.session
+        self.may_go || self.lost_at().is_some_and(|at| at <= now) || now.since(self.heard) >= config.session
     }
 
     pub(super) fn wants_unfencing(&self, broker: &Broker) -> bool {

@@ -44,8 +44,7 @@ impl Place {
         config.controllers.heartbeat = Duration::from_millis(100);
         config.controllers.session_timeout = Duration::from_secs(2);
         config.controllers.raft_heartbeat = Duration::from_millis(50);
-        config.controllers.raft_election_min = Duration::from_millis(300);
-        config.controllers.raft_election_max = Duration::from_millis(600);
+        config.controllers.raft_silence = Duration::from_millis(800);
         Self { dir, config }
     }
 
