@@ -142,18 +142,20 @@ impl<D: Disk> Drop for End<'_, D> {
 mod tests {
     use super::*;
     use crate::log::UnsyncedFile;
-    use crate::{DataDirOptions, RealDisk};
+    use crate::{Access, DataDirOptions, DiskFile as _, RealDisk};
     use std::path::PathBuf;
 
     #[test]
     fn all_tasks_are_run_the_failure_is_told_and_the_threads_go_on() {
         let root = tempfile::tempdir().unwrap();
         let disk = RealDisk::new(root.path()).unwrap();
-        let (dir, _) = DataDir::open(disk, root.path().join("data"), DataDirOptions::default()).unwrap();
+        let data = root.path().join("data");
+        let (dir, _) = DataDir::open(disk.clone(), data, DataDirOptions::default()).unwrap();
         let found = |name: &str| Task::Chain(vec![UnsyncedFile::Found(root.path().join(name))]);
         let names: Vec<String> = (0..20).map(|n| format!("file-{n}")).collect();
         for name in &names {
-            std::fs::write(root.path().join(name), b"bytes").unwrap();
+            let file = disk.open(&root.path().join(name), Access::CreateNew).unwrap();
+            file.write_at(&[io::IoSlice::new(b"bytes")], 0).unwrap();
         }
         let good = || -> Vec<Task<RealDisk>> {
             let files = names.iter().map(|name| found(name));
