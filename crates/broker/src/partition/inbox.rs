@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 
 /// The bytes of clients' work with which a turn has enough.
 pub(crate) const TURN_BYTES: usize = 1 << 20;
+/// What a turn takes at most. Memory for so much is kept: a start brings a thread thousands at once, and then never again.
+const TURN_ITEMS: usize = 1024;
 
 /// Why a client's work was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,15 +82,21 @@ impl<T> Inbox<T> {
 
     /// Moves what waits into `out`, up to the item with which `enough` bytes of clients' work are reached.
     pub(crate) fn drain_into(&mut self, out: &mut Vec<T>, enough: usize) {
+        out.shrink_to(TURN_ITEMS);
         out.append(&mut self.urgent);
+        self.urgent.shrink_to(TURN_ITEMS);
         let mut taken = 0;
         while taken < enough
+            && out.len() < TURN_ITEMS
             && let Some((item, bytes)) = self.items.pop_front()
         {
             taken += bytes;
             out.push(item);
         }
         self.bytes = self.bytes.saturating_sub(taken);
+        if self.items.is_empty() {
+            self.items.shrink_to(TURN_ITEMS);
+        }
     }
 
     /// Takes no client's work from now on.
@@ -166,6 +174,20 @@ mod tests {
         );
         assert_eq!(inbox.offer('e', 70), Ok(false));
         assert_eq!(drain(&mut inbox), ['c', 'd', 'e']);
+    }
+
+    #[test]
+    fn a_turn_takes_so_many_items_and_what_thousands_took_is_given_back() {
+        let mut inbox = Inbox::new(1);
+        (0..TURN_ITEMS * 2 + 1).for_each(|item| drop(inbox.command(item)));
+        let mut taken = Vec::new();
+        for expected in [TURN_ITEMS, TURN_ITEMS, 1] {
+            let turn = drain(&mut inbox);
+            assert_eq!(turn.len(), expected);
+            taken.extend(turn);
+        }
+        assert!(taken.into_iter().eq(0..TURN_ITEMS * 2 + 1));
+        assert!(inbox.is_empty() && inbox.items.capacity() <= TURN_ITEMS);
     }
 
     #[test]
