@@ -7,15 +7,6 @@
 //! - Once closed it takes no client's work; the broker's commands still pass, since what was taken before must end.
 //! - Order is kept, but for what is urgent (what was flushed): that is about what was taken before, and answers wait for
 //!   it.
-//! - A turn takes about [`TURN_BYTES`] of clients' work: what it wrote can go to the disk, and its answers out, while the
-//!   next turn writes.
-
-use std::collections::VecDeque;
-
-/// The bytes of clients' work with which a turn has enough.
-pub(crate) const TURN_BYTES: usize = 1 << 20;
-/// What a turn takes at most. Memory for so much is kept: a start brings a thread thousands at once, and then never again.
-const TURN_ITEMS: usize = 1024;
 
 /// Why a client's work was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,12 +17,14 @@ pub(crate) enum Refused {
     Closed,
 }
 
+/// Memory for so many items is kept: a start gives a thread thousands at once, and then never again.
+pub(crate) const ITEMS_KEPT: usize = 1024;
+
 /// Items in order, with a bound on the bytes of those that have any.
 #[derive(Debug)]
 pub(crate) struct Inbox<T> {
     urgent: Vec<T>,
-    /// Each with its bytes.
-    items: VecDeque<(T, usize)>,
+    items: Vec<T>,
     bytes: usize,
     limit: usize,
     closed: bool,
@@ -42,7 +35,7 @@ impl<T> Inbox<T> {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             urgent: Vec::new(),
-            items: VecDeque::new(),
+            items: Vec::new(),
             bytes: 0,
             limit,
             closed: false,
@@ -59,17 +52,13 @@ impl<T> Inbox<T> {
             return Err((item, Refused::Full));
         }
         self.bytes = self.bytes.saturating_add(bytes);
-        Ok(self.push(item, bytes))
+        Ok(self.command(item))
     }
 
     /// Takes a command of the broker's own. Says whether the inbox was empty.
     pub(crate) fn command(&mut self, item: T) -> bool {
-        self.push(item, 0)
-    }
-
-    fn push(&mut self, item: T, bytes: usize) -> bool {
         let was_empty = self.is_empty();
-        self.items.push_back((item, bytes));
+        self.items.push(item);
         was_empty
     }
 
@@ -80,23 +69,21 @@ impl<T> Inbox<T> {
         was_empty
     }
 
-    /// Moves what waits into `out`, up to the item with which `enough` bytes of clients' work are reached.
-    pub(crate) fn drain_into(&mut self, out: &mut Vec<T>, enough: usize) {
-        out.shrink_to(TURN_ITEMS);
-        out.append(&mut self.urgent);
-        self.urgent.shrink_to(TURN_ITEMS);
-        let mut taken = 0;
-        while taken < enough
-            && out.len() < TURN_ITEMS
-            && let Some((item, bytes)) = self.items.pop_front()
-        {
-            taken += bytes;
-            out.push(item);
+    /// Moves everything that waits into `out`, which must be empty and whose memory the inbox goes on with.
+    pub(crate) fn drain_into(&mut self, out: &mut Vec<T>) {
+        debug_assert!(out.is_empty());
+        if self.urgent.is_empty() {
+            std::mem::swap(&mut self.items, out);
+        } else {
+            std::mem::swap(&mut self.urgent, out);
+            out.append(&mut self.items);
         }
-        self.bytes = self.bytes.saturating_sub(taken);
-        if self.items.is_empty() {
-            self.items.shrink_to(TURN_ITEMS);
-        }
+        self.bytes = 0;
+    }
+
+    /// Takes what is urgent alone.
+    pub(crate) fn take_urgent(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.urgent)
     }
 
     /// Takes no client's work from now on.
@@ -116,7 +103,7 @@ mod tests {
 
     fn drain<T>(inbox: &mut Inbox<T>) -> Vec<T> {
         let mut out = Vec::new();
-        inbox.drain_into(&mut out, usize::MAX);
+        inbox.drain_into(&mut out);
         out
     }
 
@@ -157,49 +144,18 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_takes_what_is_enough_and_leaves_the_rest_in_order() {
-        let mut inbox = Inbox::new(100);
-        for (item, bytes) in [('a', 30), ('b', 30), ('c', 30)] {
-            inbox.offer(item, bytes).expect("room");
-        }
-        inbox.command('d');
-        let mut out = Vec::new();
-        inbox.drain_into(&mut out, 31);
-        assert_eq!(out, ['a', 'b']);
-        assert!(!inbox.is_empty());
-        assert_eq!(
-            inbox.offer('e', 71),
-            Err(('e', Refused::Full)),
-            "30 bytes still wait"
-        );
-        assert_eq!(inbox.offer('e', 70), Ok(false));
-        assert_eq!(drain(&mut inbox), ['c', 'd', 'e']);
-    }
-
-    #[test]
-    fn a_turn_takes_so_many_items_and_what_thousands_took_is_given_back() {
-        let mut inbox = Inbox::new(1);
-        (0..TURN_ITEMS * 2 + 1).for_each(|item| drop(inbox.command(item)));
-        let mut taken = Vec::new();
-        for expected in [TURN_ITEMS, TURN_ITEMS, 1] {
-            let turn = drain(&mut inbox);
-            assert_eq!(turn.len(), expected);
-            taken.extend(turn);
-        }
-        assert!(taken.into_iter().eq(0..TURN_ITEMS * 2 + 1));
-        assert!(inbox.is_empty() && inbox.items.capacity() <= TURN_ITEMS);
-    }
-
-    #[test]
     fn what_is_urgent_overtakes_and_wakes() {
         let mut inbox = Inbox::new(100);
         assert!(inbox.urgent('a'));
         inbox.offer('b', 50).expect("room");
-        inbox.offer('c', 50).expect("room");
-        assert!(!inbox.urgent('d'));
-        let mut out = Vec::new();
-        inbox.drain_into(&mut out, 1);
-        assert_eq!(out, ['a', 'd', 'b']);
-        assert_eq!(drain(&mut inbox), ['c']);
+        assert!(!inbox.urgent('c'));
+        inbox.offer('d', 50).expect("room");
+        assert_eq!(inbox.offer('e', 1), Err(('e', Refused::Full)));
+        assert_eq!(drain(&mut inbox), ['a', 'c', 'b', 'd']);
+        assert!(inbox.is_empty());
+        assert_eq!(inbox.offer('e', 100), Ok(true));
+        assert!(!inbox.urgent('f'));
+        assert_eq!(inbox.take_urgent(), ['f']);
+        assert_eq!(drain(&mut inbox), ['e']);
     }
 }

@@ -1,14 +1,14 @@
 //! The threads that own partitions. Each has an inbox; a partition belongs to the thread that its id hashes to, for as
 //! long as the broker runs. A log therefore has one writer, and no lock.
 //!
-//! One turn of the loop (`worker.rs`): take what waits, up to a bound; step each partition's driver once with all
-//! that is for it, which is one vectored write; publish the views; send the answers; hand the dirty logs to the flusher.
+//! One turn of the loop (`worker.rs`): take everything that waits; step each partition's driver once with all that is
+//! for it, about a mebibyte at a time, which is one vectored write; publish the views; send the answers; hand the dirty logs to the flusher.
 //! Nothing to do is a blocked thread: the only timeouts are the earliest deadline that a driver asked for, and one
 //! coarse stroke for house-keeping that all partitions of the thread share.
 
 use super::budget::Charge;
 use super::exchange::{FollowedData, FollowerPositions, Link, Verdicts};
-use super::inbox::{Inbox, Refused, TURN_BYTES};
+use super::inbox::{ITEMS_KEPT, Inbox, Refused};
 use super::replica::Replica;
 use super::reply::Reply;
 use super::worker::{Worker, WorkerParts};
@@ -136,8 +136,9 @@ impl ThreadHandle {
         self.lock().close();
     }
 
-    /// Moves what a turn takes of what waits into `out`, waiting for something at most `patience`.
+    /// Moves all that waits into `out`, waiting for something at most `patience`.
     pub(super) fn drain_into(&self, out: &mut Vec<Command>, patience: Option<Duration>) {
+        out.shrink_to(ITEMS_KEPT);
         let inbox = self.lock();
         let mut inbox = match patience {
             None => self
@@ -151,7 +152,12 @@ impl ThreadHandle {
                     .0
             }
         };
-        inbox.drain_into(out, TURN_BYTES);
+        inbox.drain_into(out);
+    }
+
+    /// Takes what overtakes the rest.
+    pub(super) fn take_urgent(&self) -> Vec<Command> {
+        self.lock().take_urgent()
     }
 
     fn rouse(&self, was_empty: bool) {

@@ -29,6 +29,10 @@ mod waiting;
 use drain::Drain;
 use waiting::Waiting;
 
+/// So much of clients' work is written at once, at most about: it can go to the disk, and the answers out, while the rest is
+/// written.
+const AT_ONCE_BYTES: usize = 1 << 20;
+
 /// What a thread needs from outside.
 #[derive(Debug)]
 pub(crate) struct WorkerParts {
@@ -120,23 +124,39 @@ impl Worker {
         let mut commands = Vec::new();
         loop {
             self.handle.drain_into(&mut commands, self.patience());
-            let now = self.parts.clock.now();
+            let mut now = self.parts.clock.now();
+            let mut bytes = 0;
             for command in commands.drain(..) {
-                if let Command::Stop = command {
-                    return;
+                match &command {
+                    Command::Stop => return,
+                    Command::Produce(work) => bytes += work.batch.len(),
+                    _ => {}
                 }
                 self.take(now, command);
+                if bytes >= AT_ONCE_BYTES {
+                    bytes = 0;
+                    self.append_all(now);
+                    self.hand_over();
+                    now = self.parts.clock.now();
+                    let urgent = self.handle.take_urgent();
+                    urgent.into_iter().for_each(|command| self.take(now, command));
+                }
             }
             self.append_all(now);
             self.tick(now);
             self.keep_house(now);
             self.look_for_cleaning(now);
-            self.outbox.send();
-            self.flushing += self.parts.flushes.submit(&mut self.flushes);
+            self.hand_over();
             if self.drained(now) {
                 return;
             }
         }
+    }
+
+    /// To leaders and to the flusher, what was done for them.
+    fn hand_over(&mut self) {
+        self.outbox.send();
+        self.flushing += self.parts.flushes.submit(&mut self.flushes);
     }
 
     fn patience(&self) -> Option<Duration> {
