@@ -171,6 +171,9 @@ impl ThreadHandle {
     }
 }
 
+/// Of thousands of commands so many are given to their threads before the next are made: few are in memory at a time.
+const COMMANDS_AT_ONCE: usize = 256;
+
 /// All partition threads. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Threads {
@@ -218,11 +221,15 @@ impl Threads {
         self.give_all(commands, Inbox::urgent);
     }
 
-    /// Gives each command to the owner of its partition, taking each inbox's lock once.
+    /// Gives each command to the owner of its partition.
     pub(crate) fn command_all(&self, commands: impl Iterator<Item = (TopicPartition, Command)>) {
-        self.give_all(commands, Inbox::command);
+        let mut commands = commands.peekable();
+        while commands.peek().is_some() {
+            self.give_all(commands.by_ref().take(COMMANDS_AT_ONCE), Inbox::command);
+        }
     }
 
+    /// Takes each inbox's lock once.
     fn give_all(
         &self,
         commands: impl Iterator<Item = (TopicPartition, Command)>,
