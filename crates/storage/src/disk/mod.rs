@@ -88,8 +88,8 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn reserve(&self, _room: Range<u64>) -> io::Result<()> {
         Ok(())
     }
-    /// Gives back the room beyond its end that was taken up to here.
-    fn give_back(&self, _up_to: u64) -> io::Result<()> {
+    /// Gives back the room beyond its end.
+    fn give_back(&self) -> io::Result<()> {
         Ok(())
     }
     /// Maps the first `len` bytes, which are there and will not be cut off while the map lives.

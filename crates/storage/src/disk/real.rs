@@ -17,7 +17,12 @@ pub struct RealDisk {
     /// A directory on the file system that `syncfs` is for. Opened once: a descriptor reports each write error of its
     /// file system since it was opened, and a new one would not know of the earlier ones.
     root: Arc<File>,
+    /// The files are in memory: room ahead would be memory taken and cleared, and gains nothing.
+    in_memory: bool,
 }
+
+/// What `statfs` says of a file system in memory: Linux's `TMPFS_MAGIC`.
+const TMPFS: i64 = 0x0102_1994;
 
 impl RealDisk {
     /// The file system of the directory `root`, which is created if need be, by a name that outlasts a power cut.
@@ -48,8 +53,12 @@ impl RealDisk {
         reason = "this file is where system calls are made"
     )]
     pub fn existing(root: &Path) -> io::Result<Self> {
-        let root = Arc::new(File::open(root)?);
-        Ok(Self { root })
+        let root = File::open(root)?;
+        let kind = rustix::fs::fstatfs(&root)?.f_type;
+        Ok(Self {
+            root: Arc::new(root),
+            in_memory: kind == TMPFS,
+        })
     }
 }
 
@@ -70,7 +79,11 @@ impl Disk for RealDisk {
             Access::Write => options.write(true),
             Access::CreateNew => options.write(true).create_new(true),
         };
-        options.open(path).map(RealFile)
+        let file = options.open(path)?;
+        Ok(RealFile {
+            file,
+            in_memory: self.in_memory,
+        })
     }
 
     #[expect(
@@ -160,37 +173,40 @@ impl Disk for RealDisk {
 
 /// A file of the machine's.
 #[derive(Debug)]
-pub struct RealFile(File);
+pub struct RealFile {
+    file: File,
+    in_memory: bool,
+}
 
 impl DiskFile for RealFile {
     type Map = Mmap;
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         Ok(rustix::io::retry_on_intr(|| {
-            rustix::io::pread(&self.0, &mut *buf, position)
+            rustix::io::pread(&self.file, &mut *buf, position)
         })?)
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         Ok(rustix::io::retry_on_intr(|| {
-            rustix::io::pwritev(&self.0, parts, position)
+            rustix::io::pwritev(&self.file, parts, position)
         })?)
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.0.metadata().map(|about| about.len())
+        self.file.metadata().map(|about| about.len())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(&self.0)?)
+        Ok(rustix::fs::fdatasync(&self.file)?)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
             // Not every file system can: the file has its length then, and its room when it is written.
             Err(Errno::OPNOTSUPP) if self.len()? < len => self.truncate(len),
             Err(Errno::OPNOTSUPP) => Ok(()),
@@ -199,24 +215,21 @@ impl DiskFile for RealFile {
     }
 
     fn reserve(&self, room: Range<u64>) -> io::Result<()> {
+        if self.in_memory {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let len = room.end.saturating_sub(room.start);
         Ok(rustix::fs::fallocate(
-            &self.0,
+            &self.file,
             FallocateFlags::KEEP_SIZE,
             room.start,
             len,
         )?)
     }
 
-    fn give_back(&self, up_to: u64) -> io::Result<()> {
-        let len = self.len()?;
-        // Cutting a file to the length it has frees what it holds beyond, but in memory, where a hole does.
-        self.0.set_len(len)?;
-        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&self.0, hole, len, up_to.saturating_sub(len).max(1)) {
-            Err(Errno::OPNOTSUPP) => Ok(()),
-            done => Ok(done?),
-        }
+    fn give_back(&self) -> io::Result<()> {
+        // Cutting a file to the length it has frees what it holds beyond.
+        self.file.set_len(self.len()?)
     }
 
     #[expect(
@@ -226,7 +239,7 @@ impl DiskFile for RealFile {
     fn map(&self, len: usize) -> io::Result<Mmap> {
         // SAFETY: the map is read-only. The data directory is locked, so no other process of ours changes the file;
         // this one writes an index only beyond what is mapped, and removes or replaces it instead of cutting it.
-        unsafe { memmap2::MmapOptions::new().len(len).map(&self.0) }
+        unsafe { memmap2::MmapOptions::new().len(len).map(&self.file) }
     }
 }
 
@@ -237,23 +250,18 @@ mod tests {
 
     #[test]
     fn room_is_held_beyond_the_end_until_it_is_given_back() {
-        room_is_held_in(tempfile::tempdir().unwrap().path());
-        // In memory.
-        let memory = Path::new("/dev/shm");
-        if memory.is_dir() {
-            room_is_held_in(tempfile::tempdir_in(memory).unwrap().path());
-        }
-    }
-
-    fn room_is_held_in(dir: &Path) {
-        let disk = RealDisk::new(dir).unwrap();
-        let file = disk.open(&dir.join("log"), Access::CreateNew).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path()).unwrap();
+        let file = disk.open(&dir.path().join("log"), Access::CreateNew).unwrap();
         file.write_at(&[IoSlice::new(&[1; 5000])], 0).unwrap();
-        let held = |file: &RealFile| file.0.metadata().unwrap().blocks() * 512;
-        file.reserve(5000..4 << 20).unwrap();
+        let held = |file: &RealFile| file.file.metadata().unwrap().blocks() * 512;
+        if let Err(refused) = file.reserve(5000..4 << 20) {
+            assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
+            return;
+        }
         assert_eq!(file.len().unwrap(), 5000);
         assert!(held(&file) >= 4 << 20, "{}", held(&file));
-        file.give_back(4 << 20).unwrap();
+        file.give_back().unwrap();
         assert_eq!(file.len().unwrap(), 5000);
         assert!(held(&file) < 1 << 20, "{}", held(&file));
         let mut bytes = [0; 5000];

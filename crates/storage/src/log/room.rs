@@ -52,7 +52,7 @@ impl<D: Disk> Log<D> {
                 Ok(()) => Room::UpTo(to),
                 Err(_) => {
                     // It may have taken the last there was; a failure here shows as the next write's.
-                    let _ = file.file().give_back(u64::from(to));
+                    let _ = file.file().give_back();
                     Room::Refused
                 }
             };
@@ -62,11 +62,11 @@ impl<D: Disk> Log<D> {
     /// The active segment is complete.
     pub(super) fn give_back_room(&mut self, active: &Segment<D>) {
         let Some(files) = self.files.as_mut() else { return };
-        if let Room::UpTo(room) = std::mem::take(&mut files.room)
+        if let Room::UpTo(_) = std::mem::take(&mut files.room)
             && let Some(file) = active.opened()
         {
             // What stays is held without need until the segment is deleted, and that is all.
-            let _ = file.file().give_back(u64::from(room));
+            let _ = file.file().give_back();
         }
     }
 }
