@@ -2,7 +2,8 @@
 //! long as the broker runs. A log therefore has one writer, and no lock.
 //!
 //! One turn of the loop (`worker.rs`): take everything that waits; step each partition's driver once with all that is
-//! for it, about a mebibyte at a time, which is one vectored write; publish the views; send the answers; hand the dirty logs to the flusher.
+//! for it, about a mebibyte at a time, which is one vectored write; publish the views; send the answers; hand the dirty
+//! logs to the flusher.
 //! Nothing to do is a blocked thread: the only timeouts are the earliest deadline that a driver asked for, and one
 //! coarse stroke for house-keeping that all partitions of the thread share.
 

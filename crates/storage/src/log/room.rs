@@ -38,6 +38,11 @@ impl Room {
         let to = end.saturating_add(end.min(STEP_MAX)).min(segment_bytes);
         (short && end >= BEGIN && to > end).then_some(to)
     }
+
+    /// Whether a file that is written up to `end` may have more. A process before this one may have taken it.
+    const fn may_be_beyond(self, end: u32) -> bool {
+        end >= BEGIN && !matches!(self, Self::Refused)
+    }
 }
 
 impl<D: Disk> Log<D> {
@@ -62,7 +67,7 @@ impl<D: Disk> Log<D> {
     /// The active segment is complete.
     pub(super) fn give_back_room(&mut self, active: &Segment<D>) {
         let Some(files) = self.files.as_mut() else { return };
-        if let Room::UpTo(_) = std::mem::take(&mut files.room)
+        if std::mem::take(&mut files.room).may_be_beyond(active.end().position)
             && let Some(file) = active.opened()
         {
             // What stays is held without need until the segment is deleted, and that is all.
@@ -95,6 +100,12 @@ mod tests {
         assert_eq!(Room::UpTo(6 * MIB).wanted(100 * MIB, 104 * MIB), Some(104 * MIB));
         assert_eq!(Room::UpTo(6 * MIB).wanted(100 * MIB, 100 * MIB), None);
         assert_eq!(Room::Written.wanted(u32::MAX, u32::MAX), None);
+    }
+
+    #[test]
+    fn what_a_process_before_took_is_given_back_too() {
+        assert!(Room::Written.may_be_beyond(MIB) && Room::UpTo(2 * MIB).may_be_beyond(MIB));
+        assert!(!Room::Written.may_be_beyond(MIB - 1) && !Room::Refused.may_be_beyond(MIB));
     }
 
     #[test]
