@@ -70,6 +70,41 @@ async fn a_client_that_reads_no_answers_is_held_back() {
     assert_eq!(broker.plane.stats().queued_bytes, 0, "everything was given back");
 }
 
+/// Much at once is written in pieces, between which the flusher is heard: everything is answered, and nothing that it
+/// reported is forgotten, which the end would wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn much_at_once_is_answered_and_the_end_is_clean() {
+    const CALLS: usize = 24;
+    const BATCHES_EACH: usize = 8;
+    let mut broker = MiniBroker::with(DataPlaneConfig {
+        queue_bytes: 64 << 20,
+        ..config()
+    })
+    .await;
+    broker.create("t", 1);
+    let value = "x".repeat(400 << 10);
+    let bytes = encode(&[value.as_str()], Codec::None, None);
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let mut producing = broker.producing();
+            let request = v1::ProduceRequest {
+                batches: vec![encoded("t", 0, bytes.clone()); BATCHES_EACH],
+                ..v1::ProduceRequest::default()
+            };
+            tokio::spawn(async move { producing.produce(request).await })
+        })
+        .collect();
+    let mut offsets = Vec::new();
+    for call in calls {
+        let response = call.await.expect("no panic").expect("an answer").into_inner();
+        offsets.extend(response.results.iter().filter_map(|result| result.base_offset));
+    }
+    offsets.sort_unstable();
+    assert!(offsets.into_iter().eq(0..(CALLS * BATCHES_EACH) as u64));
+    let broker = broker.restart(true).await;
+    assert_eq!(broker.all_values("t", 0).await.len(), CALLS * BATCHES_EACH);
+}
+
 /// Past what waits in line, requests are refused by name, and nothing of them is appended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_larger_than_the_whole_budget_passes_alone() {
