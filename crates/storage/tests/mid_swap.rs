@@ -235,3 +235,24 @@ fn a_log_that_is_being_deleted_is_no_part_of_a_directory() {
         "named itself it is shown"
     );
 }
+
+/// What has the offsets then may be neither committed nor durable.
+#[test]
+fn a_cleaning_planned_before_the_log_began_anew_leaves_the_new_one_alone() {
+    let disk = sound();
+    let (_dir, mut log, _) = open(&disk);
+    let limits = CleanLimits {
+        now: NOW,
+        high_watermark: log.log_end(),
+        ..CleanLimits::default()
+    };
+    let mut job = log.plan_cleaning(limits).unwrap();
+    log.restart_at(Offset::ZERO).unwrap();
+    for at in 0..40 {
+        log.append(NOW, &[batch(log.log_end(), at % 7 * 2)]).unwrap();
+    }
+    let before = served(&log);
+    let report = job.run(&CleanBudget::default(), &mut |_| true).unwrap();
+    assert_eq!((report.segments_before, report.bytes_read), (0, 0));
+    assert_eq!(served(&log), before);
+}

@@ -162,19 +162,24 @@ impl<D: Disk> CleanJob<D> {
         Ok(CleanStep::Done)
     }
 
-    /// The complete segments up to the end of the cleaning.
-    fn segments(&self) -> Vec<Arc<Segment<D>>> {
-        self.shared.view(|view| {
+    /// The complete segments up to the end of the cleaning. `None`: the log was cut since this was planned, and what has
+    /// their offsets now may be neither committed nor durable.
+    fn segments(&self) -> Option<Vec<Arc<Segment<D>>>> {
+        let state = lock(&self.shared.cleaning);
+        let segments = self.shared.view(|view| {
             let all = view.segments.iter();
             all.take_while(|it| it.is_sealed() && it.end().next <= self.end)
                 .cloned()
                 .collect()
-        })
+        });
+        (state.cuts == self.cuts).then_some(segments)
     }
 
     /// Notes the latest of each key, as far as the map takes them.
     fn map(&mut self, budget: &CleanBudget, pace: Pace<'_>) -> Result<Option<Pass<D>>, CleanError> {
-        let segments = self.segments();
+        let Some(segments) = self.segments() else {
+            return Ok(None);
+        };
         let keys = self.end.since(self.dirty_from.min(self.end));
         let mut map = OffsetMap::new(budget.seed, budget.map_bytes, keys, 0);
         let mut reached = self.dirty_from;
