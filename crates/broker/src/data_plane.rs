@@ -65,6 +65,9 @@ pub struct DataPlaneConfig {
     pub message_bytes_max: usize,
     /// How logs are made durable.
     pub flush_method: FlushMethod,
+    /// Appends of at least so many bytes, in topics with `durability=fsync`, go past the page cache while nobody reads
+    /// files of the partition.
+    pub direct_bytes: Option<u64>,
     /// How often retention is looked after, and unused memory given back.
     pub housekeeping: Duration,
     /// How often a stream without traffic gets a sign of life.
@@ -86,6 +89,7 @@ impl Default for DataPlaneConfig {
             stream_window_bytes: 8 << 20,
             message_bytes_max: 9 << 20,
             flush_method: FlushMethod::Auto,
+            direct_bytes: Some(256 << 10),
             housekeeping: Duration::from_secs(60),
             heartbeat: Duration::from_secs(5),
             cleaner: CleanerConfig::default(),

@@ -17,6 +17,9 @@ pub struct LogConfig {
     pub compaction: Option<crate::CompactionConfig>,
     /// `index.interval.bytes`: how far apart entries of the index stand.
     pub index_interval_bytes: u32,
+    /// Appends of at least so many bytes go past the page cache while nobody reads the log's files. For logs whose
+    /// appends are answered only once they are flushed: others would wait for the disk without need.
+    pub direct_bytes: Option<u64>,
 }
 
 impl Default for LogConfig {
@@ -29,6 +32,7 @@ impl Default for LogConfig {
             retention_bytes: None,
             compaction: None,
             index_interval_bytes: 4096,
+            direct_bytes: None,
         }
     }
 }

@@ -83,6 +83,12 @@ impl<D: Disk> OpenFile<D> {
         write_all::<D>(&self.file, parts, position).map_err(self.failure("writing"))
     }
 
+    /// The same for bytes that nobody is expected to read soon.
+    pub(crate) fn write_all_direct(&self, parts: &mut [IoSlice<'_>], position: u64) -> Result<(), IoFailure> {
+        let write = |parts: &[IoSlice<'_>], position| self.file.write_direct(parts, position);
+        write_all_by(parts, position, write).map_err(self.failure("writing"))
+    }
+
     pub(crate) fn sync(&self) -> Result<(), IoFailure> {
         self.file.sync_data().map_err(self.failure("syncing"))
     }
@@ -95,15 +101,20 @@ pub(crate) fn failed(doing: &'static str, file: &Path) -> impl FnOnce(io::Error)
 }
 
 /// Writes all the parts, in as few calls as the disk allows.
-pub(crate) fn write_all<D: Disk>(
-    file: &D::File,
+pub(crate) fn write_all<D: Disk>(file: &D::File, parts: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
+    write_all_by(parts, position, |parts, position| file.write_at(parts, position))
+}
+
+/// The same by another way of writing.
+pub(crate) fn write_all_by(
     mut parts: &mut [IoSlice<'_>],
     mut position: u64,
+    write: impl Fn(&[IoSlice<'_>], u64) -> io::Result<usize>,
 ) -> io::Result<()> {
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
         let now = parts.len().min(IO_PARTS_MAX);
-        let written = file.write_at(&parts[..now], position)?;
+        let written = write(&parts[..now], position)?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }

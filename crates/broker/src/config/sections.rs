@@ -87,6 +87,8 @@ fn ordinal(reader: &Reader) -> Option<u32> {
 pub struct StorageConfig {
     /// How logs get to the disk.
     pub flush_method: FlushMethod,
+    /// Appends of at least so many bytes go past the page cache while nobody reads files of the partition; `None`: none.
+    pub direct_bytes: Option<u64>,
     /// Segment files that may be open at once.
     pub open_files: usize,
     /// Bytes that compaction reads and writes in a second, at most.
@@ -110,6 +112,8 @@ impl StorageConfig {
                     ],
                 )
             }),
+            direct_bytes: Some(reader.bytes("storage.direct.bytes", 256 * KIB, 0..=GIB))
+                .filter(|from| *from > 0),
             open_files: reader.int("storage.open.files", 2048, 64..=1_000_000),
             cleaner_bytes_per_second: reader.bytes(
                 "storage.cleaner.bytes.per.second",

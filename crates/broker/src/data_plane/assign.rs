@@ -200,7 +200,11 @@ impl DataPlane {
 
     /// Notes a topic and its settings; the logs of it that are to be opened go to `wanted`.
     fn learn(&self, assignment: &mut Assignment, topic: &quipu_metadata::Topic, wanted: &mut Vec<Wanted>) {
-        let settings = settings(&topic.config, self.config.replication.lag_max);
+        let settings = settings(
+            &topic.config,
+            self.config.replication.lag_max,
+            self.config.direct_bytes,
+        );
         let max_message_bytes = settings.partition.max_message_bytes;
         let known = self.topics.get(topic.id).unwrap_or_else(|| {
             let metrics = self.metrics.topic(&topic.name);

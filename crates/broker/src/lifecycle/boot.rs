@@ -318,6 +318,7 @@ impl Shell {
             stream_window_bytes: bytes(limits.stream_window_bytes),
             message_bytes_max: server::message_bytes_max(limits),
             flush_method: storage.flush_method,
+            direct_bytes: storage.direct_bytes,
             cleaner: CleanerConfig {
                 bytes_per_second: storage.cleaner_bytes_per_second,
                 memory_bytes: bytes(storage.cleaner_memory_bytes),

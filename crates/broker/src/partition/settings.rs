@@ -7,13 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a topic's configs mean for each of its partitions.
-pub(crate) fn settings(config: &TopicConfig, replica_lag_max: Duration) -> Settings {
+pub(crate) fn settings(
+    config: &TopicConfig,
+    replica_lag_max: Duration,
+    direct_bytes: Option<u64>,
+) -> Settings {
     let policy = config.cleanup_policy();
+    let durability = match config.durability() {
+        quipu_metadata::Durability::Fsync => Durability::Fsync,
+        quipu_metadata::Durability::Replicated => Durability::Replicated,
+    };
     let partition = PartitionConfig {
-        durability: match config.durability() {
-            quipu_metadata::Durability::Fsync => Durability::Fsync,
-            quipu_metadata::Durability::Replicated => Durability::Replicated,
-        },
+        durability,
         compacted: policy.compacts(),
         timestamp_type: config.timestamp_type(),
         timestamp_before_max: Some(Duration::from_millis(config.timestamp_before_max_ms())),
@@ -34,6 +39,7 @@ pub(crate) fn settings(config: &TopicConfig, replica_lag_max: Duration) -> Setti
         }),
         retention_ms: config.retention_ms().filter(|_| policy.deletes()),
         retention_bytes: config.retention_bytes().filter(|_| policy.deletes()),
+        direct_bytes: direct_bytes.filter(|_| durability == Durability::Fsync),
         ..LogConfig::default()
     };
     Settings {

@@ -105,6 +105,7 @@ impl PartitionPlan {
             retention_bytes: chance.one_in(3).then_some(retained),
             compaction: None,
             index_interval_bytes: 256,
+            direct_bytes: chance.one_in(2).then_some(500),
         };
         Self {
             partition,

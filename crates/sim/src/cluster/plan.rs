@@ -201,6 +201,7 @@ impl TopicPlan {
                 retention_bytes: chance.one_in(3).then_some(retained),
                 compaction: None,
                 index_interval_bytes: 512,
+                direct_bytes: chance.one_in(2).then_some(500),
             },
             at: if index == 0 {
                 Duration::from_millis(1)

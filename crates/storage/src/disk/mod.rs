@@ -1,5 +1,6 @@
 //! All that the log asks of a disk. Two implement it: [`RealDisk`], and the fake that loses what was not synced.
 
+pub(crate) mod direct;
 mod real;
 
 use std::fmt::Debug;
@@ -76,6 +77,11 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes the parts one after another at `position`. May write less than all; takes at most [`IO_PARTS_MAX`] parts.
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
+    /// The same for bytes that nobody is expected to read soon: a disk that can keeps them out of its cache. They are
+    /// as durable as any others, which is not at all before a sync.
+    fn write_direct(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        self.write_at(parts, position)
+    }
     /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Makes the contents durable. After an error what was not durable before may be gone: never ask twice.

@@ -1,5 +1,6 @@
-//! The real disk: the one file of this crate that makes system calls.
+//! The real disk: with [`super::direct`] all of this crate that makes system calls.
 
+use super::direct::Direct;
 use super::{Access, DirEntry, Disk, DiskFile};
 use memmap2::Mmap;
 use rustix::fs::{FallocateFlags, FlockOperation};
@@ -17,8 +18,9 @@ pub struct RealDisk {
     /// A directory on the file system that `syncfs` is for. Opened once: a descriptor reports each write error of its
     /// file system since it was opened, and a new one would not know of the earlier ones.
     root: Arc<File>,
-    /// The files are in memory: room ahead would be memory taken and cleared, and gains nothing.
-    in_memory: bool,
+    /// `None`: the files are in memory. Room ahead would be memory taken and cleared, and gains nothing; and there is
+    /// nothing that a write could go past.
+    direct: Option<Arc<Direct>>,
 }
 
 /// What `statfs` says of a file system in memory: Linux's `TMPFS_MAGIC`.
@@ -57,7 +59,7 @@ impl RealDisk {
         let kind = rustix::fs::fstatfs(&root)?.f_type;
         Ok(Self {
             root: Arc::new(root),
-            in_memory: kind == TMPFS,
+            direct: (kind != TMPFS).then(|| Arc::new(Direct::new())),
         })
     }
 }
@@ -82,7 +84,7 @@ impl Disk for RealDisk {
         let file = options.open(path)?;
         Ok(RealFile {
             file,
-            in_memory: self.in_memory,
+            direct: self.direct.clone(),
         })
     }
 
@@ -175,7 +177,7 @@ impl Disk for RealDisk {
 #[derive(Debug)]
 pub struct RealFile {
     file: File,
-    in_memory: bool,
+    direct: Option<Arc<Direct>>,
 }
 
 impl DiskFile for RealFile {
@@ -191,6 +193,13 @@ impl DiskFile for RealFile {
         Ok(rustix::io::retry_on_intr(|| {
             rustix::io::pwritev(&self.file, parts, position)
         })?)
+    }
+
+    fn write_direct(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        match &self.direct {
+            Some(direct) => direct.write(&self.file, parts, position),
+            None => self.write_at(parts, position),
+        }
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -215,7 +224,7 @@ impl DiskFile for RealFile {
     }
 
     fn reserve(&self, room: Range<u64>) -> io::Result<()> {
-        if self.in_memory {
+        if self.direct.is_none() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let len = room.end.saturating_sub(room.start);
@@ -247,6 +256,32 @@ impl DiskFile for RealFile {
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn what_is_written_past_the_cache_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path()).unwrap();
+        let file = disk.open(&dir.path().join("log"), Access::CreateNew).unwrap();
+        let bytes: Vec<u8> = (0..6_000_000_u32)
+            .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3])
+            .collect();
+        let mut end = 0;
+        for len in [1, 300_000, 4096, 262_144, 2_500_000, 70_001, 5_000, 2_097_152] {
+            let (first, second) = bytes[end..end + len].split_at(len / 3);
+            let mut parts = [IoSlice::new(first), IoSlice::new(second)];
+            crate::files::write_all_by(&mut parts, end as u64, |parts, at| file.write_direct(parts, at))
+                .unwrap();
+            end += len;
+            file.sync_data().unwrap();
+            assert_eq!(file.len().unwrap(), end as u64);
+            let mut read = vec![0; end];
+            assert_eq!(
+                crate::files::read_full::<RealDisk>(&file, &mut read, 0).unwrap(),
+                end
+            );
+            assert!(read == bytes[..end], "after {len} bytes");
+        }
+    }
 
     #[test]
     fn room_is_held_beyond_the_end_until_it_is_given_back() {

@@ -181,7 +181,12 @@ impl<D: Disk> Log<D> {
         let log = self.open_segment(active)?;
         self.note_unsynced(Arc::clone(&log));
         self.take_room(&log, end.position, at.position);
-        log.write_all(&mut parts, u64::from(end.position))?;
+        let (position, len) = (u64::from(end.position), u64::from(at.position - end.position));
+        if self.goes_past_cache(len) {
+            log.write_all_direct(&mut parts, position)?;
+        } else {
+            log.write_all(&mut parts, position)?;
+        }
         active.publish(at, &entries);
         Ok(())
     }

@@ -10,6 +10,7 @@
 mod append;
 mod clean;
 pub(crate) mod epoch_file;
+mod file_reads;
 mod flushing;
 mod lay_out;
 mod open;

@@ -1,5 +1,6 @@
 //! What a log's owner and its readers share.
 
+use super::file_reads::FileReads;
 use crate::compact::CleanState;
 use crate::data_dir::DataDir;
 use crate::files::lock;
@@ -32,6 +33,8 @@ pub(crate) struct Shared<D: Disk> {
     cleaned_to: AtomicU64,
     /// Tombstones below may be purged, or may have been.
     tombstone_floor: AtomicU64,
+    /// Whether the files are being read.
+    pub(crate) file_reads: FileReads,
     /// Held while segments are swapped, and while the log is cut.
     pub(crate) cleaning: Mutex<CleanState>,
     view: RwLock<View<D>>,
@@ -56,6 +59,7 @@ impl<D: Disk> Shared<D> {
             deleted: AtomicBool::new(false),
             cleaned_to: AtomicU64::new(0),
             tombstone_floor: AtomicU64::new(0),
+            file_reads: FileReads::default(),
             cleaning: Mutex::default(),
             view: RwLock::new(view),
             repairs: Mutex::new(Vec::new()),

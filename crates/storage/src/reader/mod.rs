@@ -130,6 +130,7 @@ impl<D: Disk> LogReader<D> {
         if from >= limit {
             return Ok(nothing);
         }
+        self.shared.file_reads.read();
         let target = self.target(from)?;
         let log = self.open(&target.segment, from)?;
         let start = self.locate(&target, Seek::Offset(from))?;

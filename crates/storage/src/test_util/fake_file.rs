@@ -3,6 +3,7 @@
 use super::state::State;
 use super::tree::Id;
 use crate::DiskFile;
+use crate::disk::direct::{Piece, gather, next_piece};
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,6 +70,9 @@ impl Drop for FakeFile {
     }
 }
 
+/// Of a direct write: small, as batches in tests are.
+const BLOCK: usize = 64;
+
 fn to_usize(position: u64) -> io::Result<usize> {
     usize::try_from(position).map_err(|_| rustix::io::Errno::FBIG.into())
 }
@@ -132,6 +136,21 @@ impl DiskFile for FakeFile {
             state.fail_write_back(self.id);
         }
         Ok(take)
+    }
+
+    /// In the same pieces as on a real disk.
+    fn write_direct(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let len = match next_piece(position, len, BLOCK, BLOCK) {
+            Piece::Cached(piece) => piece,
+            Piece::Direct(piece) => {
+                self.writable()?.counts.direct_writes += 1;
+                piece
+            }
+        };
+        let mut bytes = vec![0; len];
+        gather(parts, &mut bytes);
+        self.write_at(&[IoSlice::new(&bytes)], position)
     }
 
     fn len(&self) -> io::Result<u64> {

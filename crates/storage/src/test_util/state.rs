@@ -34,6 +34,8 @@ pub struct Faults {
 pub struct Counts {
     /// Writes.
     pub writes: u64,
+    /// Of these, past the cache.
+    pub direct_writes: u64,
     /// Bytes written.
     pub bytes_written: u64,
     /// Reads.

@@ -71,6 +71,7 @@ impl<'s> History<'s> {
             retention_bytes: None,
             compaction: Some(compaction),
             index_interval_bytes: [1, 150, 4096][rng.index(3)],
+            direct_bytes: None,
         };
         let budget = CleanBudget {
             map_bytes: [24 * 6, 24 * 20, 1 << 20][rng.index(3)],

@@ -73,6 +73,7 @@ impl<'s> History<'s> {
             retention_bytes: [None, Some(600)][rng.index(2)],
             compaction: None,
             index_interval_bytes: [1, 100, 4096][rng.index(3)],
+            direct_bytes: [None, Some(1), Some(300)][rng.index(3)],
         };
         let options = DataDirOptions {
             open_files: rng.index(6),

@@ -36,6 +36,7 @@ const EXPECTED: &[&str] = &[
     "cut",
     "delete log",
     "delete records",
+    "direct writes",
     "eio",
     "empty trash",
     "flush",
@@ -84,6 +85,7 @@ impl Stats {
         self.add("eio", counts.eio);
         self.add("disk full", counts.no_space);
         self.add("short writes", counts.short_writes);
+        self.add("direct writes", counts.direct_writes);
         self.add("write-back errors lost", counts.errors_lost);
         self.add("syncs of a file", counts.file_syncs);
         self.add("syncs of a directory", counts.dir_syncs);
