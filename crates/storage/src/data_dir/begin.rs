@@ -63,9 +63,16 @@ pub(super) fn open<D: Disk>(
         _lock: lock,
         root,
     }));
-    for away in inventory.away {
-        dir.finish(&away).map_err(DataDirError::Io)?;
+    for away in &inventory.away {
+        dir.finish(away).map_err(DataDirError::Io)?;
     }
+    if dir.marks().lost() {
+        for log in &inventory.logs {
+            // What cannot be read now is for whoever opens that log to hear of.
+            let _ = dir.note_number(&paths::log_dir(dir.root(), *log));
+        }
+    }
+    dir.marks().begin_numbers().map_err(DataDirError::Io)?;
     let mut logs = inventory.logs;
     logs.extend(dir.marks().partitions());
     logs.sort_unstable();
@@ -179,10 +186,10 @@ impl Inventory {
 impl<D: Disk> DataDir<D> {
     /// Finishes what was begun: if the slot speaks of the log that went, or of one before it, it is to speak of nothing.
     fn finish(&self, away: &Away) -> Result<(), IoFailure> {
+        let number = self.note_number(&away.dir);
         if let Known::Slot(_, slot) = self.marks().known(away.partition) {
-            let journal = away.dir.join(paths::EPOCHS);
-            let stale = match EpochFile::read(self.disk(), &journal)?.flatten() {
-                Some(epochs) => slot.incarnation <= epochs.incarnation,
+            let stale = match number? {
+                Some(number) => slot.incarnation <= number,
                 None => slot.mark.is_some() && !self.has_dir(away.partition),
             };
             if stale {
@@ -193,6 +200,16 @@ impl<D: Disk> DataDir<D> {
             self.discard_dir(away.dir.clone());
         }
         Ok(())
+    }
+
+    /// The number of the log in this directory, if its journal tells; no other log is to have it.
+    fn note_number(&self, dir: &Path) -> Result<Option<u64>, IoFailure> {
+        let journal = EpochFile::read(self.disk(), &dir.join(paths::EPOCHS))?.flatten();
+        let number = journal.map(|epochs| epochs.incarnation);
+        if let Some(number) = number {
+            self.marks().number_was_used(number);
+        }
+        Ok(number)
     }
 
     fn has_dir(&self, partition: TopicPartition) -> bool {

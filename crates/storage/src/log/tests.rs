@@ -3,8 +3,8 @@ use crate::{
     Boot, DataDir, DataDirOptions, Disk, FlushMethod, Flusher, Log, LogConfig, OpenReport, ReadError,
 };
 use quipu_record::{
-    Batch, BatchBuilder, Codec, LeaderEpoch, Offset, PartitionId, StoredBatch, Timestamp, TopicId,
-    TopicPartition, iter_batches,
+    Batch, BatchBuilder, BrokerEpoch, Codec, LeaderEpoch, Offset, PartitionId, StoredBatch, Timestamp,
+    TopicId, TopicPartition, iter_batches,
 };
 use std::path::{Path, PathBuf};
 
@@ -153,6 +153,42 @@ fn what_was_set_aside_is_kept_and_the_log_begins_again() {
             "kept, to be looked at"
         );
     }
+}
+
+/// All of it lies below the log start, and so it was flushed up to its end, though no mark said so. A truncation made the
+/// flush void that was to complete one, and no other followed.
+#[test]
+fn a_log_that_was_found_empty_has_a_mark_after_a_truncation_and_a_clean_shutdown() {
+    let disk = FakeDisk::new(1);
+    let (dir, _) = open_dir(&disk);
+    let (mut log, _) = open(&dir);
+    append(&mut log, 2);
+    log.delete_records(Offset::new(2), Offset::new(2)).unwrap();
+    Flusher::new(dir.clone(), FlushMethod::Auto)
+        .round(Vec::new())
+        .unwrap();
+    drop((log, dir));
+    disk.kill();
+    let (dir, _) = open_dir(&disk);
+    let (mut log, _) = open(&dir);
+    let range = (log.log_start(), log.flushed(), log.log_end());
+    assert_eq!(range, (Offset::new(2), Offset::new(2), Offset::new(2)));
+    append(&mut log, 1);
+    let mut flusher = Flusher::new(dir.clone(), FlushMethod::Auto);
+    let under_way = log.take_flush();
+    log.truncate_to(Offset::new(2)).unwrap();
+    let (done, _) = flusher.round(under_way.into_iter().collect()).unwrap();
+    done.iter().for_each(|done| {
+        log.flush_done(done);
+    });
+    flush(&mut flusher, &mut log);
+    assert!(!log.is_dirty());
+    dir.shut_down(flusher, BrokerEpoch::new(7)).unwrap();
+    drop((log, dir));
+    disk.kill();
+    let (dir, boot) = open_dir(&disk);
+    assert_eq!(boot.clean_shutdown, Some(BrokerEpoch::new(7)));
+    assert_eq!(open(&dir).1, OpenReport::default(), "nothing is to be read");
 }
 
 #[test]

@@ -189,10 +189,14 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// What a flush under way was to prove is void: what lies above `flushed` waits for a flush again.
+    /// What a flush under way was to prove is void: what lies above `flushed` waits for a flush again. So does what no mark
+    /// speaks of: a log that a start found to hold nothing above its log start is flushed up to its end without one.
     fn note_unflushed(&mut self, gone: &[Arc<Segment<D>>]) {
         let dir = self.shared.path();
-        let flushed = self.flushed;
+        let slot = self.files.as_ref().map(|files| files.slot);
+        let slot = slot.and_then(|slot| self.shared.dir().marks().current(slot));
+        let mark = slot.and_then(|slot| slot.mark);
+        let flushed = self.flushed.min(mark.map_or(Offset::ZERO, |mark| mark.end.next));
         let above: Vec<_> = self.shared.view(|view| {
             let above = view.segments.iter().filter(|it| it.end().next > flushed);
             above.map(|it| (it.base(), it.is_sealed())).collect()

@@ -1,6 +1,8 @@
 //! Reads the file of flush marks, and makes one.
 
-use super::slot::{Content, Copy, LogSlot, PAGE_LEN, SLOT_LEN, SLOTS_PER_PAGE, decode, encode, place};
+use super::slot::{
+    Content, Copy, LogSlot, PAGE_LEN, SEQ_MAX, SLOT_LEN, SLOTS_PER_PAGE, decode, encode, place,
+};
 use super::{Access, Marks, Slot, Table};
 use crate::files::{failed, read_small, write_all};
 use crate::{Disk, DiskFile, IoFailure, Repair, paths};
@@ -9,6 +11,9 @@ use std::collections::HashMap;
 use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Mutex;
+
+/// More numbers than a process hands out between two writes to the file.
+const NUMBERS: u64 = 1 << 20;
 
 /// What a read of the file found.
 #[derive(Debug, Default)]
@@ -149,11 +154,19 @@ impl<D: Disk> Marks<D> {
         } else if had > len {
             self.file.truncate(len).map_err(failed("cutting", &self.path))?;
         }
-        table.slots[0].content = Content::Header(u32::try_from(pairs).unwrap_or(u32::MAX));
-        let written = self.write(&mut table, 0)?;
-        self.sync()?;
-        table.confirm(&[written]);
-        Ok(())
+        self.write_header(&mut table)
+    }
+
+    /// Leaves behind all numbers that processes before this one may have handed out and never written: a log that goes by
+    /// the number of one that was deleted would be taken for it. Durable, so that the next start leaves behind this one's.
+    pub(crate) fn begin_numbers(&self) -> Result<(), IoFailure> {
+        let mut table = super::lock(&self.table);
+        if table.seq + NUMBERS >= SEQ_MAX {
+            // Nobody's doing but an enemy's, and it would not be read again.
+            return Ok(());
+        }
+        table.seq += NUMBERS;
+        self.write_header(&mut table)
     }
 
     fn create(disk: &D, root: &Path, lost: bool) -> Result<Self, IoFailure> {
@@ -215,8 +228,6 @@ fn table(found: Vec<Found>, lost: bool) -> Table {
         }
     }
     table.free.reverse();
-    // Incarnations that were handed out and never written: none of them is handed out again.
-    table.seq += 1 << 20;
     table
 }
 

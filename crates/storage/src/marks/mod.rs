@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 pub(crate) use load::{find_log, read_slots};
-use slot::{Content, PAGE_LEN, SLOTS_PER_PAGE, encode, place};
+use slot::{Content, PAGE_LEN, SEQ_MAX, SLOTS_PER_PAGE, encode, place};
 pub(crate) use slot::{LogSlot, Mark};
 
 /// A slot's number.
@@ -98,7 +98,12 @@ impl<D: Disk> Marks<D> {
         all
     }
 
-    /// A number that nothing in this directory had before.
+    /// Whether slots were lost.
+    pub(crate) fn lost(&self) -> bool {
+        lock(&self.table).lost
+    }
+
+    /// A number that nothing in this directory had before, whatever became of it. Once [`Marks::begin_numbers`] was called.
     pub(crate) fn next_number(&self) -> u64 {
         let mut table = lock(&self.table);
         table.seq += 1;
@@ -108,7 +113,10 @@ impl<D: Disk> Marks<D> {
     /// Takes note that a number was handed out, by a process that came to write nothing else.
     pub(crate) fn number_was_used(&self, number: u64) {
         let mut table = lock(&self.table);
-        table.seq = table.seq.max(number);
+        // A greater one was not handed out, and could not be counted on from.
+        if number <= SEQ_MAX {
+            table.seq = table.seq.max(number);
+        }
     }
 
     /// Gives a log a slot, in place of one it may have. It says nothing before it is written.
@@ -139,7 +147,13 @@ impl<D: Disk> Marks<D> {
             .map_err(failed("preallocating", &self.path))?;
         self.sync()?;
         table.add_slots(more);
-        table.slots[0].content = Content::Header(u32::try_from(pairs + more).unwrap_or(u32::MAX));
+        self.write_header(table)
+    }
+
+    /// Writes how many pairs there are, durably.
+    fn write_header(&self, table: &mut Table) -> Result<(), IoFailure> {
+        let pairs = table.slots.len() / SLOTS_PER_PAGE;
+        table.slots[0].content = Content::Header(u32::try_from(pairs).unwrap_or(u32::MAX));
         let written = self.write(table, 0)?;
         self.sync()?;
         table.confirm(&[written]);

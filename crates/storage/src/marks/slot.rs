@@ -18,7 +18,7 @@ const HEADER: u8 = 3;
 const HAS_MARK: u8 = 1;
 const HAS_EPOCH: u8 = 2;
 /// Nobody writes so often. A greater number would overflow once it is counted on.
-const SEQ_MAX: u64 = 1 << 62;
+pub(super) const SEQ_MAX: u64 = 1 << 62;
 
 /// Everything of a log below here was synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -127,7 +127,9 @@ impl Model {
             report.corrupt
         );
         let (start, end) = (log.log_start(), log.log_end());
-        if self.maybe_empty.contains(&start) && start == end && start != self.log_end() {
+        // One that was empty there before looks the same either way; one that was not may have ended there, and began anew.
+        let as_it_was = (start, end) == (self.log_start, self.log_end());
+        if self.maybe_empty.contains(&start) && start == end && !as_it_was {
             self.begin_anew(start);
             return Ok(());
         }
