@@ -198,6 +198,22 @@ mod tests {
     }
 
     #[test]
+    fn blocks_go_past_the_cache_where_the_file_system_lets_them() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lets = rustix::fs::open(file.path(), OFlags::WRONLY | OFlags::DIRECT, Mode::empty()).is_ok();
+        let direct = Direct::new();
+        let bytes = vec![7; 16 * direct.block];
+        let parts = [IoSlice::new(&bytes[..100]), IoSlice::new(&bytes[100..])];
+        let written = direct.past_cache(file.as_file(), &parts, bytes.len(), 0);
+        assert_eq!(written.ok().flatten(), lets.then_some(bytes.len()));
+        assert_eq!(
+            direct.buffers.lock().unwrap().len(),
+            usize::from(lets),
+            "kept for the next"
+        );
+    }
+
+    #[test]
     fn gathering_ends_where_there_is_no_more_room_or_nothing_more() {
         let parts = [&b"abc"[..], b"", b"defg"].map(IoSlice::new);
         let mut into = [0; 5];
