@@ -10,7 +10,8 @@
 //! - A log has one owner, and no lock is held while a disk syncs. Readers take positioned reads beside it.
 //!
 //! Where to look
-//! - `disk/`: all that is asked of a disk; `disk/real.rs` is the only place with system calls.
+//! - `disk/`: all that is asked of a disk; `disk/real.rs` is the only place with system calls, and
+//!   `disk/direct.rs` for those that go past the page cache.
 //! - `segment/`: one file of batches, its index and seal; `segment/recover.rs` is what happens after a torn write.
 //! - `compact/`: the latest record of each key stays; on a thread of its own.
 //! - `log/`: one partition; `reader/` reads it from other threads; `flush/` decides what is durable.

@@ -9,9 +9,8 @@
 use memmap2::{Advice, MmapMut};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -80,7 +79,12 @@ impl Direct {
     }
 
     /// Writes the next piece of the parts, which `file` is open for; says how much that was.
-    pub(super) fn write(&self, file: &File, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+    pub(super) fn write(
+        &self,
+        file: BorrowedFd<'_>,
+        parts: &[IoSlice<'_>],
+        position: u64,
+    ) -> io::Result<usize> {
         let len = parts.iter().map(|part| part.len()).sum();
         if !self.refused.load(Ordering::Relaxed) {
             match next_piece(position, len, self.block, WORTH) {
@@ -107,7 +111,7 @@ impl Direct {
     /// `None`: not this time.
     fn past_cache(
         &self,
-        file: &File,
+        file: BorrowedFd<'_>,
         parts: &[IoSlice<'_>],
         piece: usize,
         position: u64,
@@ -151,6 +155,7 @@ impl Direct {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::os::fd::AsFd as _;
 
     const BLOCK: usize = 4096;
 
@@ -204,7 +209,7 @@ mod tests {
         let direct = Direct::new();
         let bytes = vec![7; 16 * direct.block];
         let parts = [IoSlice::new(&bytes[..100]), IoSlice::new(&bytes[100..])];
-        let written = direct.past_cache(file.as_file(), &parts, bytes.len(), 0);
+        let written = direct.past_cache(file.as_file().as_fd(), &parts, bytes.len(), 0);
         assert_eq!(written.ok().flatten(), lets.then_some(bytes.len()));
         assert_eq!(
             direct.buffers.lock().unwrap().len(),

@@ -197,7 +197,7 @@ impl DiskFile for RealFile {
 
     fn write_direct(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         match &self.direct {
-            Some(direct) => direct.write(&self.file, parts, position),
+            Some(direct) => direct.write(self.file.as_fd(), parts, position),
             None => self.write_at(parts, position),
         }
     }
