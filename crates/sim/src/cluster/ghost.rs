@@ -71,9 +71,17 @@ impl Mirror {
         self.log.insert(header.base_offset(), GhostBatch::of(header));
     }
 
-    /// The log ends here now.
+    /// The log ends here now. A truncation ends at a batch's end; a log that begins anew may do so in the midst of one, of
+    /// which nothing is there then.
     pub(crate) fn cut(&mut self, log_end: Offset) {
         self.log.split_off(&log_end);
+        if self
+            .log
+            .last_key_value()
+            .is_some_and(|(_, last)| last.next > log_end)
+        {
+            self.log.pop_last();
+        }
         self.matched = self.matched.min(log_end);
         self.log_end = log_end;
         self.flushed = self.flushed.min(log_end);
