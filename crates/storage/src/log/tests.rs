@@ -155,6 +155,29 @@ fn what_was_set_aside_is_kept_and_the_log_begins_again() {
     }
 }
 
+#[test]
+fn large_appends_go_past_the_cache_until_files_are_read() {
+    let disk = FakeDisk::new(1);
+    let (dir, _) = open_dir(&disk);
+    let (mut log, _) = open(&dir);
+    let configured = |direct_bytes| LogConfig {
+        segment_bytes: 1 << 20,
+        direct_bytes,
+        ..config()
+    };
+    let goes_past = |log: &mut Log<FakeDisk>, records| {
+        let before = disk.counts().direct_writes;
+        append(log, records);
+        disk.counts().direct_writes > before
+    };
+    assert!(!goes_past(&mut log, 40), "not unless configured");
+    log.set_config(configured(Some(200)));
+    assert!(goes_past(&mut log, 40));
+    assert!(!goes_past(&mut log, 1), "not worth it");
+    read_all(&log).unwrap();
+    assert!(!goes_past(&mut log, 40), "whoever reads files will read it");
+}
+
 /// All of it lies below the log start, and so it was flushed up to its end, though no mark said so. A truncation made the
 /// flush void that was to complete one, and no other followed.
 #[test]
