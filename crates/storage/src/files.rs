@@ -3,7 +3,7 @@
 //! A file that waits for a flush is held by whoever wrote it, and so is one that is being read; those are never closed
 //! here. The rest is a ring: a hand goes round and closes what was not used since it last came by.
 
-use crate::{Access, DataDirOptions, Disk, DiskFile, IO_PARTS_MAX, IoFailure};
+use crate::{Access, DataDirOptions, Disk, DiskFile, IO_PARTS_MAX, IoFailure, Taken};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -83,14 +83,19 @@ impl<D: Disk> OpenFile<D> {
         write_all::<D>(&self.file, parts, position).map_err(self.failure("writing"))
     }
 
-    /// The same for bytes that nobody is expected to read soon.
-    pub(crate) fn write_all_direct(&self, parts: &mut [IoSlice<'_>], position: u64) -> Result<(), IoFailure> {
-        let write = |parts: &[IoSlice<'_>], position| self.file.write_direct(parts, position);
+    /// The same behind the caller.
+    pub(crate) fn write_all_behind(&self, parts: &mut [IoSlice<'_>], position: u64) -> Result<(), IoFailure> {
+        let write = |parts: &[IoSlice<'_>], position| self.file.write_behind(parts, position);
         write_all_by(parts, position, write).map_err(self.failure("writing"))
     }
 
     pub(crate) fn sync(&self) -> Result<(), IoFailure> {
-        self.file.sync_data().map_err(self.failure("syncing"))
+        self.sync_taken(self.file.taken())
+    }
+
+    /// The same for what had been taken by then.
+    pub(crate) fn sync_taken(&self, taken: Taken) -> Result<(), IoFailure> {
+        self.file.sync_taken(taken).map_err(self.failure("syncing"))
     }
 }
 

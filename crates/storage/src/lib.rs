@@ -45,7 +45,7 @@ pub use compact::{
 };
 pub use config::{FlushMethod, LogConfig, LogConfigError};
 pub use data_dir::{Boot, DataDir, DataDirOptions, ReplaceFile};
-pub use disk::{Access, DirEntry, Disk, DiskFile, IO_PARTS_MAX, RealDisk};
+pub use disk::{Access, DirEntry, Disk, DiskFile, IO_PARTS_MAX, RealDisk, Taken};
 pub use epochs::{EpochCache, EpochEntry};
 pub use error::{
     AppendError, Corruption, DataDirError, DeleteRecordsError, FlushError, IoFailure, OpenError, ReadError,

@@ -29,19 +29,14 @@ struct State {
 }
 
 impl FlushQueue {
-    /// Adds jobs to the next round, in the order in which they were taken; empties `jobs`. Says how many of them will be
-    /// reported done: not those that joined a job of their log that waited already.
+    /// Adds jobs to the next round, in the order in which they were taken; empties `jobs`. Says how many they were.
     pub(crate) fn submit(&self, jobs: &mut Vec<FlushJob<RealDisk>>) -> usize {
-        if jobs.is_empty() {
-            return 0;
+        let count = jobs.len();
+        if count > 0 {
+            self.lock().jobs.extend(jobs.drain(..));
+            self.wake.notify_one();
         }
-        let mut state = self.lock();
-        let waited = state.jobs.len();
-        state.jobs.extend(jobs.drain(..));
-        let more = state.jobs.len() - waited;
-        drop(state);
-        self.wake.notify_one();
-        more
+        count
     }
 
     /// Ends the thread once nothing waits.

@@ -288,7 +288,7 @@ impl Worker {
 
     /// A round is over: what it made durable is told.
     fn flushed(&mut self, now: Now, done: FlushDone) {
-        self.flushing -= 1;
+        self.flushing -= done.jobs();
         let at = done.partition();
         self.step(now, at, Input::Flushed(done));
         self.caught_up(at);

@@ -1,6 +1,6 @@
 //! A disk that stops at a given call: the way to a crash at every point there is.
 
-use quipu_storage::{Access, DirEntry, Disk, DiskFile};
+use quipu_storage::{Access, DirEntry, Disk, DiskFile, Taken};
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
@@ -119,9 +119,9 @@ impl<F: DiskFile> DiskFile for StoppingFile<F> {
         self.inner.len()
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync_taken(&self, taken: Taken) -> io::Result<()> {
         take(&self.left)?;
-        self.inner.sync_data()
+        self.inner.sync_taken(taken)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {

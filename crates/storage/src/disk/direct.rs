@@ -6,15 +6,17 @@
 //! its last one, go through the page cache, the blocks between past it. Unless the disk takes less than asked, no block is
 //! written both ways; and the file's length stays the log's.
 
+use crate::files::lock;
 use memmap2::{Advice, MmapMut};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::io::IoSlice;
+use std::ops::Range;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
-/// The most that one write takes, and what a buffer has.
+/// The most that one write takes, with what stands before it in its first block.
 const BUFFER_BYTES: usize = 2 << 20;
 /// Less than this is not worth a write of its own.
 const WORTH: usize = 64 << 10;
@@ -33,8 +35,7 @@ pub(crate) enum Piece {
 /// The next piece of `len` bytes that go to `position`, where blocks have `block` bytes, and less than `worth` are no piece.
 pub(crate) fn next_piece(position: u64, len: usize, block: usize, worth: usize) -> Piece {
     let whole = len - len % block;
-    // It fits: it is less than `block`.
-    let head = usize::try_from(position % block as u64).unwrap_or(0);
+    let head = within_block(position, block);
     if whole < worth || whole == 0 {
         Piece::Cached(len)
     } else if head > 0 {
@@ -59,96 +60,162 @@ pub(crate) fn gather(parts: &[IoSlice<'_>], into: &mut [u8]) -> usize {
     filled
 }
 
-/// What the files of one disk need for it.
+/// Memory that begins at a page; one large page if there is one, which the disk takes as one piece.
+type Buffer = MmapMut;
+
+/// The memory that is written from. Kept, once it is there.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    kept: Mutex<Kept>,
+    given_back: Condvar,
+    /// There are no more of them; whoever wants one waits.
+    most: usize,
+    block: usize,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    free: Vec<Buffer>,
+    /// With those in use.
+    all: usize,
+}
+
+/// The bytes of a write, each in memory as far behind a block's begin as it is to be in the file.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    /// `None`: given back.
+    buffer: Option<Buffer>,
+    within: Range<usize>,
+    position: u64,
+}
+
+impl Gathered {
+    pub(super) const fn len(&self) -> usize {
+        self.within.end - self.within.start
+    }
+}
+
+impl Buffers {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            kept: Mutex::default(),
+            given_back: Condvar::new(),
+            most,
+            block: block(),
+        }
+    }
+
+    /// Copies as much of the parts as a buffer takes, when there is one. `None`: there is no memory.
+    pub(super) fn gather(&self, parts: &[IoSlice<'_>], position: u64) -> Option<Gathered> {
+        let mut buffer = self.take()?;
+        let from = within_block(position, self.block);
+        let len = gather(parts, &mut buffer[from..]);
+        Some(Gathered {
+            buffer: Some(buffer),
+            within: from..from + len,
+            position,
+        })
+    }
+
+    fn take(&self) -> Option<Buffer> {
+        let kept = lock(&self.kept);
+        let none_free = |kept: &mut Kept| kept.free.is_empty() && kept.all == self.most;
+        let waited = self.given_back.wait_while(kept, none_free);
+        let mut kept = waited.unwrap_or_else(PoisonError::into_inner);
+        if let Some(buffer) = kept.free.pop() {
+            return Some(buffer);
+        }
+        let buffer = MmapMut::map_anon(BUFFER_BYTES).ok()?;
+        // As good as it gets.
+        let _ = buffer.advise(Advice::HugePage);
+        kept.all += 1;
+        Some(buffer)
+    }
+
+    pub(super) fn give_back(&self, gathered: &mut Gathered) {
+        if let Some(buffer) = gathered.buffer.take() {
+            lock(&self.kept).free.push(buffer);
+            self.given_back.notify_one();
+        }
+    }
+}
+
+fn block() -> usize {
+    rustix::param::page_size().max(BLOCK_MIN)
+}
+
+/// How far a position is behind the begin of its block.
+fn within_block(position: u64, block: usize) -> usize {
+    // It fits: it is less than `block`.
+    usize::try_from(position % block as u64).unwrap_or(0)
+}
+
+/// Writes in pieces.
 #[derive(Debug)]
 pub(super) struct Direct {
     block: usize,
-    /// One for each thread that wrote at a time so far.
-    buffers: Mutex<Vec<MmapMut>>,
-    /// The file system cannot: not asked again.
+    /// The file system cannot write past the cache: not asked again.
     refused: AtomicBool,
 }
 
 impl Direct {
     pub(super) fn new() -> Self {
         Self {
-            block: rustix::param::page_size().max(BLOCK_MIN),
-            buffers: Mutex::default(),
+            block: block(),
             refused: AtomicBool::new(false),
         }
     }
 
-    /// Writes the next piece of the parts, which `file` is open for; says how much that was.
-    pub(super) fn write(
-        &self,
-        file: BorrowedFd<'_>,
-        parts: &[IoSlice<'_>],
-        position: u64,
-    ) -> io::Result<usize> {
-        let len = parts.iter().map(|part| part.len()).sum();
-        if !self.refused.load(Ordering::Relaxed) {
-            match next_piece(position, len, self.block, WORTH) {
-                Piece::Direct(piece) => match self.past_cache(file, parts, piece, position) {
-                    Err(Errno::INVAL | Errno::OPNOTSUPP) => self.refused.store(true, Ordering::Relaxed),
-                    Ok(Some(written)) => return Ok(written),
-                    Ok(None) => {}
-                    Err(error) => return Err(error.into()),
-                },
-                Piece::Cached(piece) if piece < len => {
-                    let mut head = vec![0; piece];
-                    gather(parts, &mut head);
-                    let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(file, &head, position));
-                    return Ok(written?);
+    /// Writes all of it to the file.
+    pub(super) fn write(&self, file: BorrowedFd<'_>, gathered: &Gathered) -> Result<(), Errno> {
+        let Some(buffer) = &gathered.buffer else {
+            return Ok(());
+        };
+        let (mut bytes, mut position) = (&buffer[gathered.within.clone()], gathered.position);
+        let past_cache = self.past_cache(file);
+        while !bytes.is_empty() {
+            let written = match (next_piece(position, bytes.len(), self.block, WORTH), &past_cache) {
+                (Piece::Direct(piece), Some(direct)) => {
+                    match rustix::io::retry_on_intr(|| rustix::io::pwrite(direct, &bytes[..piece], position))
+                    {
+                        Err(Errno::INVAL | Errno::OPNOTSUPP) => {
+                            self.refused.store(true, Ordering::Relaxed);
+                            through_cache(file, &bytes[..piece], position)?
+                        }
+                        written => written?,
+                    }
                 }
-                Piece::Cached(_) => {}
+                (Piece::Direct(piece) | Piece::Cached(piece), _) => {
+                    through_cache(file, &bytes[..piece], position)?
+                }
+            };
+            if written == 0 {
+                return Err(Errno::IO);
             }
+            bytes = &bytes[written..];
+            position += written as u64;
         }
-        Ok(rustix::io::retry_on_intr(|| {
-            rustix::io::pwritev(file, parts, position)
-        })?)
+        Ok(())
     }
 
-    /// `None`: not this time.
-    fn past_cache(
-        &self,
-        file: BorrowedFd<'_>,
-        parts: &[IoSlice<'_>],
-        piece: usize,
-        position: u64,
-    ) -> Result<Option<usize>, Errno> {
-        // A descriptor of its own, for this write: readers share the file's, and may begin anywhere.
+    /// A descriptor of its own, for one write: readers share the file's, and may begin anywhere. `None`: the file system
+    /// refuses, or the process has no more descriptors, or is shown none.
+    fn past_cache(&self, file: BorrowedFd<'_>) -> Option<OwnedFd> {
+        if self.refused.load(Ordering::Relaxed) {
+            return None;
+        }
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
-        let direct = match rustix::fs::open(path, flags, Mode::empty()) {
-            Err(Errno::INVAL) => return Err(Errno::INVAL),
-            // Out of descriptors, or where processes are not shown: the write itself needs none of that.
-            Err(_) => return Ok(None),
-            Ok(direct) => direct,
-        };
-        let Some(mut buffer) = self.buffer() else {
-            return Ok(None);
-        };
-        let piece = gather(parts, &mut buffer[..piece.min(BUFFER_BYTES)]);
-        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&direct, &buffer[..piece], position));
-        self.give_back(buffer);
-        written.map(Some)
+        let opened = rustix::fs::open(path, flags, Mode::empty());
+        if matches!(opened, Err(Errno::INVAL)) {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        opened.ok()
     }
+}
 
-    /// Memory that begins at a page; one large page if there is one, which the disk takes as one piece.
-    fn buffer(&self) -> Option<MmapMut> {
-        let kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.or_else(|| {
-            let buffer = MmapMut::map_anon(BUFFER_BYTES).ok()?;
-            // As good as it gets.
-            let _ = buffer.advise(Advice::HugePage);
-            Some(buffer)
-        })
-    }
-
-    fn give_back(&self, buffer: MmapMut) {
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        buffers.push(buffer);
-    }
+fn through_cache(file: BorrowedFd<'_>, bytes: &[u8], position: u64) -> Result<usize, Errno> {
+    rustix::io::retry_on_intr(|| rustix::io::pwrite(file, bytes, position))
 }
 
 #[cfg(test)]
@@ -203,19 +270,43 @@ mod tests {
     }
 
     #[test]
-    fn blocks_go_past_the_cache_where_the_file_system_lets_them() {
+    fn what_is_gathered_is_written_as_it_is_and_where_it_belongs() {
+        let (buffers, direct) = (Buffers::new(1), Direct::new());
+        let bytes: Vec<u8> = (0..600_000_u32)
+            .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3])
+            .collect();
+        for position in [0, 1, 4095, 4096, 70_000] {
+            for len in [1, 4096, 65_536, 70_000, 600_000] {
+                let file = tempfile::NamedTempFile::new().unwrap();
+                let parts = [
+                    IoSlice::new(&bytes[..len / 3]),
+                    IoSlice::new(&bytes[len / 3..len]),
+                ];
+                let mut gathered = buffers.gather(&parts, position).unwrap();
+                assert_eq!(gathered.len(), len);
+                direct.write(file.as_file().as_fd(), &gathered).unwrap();
+                buffers.give_back(&mut gathered);
+                let mut read = vec![0; usize::try_from(position).unwrap() + len + 1];
+                let there = rustix::io::pread(file.as_file(), &mut read, 0).unwrap();
+                assert_eq!(there, read.len() - 1, "{len} at {position}");
+                assert!(
+                    read[read.len() - 1 - len..there] == bytes[..len],
+                    "{len} at {position}"
+                );
+            }
+        }
+        assert_eq!(lock(&buffers.kept).all, 1, "used again");
+    }
+
+    #[test]
+    fn a_file_system_that_refuses_is_not_asked_again() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let lets = rustix::fs::open(file.path(), OFlags::WRONLY | OFlags::DIRECT, Mode::empty()).is_ok();
         let direct = Direct::new();
-        let bytes = vec![7; 16 * direct.block];
-        let parts = [IoSlice::new(&bytes[..100]), IoSlice::new(&bytes[100..])];
-        let written = direct.past_cache(file.as_file().as_fd(), &parts, bytes.len(), 0);
-        assert_eq!(written.ok().flatten(), lets.then_some(bytes.len()));
-        assert_eq!(
-            direct.buffers.lock().unwrap().len(),
-            usize::from(lets),
-            "kept for the next"
-        );
+        let lets = rustix::fs::open(file.path(), OFlags::WRONLY | OFlags::DIRECT, Mode::empty()).is_ok();
+        assert_eq!(direct.past_cache(file.as_file().as_fd()).is_some(), lets);
+        assert_eq!(direct.refused.load(Ordering::Relaxed), !lets);
+        direct.refused.store(true, Ordering::Relaxed);
+        assert!(direct.past_cache(file.as_file().as_fd()).is_none());
     }
 
     #[test]

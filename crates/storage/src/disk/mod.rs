@@ -1,5 +1,6 @@
 //! All that the log asks of a disk. Two implement it: [`RealDisk`], and the fake that loses what was not synced.
 
+mod behind;
 pub(crate) mod direct;
 mod real;
 
@@ -77,15 +78,29 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes the parts one after another at `position`. May write less than all; takes at most [`IO_PARTS_MAX`] parts.
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
-    /// The same for bytes that nobody is expected to read soon: a disk that can keeps them out of its cache. They are
-    /// as durable as any others, which is not at all before a sync.
-    fn write_direct(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+    /// Takes the parts, or the first of them, to write them behind the caller, and past the cache if it can: for many bytes
+    /// that nobody is expected to read soon, and for which there is room ([`DiskFile::reserve`]). Says how much it took.
+    /// Whoever reads finds them. What fails shows at the sync, as it may with any write.
+    fn write_behind(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         self.write_at(parts, position)
+    }
+    /// What was taken so far.
+    fn taken(&self) -> Taken {
+        Taken::default()
+    }
+    /// Whether all that had been taken by then is written, so that a sync need not wait for it.
+    fn has_written(&self, _taken: Taken) -> bool {
+        true
     }
     /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Makes the contents durable. After an error what was not durable before may be gone: never ask twice.
-    fn sync_data(&self) -> io::Result<()>;
+    /// Makes durable what had been taken by then, and all other writes. After an error what was not durable before may be
+    /// gone: never ask twice.
+    fn sync_taken(&self, taken: Taken) -> io::Result<()>;
+    /// Makes the contents durable.
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync_taken(self.taken())
+    }
     /// Cuts it, or extends it with zeros.
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Extends it to `len` with zeros for which the disk has room.
@@ -101,6 +116,10 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// Maps the first `len` bytes, which are there and will not be cut off while the map lives.
     fn map(&self, len: usize) -> io::Result<Self::Map>;
 }
+
+/// How many writes a file has taken to make them behind the caller.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Taken(pub(crate) u64);
 
 /// The most parts that one [`DiskFile::write_at`] takes: Linux's `IOV_MAX`.
 pub const IO_PARTS_MAX: usize = 1024;

@@ -1,14 +1,14 @@
-//! The real disk: with [`super::direct`] all of this crate that makes system calls.
+//! The real disk: with [`super::behind`] and [`super::direct`] all of this crate that makes system calls.
 
-use super::direct::Direct;
-use super::{Access, DirEntry, Disk, DiskFile};
+use super::behind::{Writers, Written};
+use super::{Access, DirEntry, Disk, DiskFile, Taken};
 use memmap2::Mmap;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,9 +18,17 @@ pub struct RealDisk {
     /// A directory on the file system that `syncfs` is for. Opened once: a descriptor reports each write error of its
     /// file system since it was opened, and a new one would not know of the earlier ones.
     root: Arc<File>,
-    /// `None`: the files are in memory. Room ahead would be memory taken and cleared, and gains nothing; and there is
-    /// nothing that a write could go past.
-    direct: Option<Arc<Direct>>,
+    /// `None`: the files are in memory. Room ahead would be memory taken and cleared, and gains nothing; and a write is a
+    /// copy, for which nobody needs to wait behind the caller.
+    writers: Option<Arc<Writers>>,
+}
+
+impl RealDisk {
+    fn settle(&self) {
+        if let Some(writers) = &self.writers {
+            writers.settle();
+        }
+    }
 }
 
 /// What `statfs` says of a file system in memory: Linux's `TMPFS_MAGIC`.
@@ -59,7 +67,7 @@ impl RealDisk {
         let kind = rustix::fs::fstatfs(&root)?.f_type;
         Ok(Self {
             root: Arc::new(root),
-            direct: (kind != TMPFS).then(|| Arc::new(Direct::new())),
+            writers: (kind != TMPFS).then(|| Arc::new(Writers::new())),
         })
     }
 }
@@ -81,10 +89,13 @@ impl Disk for RealDisk {
             Access::Write => options.write(true),
             Access::CreateNew => options.write(true).create_new(true),
         };
-        let file = options.open(path)?;
+        let file = Arc::new(Written::new(options.open(path)?.into()));
+        if let Some(writers) = &self.writers {
+            writers.settle_same(&file);
+        }
         Ok(RealFile {
             file,
-            direct: self.direct.clone(),
+            writers: self.writers.clone(),
         })
     }
 
@@ -125,6 +136,7 @@ impl Disk for RealDisk {
         reason = "this file is where system calls are made"
     )]
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.settle();
         let mut found = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
@@ -152,6 +164,9 @@ impl Disk for RealDisk {
     }
 
     fn sync_filesystem(&self) -> io::Result<()> {
+        if let Some(writers) = &self.writers {
+            writers.complete()?;
+        }
         Ok(rustix::fs::syncfs(self.root.as_fd())?)
     }
 
@@ -176,8 +191,8 @@ impl Disk for RealDisk {
 /// A file of the machine's.
 #[derive(Debug)]
 pub struct RealFile {
-    file: File,
-    direct: Option<Arc<Direct>>,
+    file: Arc<Written>,
+    writers: Option<Arc<Writers>>,
 }
 
 impl DiskFile for RealFile {
@@ -185,37 +200,46 @@ impl DiskFile for RealFile {
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         Ok(rustix::io::retry_on_intr(|| {
-            rustix::io::pread(&self.file, &mut *buf, position)
+            rustix::io::pread(self.file.settled(), &mut *buf, position)
         })?)
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         Ok(rustix::io::retry_on_intr(|| {
-            rustix::io::pwritev(&self.file, parts, position)
+            rustix::io::pwritev(self.file.file(), parts, position)
         })?)
     }
 
-    fn write_direct(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        match &self.direct {
-            Some(direct) => direct.write(self.file.as_fd(), parts, position),
+    fn write_behind(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        match &self.writers {
+            Some(writers) => writers.write(&self.file, parts, position),
             None => self.write_at(parts, position),
         }
     }
 
-    fn len(&self) -> io::Result<u64> {
-        self.file.metadata().map(|about| about.len())
+    fn taken(&self) -> Taken {
+        self.file.taken()
     }
 
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(&self.file)?)
+    fn has_written(&self, taken: Taken) -> bool {
+        self.file.has_written(taken)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let about = rustix::fs::fstat(self.file.settled())?;
+        u64::try_from(about.st_size).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    fn sync_taken(&self, taken: Taken) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(self.file.complete(taken)?)?)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        Ok(rustix::fs::ftruncate(self.file.settled(), len)?)
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+        match rustix::fs::fallocate(self.file.settled(), FallocateFlags::empty(), 0, len) {
             // Not every file system can: the file has its length then, and its room when it is written.
             Err(Errno::OPNOTSUPP) if self.len()? < len => self.truncate(len),
             Err(Errno::OPNOTSUPP) => Ok(()),
@@ -224,12 +248,12 @@ impl DiskFile for RealFile {
     }
 
     fn reserve(&self, room: Range<u64>) -> io::Result<()> {
-        if self.direct.is_none() {
+        if self.writers.is_none() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let len = room.end.saturating_sub(room.start);
         Ok(rustix::fs::fallocate(
-            &self.file,
+            self.file.settled(),
             FallocateFlags::KEEP_SIZE,
             room.start,
             len,
@@ -238,7 +262,7 @@ impl DiskFile for RealFile {
 
     fn give_back(&self) -> io::Result<()> {
         // Cutting a file to the length it has frees what it holds beyond.
-        self.file.set_len(self.len()?)
+        self.truncate(self.len()?)
     }
 
     #[expect(
@@ -248,39 +272,102 @@ impl DiskFile for RealFile {
     fn map(&self, len: usize) -> io::Result<Mmap> {
         // SAFETY: the map is read-only. The data directory is locked, so no other process of ours changes the file;
         // this one writes an index only beyond what is mapped, and removes or replaces it instead of cutting it.
-        unsafe { memmap2::MmapOptions::new().len(len).map(&self.file) }
+        unsafe {
+            memmap2::MmapOptions::new()
+                .len(len)
+                .map(self.file.settled().as_raw_fd())
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt as _;
+
+    fn bytes(len: u32) -> Vec<u8> {
+        (0..len)
+            .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3])
+            .collect()
+    }
+
+    fn take(file: &RealFile, bytes: &[u8], position: u64) {
+        let (first, second) = bytes.split_at(bytes.len() / 3);
+        let mut parts = [IoSlice::new(first), IoSlice::new(second)];
+        crate::files::write_all_by(&mut parts, position, |parts, at| file.write_behind(parts, at)).unwrap();
+    }
 
     #[test]
-    fn what_is_written_past_the_cache_is_read_as_it_was_written() {
+    fn what_is_written_behind_is_read_as_it_was_taken() {
         let dir = tempfile::tempdir().unwrap();
         let disk = RealDisk::new(dir.path()).unwrap();
         let file = disk.open(&dir.path().join("log"), Access::CreateNew).unwrap();
-        let bytes: Vec<u8> = (0..6_000_000_u32)
-            .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3])
-            .collect();
+        let bytes = bytes(6_000_000);
         let mut end = 0;
         for len in [1, 300_000, 4096, 262_144, 2_500_000, 70_001, 5_000, 2_097_152] {
-            let (first, second) = bytes[end..end + len].split_at(len / 3);
-            let mut parts = [IoSlice::new(first), IoSlice::new(second)];
-            crate::files::write_all_by(&mut parts, end as u64, |parts, at| file.write_direct(parts, at))
-                .unwrap();
+            take(&file, &bytes[end..end + len], end as u64);
             end += len;
-            file.sync_data().unwrap();
-            assert_eq!(file.len().unwrap(), end as u64);
+            if len % 2 == 0 {
+                file.sync_data().unwrap();
+            }
             let mut read = vec![0; end];
             assert_eq!(
                 crate::files::read_full::<RealDisk>(&file, &mut read, 0).unwrap(),
                 end
             );
             assert!(read == bytes[..end], "after {len} bytes");
+            assert!(file.has_written(file.taken()), "who reads waits");
+            assert_eq!(file.len().unwrap(), end as u64);
         }
+    }
+
+    #[test]
+    fn a_cut_comes_after_what_was_taken_before_it_whoever_makes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path()).unwrap();
+        let path = dir.path().join("log");
+        let file = disk.open(&path, Access::CreateNew).unwrap();
+        let bytes = bytes(1_900_000);
+        for round in 0..30 {
+            take(&file, &bytes, 0);
+            take(&file, &bytes, bytes.len() as u64);
+            if round % 2 == 0 {
+                file.truncate(1000).unwrap();
+            } else {
+                let another = disk.open(&path, Access::Write).unwrap();
+                another.truncate(1000).unwrap();
+            }
+            file.sync_data().unwrap();
+            assert_eq!(file.len().unwrap(), 1000, "round {round}");
+            take(&file, &bytes, 0);
+            let listed = disk.list(dir.path()).unwrap();
+            assert_eq!(listed[0].len, bytes.len() as u64, "round {round}");
+            file.truncate(0).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_write_that_failed_behind_shows_at_every_sync_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path()).unwrap();
+        let path = dir.path().join("log");
+        disk.open(&path, Access::CreateNew).unwrap();
+        let unwritable = disk.open(&path, Access::Read).unwrap();
+        let sound = disk.open(&dir.path().join("sound"), Access::CreateNew).unwrap();
+        if unwritable.write_behind(&[IoSlice::new(&[1; 5000])], 0).is_err() {
+            assert!(
+                disk.writers.is_none(),
+                "nothing is taken where files are in memory"
+            );
+            return;
+        }
+        for _ in 0..2 {
+            unwritable.sync_data().unwrap_err();
+        }
+        assert!(unwritable.has_written(unwritable.taken()), "nobody waits for it");
+        sound.sync_data().unwrap();
+        disk.sync_filesystem().unwrap_err();
+        disk.sync_filesystem().unwrap();
+        unwritable.sync_data().unwrap_err();
     }
 
     #[test]
@@ -289,7 +376,9 @@ mod tests {
         let disk = RealDisk::new(dir.path()).unwrap();
         let file = disk.open(&dir.path().join("log"), Access::CreateNew).unwrap();
         file.write_at(&[IoSlice::new(&[1; 5000])], 0).unwrap();
-        let held = |file: &RealFile| file.file.metadata().unwrap().blocks() * 512;
+        let held = |file: &RealFile| {
+            u64::try_from(rustix::fs::fstat(file.file.file()).unwrap().st_blocks).unwrap() * 512
+        };
         if let Err(refused) = file.reserve(5000..4 << 20) {
             assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
             return;

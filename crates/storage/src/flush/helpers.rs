@@ -141,6 +141,7 @@ impl<D: Disk> Drop for End<'_, D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flush::job::Part;
     use crate::log::UnsyncedFile;
     use crate::{Access, DataDirOptions, DiskFile as _, RealDisk};
     use std::path::PathBuf;
@@ -151,7 +152,7 @@ mod tests {
         let disk = RealDisk::new(root.path()).unwrap();
         let data = root.path().join("data");
         let (dir, _) = DataDir::open(disk.clone(), data, DataDirOptions::default()).unwrap();
-        let found = |name: &str| Task::Chain(vec![UnsyncedFile::Found(root.path().join(name))]);
+        let found = |name: &str| Task::Chain(vec![Part::new(UnsyncedFile::Found(root.path().join(name)))]);
         let names: Vec<String> = (0..20).map(|n| format!("file-{n}")).collect();
         for name in &names {
             let file = disk.open(&root.path().join(name), Access::CreateNew).unwrap();

@@ -1,11 +1,10 @@
 //! What one log wants of a round, and what it gets back.
 
-use crate::Disk;
 use crate::log::UnsyncedFile;
 use crate::marks::{Mark, SlotId};
+use crate::{Disk, DiskFile as _, Taken};
 use quipu_record::{Offset, TopicPartition};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 /// What a log may believe once its job is done.
@@ -18,19 +17,45 @@ pub(crate) struct Claim {
     pub(crate) generation: u64,
 }
 
+/// A file to sync, and how much of what was taken to be written behind must be in it.
+#[derive(Debug)]
+pub(super) struct Part<D: Disk> {
+    pub(super) file: UnsyncedFile<D>,
+    pub(super) taken: Taken,
+}
+
+impl<D: Disk> Part<D> {
+    pub(super) fn new(file: UnsyncedFile<D>) -> Self {
+        let taken = match &file {
+            UnsyncedFile::Open(file) => file.file().taken(),
+            UnsyncedFile::Found(_) => Taken::default(),
+        };
+        Self { file, taken }
+    }
+
+    fn is_written(&self) -> bool {
+        match &self.file {
+            UnsyncedFile::Open(file) => file.file().has_written(self.taken),
+            UnsyncedFile::Found(_) => true,
+        }
+    }
+}
+
 /// What must be synced, oldest first, before one log is durable up to an offset. Holds the files open.
 #[derive(Debug)]
 pub struct FlushJob<D: Disk> {
     pub(super) claim: Claim,
-    pub(super) files: Vec<UnsyncedFile<D>>,
+    pub(super) files: Vec<Part<D>>,
     pub(super) dirs: Vec<PathBuf>,
     pub(super) slot: SlotId,
     pub(super) slot_generation: u64,
     pub(super) mark: Option<Mark>,
+    /// This one, and those that joined it.
+    pub(super) jobs: usize,
 }
 
 impl<D: Disk> FlushJob<D> {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         claim: Claim,
         files: Vec<UnsyncedFile<D>>,
         dirs: Vec<PathBuf>,
@@ -40,21 +65,28 @@ impl<D: Disk> FlushJob<D> {
     ) -> Self {
         Self {
             claim,
-            files,
+            files: files.into_iter().map(Part::new).collect(),
             dirs,
             slot,
             slot_generation,
             mark,
+            jobs: 1,
         }
     }
 
     /// Takes in a job of the same log that was taken after this one: each file is synced once for both, and what that
     /// proves is what the later one claims.
     fn absorb(&mut self, later: Self) {
-        for file in later.files {
+        for part in later.files {
             // The same file is mostly the last one.
-            if !self.files.iter().rev().any(|known| known.is(&file)) {
-                self.files.push(file);
+            match self
+                .files
+                .iter_mut()
+                .rev()
+                .find(|known| known.file.is(&part.file))
+            {
+                Some(known) => known.taken = known.taken.max(part.taken),
+                None => self.files.push(part),
             }
         }
         self.dirs.extend(later.dirs);
@@ -62,6 +94,12 @@ impl<D: Disk> FlushJob<D> {
         self.slot = later.slot;
         self.slot_generation = later.slot_generation;
         self.mark = later.mark;
+        self.jobs += later.jobs;
+    }
+
+    /// Whether its round need not wait for a write.
+    fn is_written(&self) -> bool {
+        self.files.iter().all(Part::is_written)
     }
 
     /// Which partition's.
@@ -77,10 +115,11 @@ impl<D: Disk> FlushJob<D> {
     }
 }
 
-/// The jobs that wait for a round, one of a log: what is taken while a round runs joins what waits, and several syncs of
-/// one file in one round would prove no more than one.
+/// The jobs that wait for a round, each log's in the order in which they were taken. A round takes of a log what is written
+/// by then, joined to one: several syncs of one file in one round would prove no more than one, and none should wait for a
+/// write behind that came after what it is about.
 #[derive(Debug)]
-pub struct FlushJobs<D: Disk>(BTreeMap<TopicPartition, FlushJob<D>>);
+pub struct FlushJobs<D: Disk>(BTreeMap<TopicPartition, VecDeque<FlushJob<D>>>);
 
 impl<D: Disk> Default for FlushJobs<D> {
     fn default() -> Self {
@@ -89,18 +128,14 @@ impl<D: Disk> Default for FlushJobs<D> {
 }
 
 impl<D: Disk> FlushJobs<D> {
-    /// Adds a job. Jobs of one log come in the order in which they were taken, and are reported done as one.
+    /// Adds a job. Jobs of one log come in the order in which they were taken.
     pub fn add(&mut self, job: FlushJob<D>) {
-        match self.0.entry(job.partition()) {
-            Entry::Occupied(mut waiting) => waiting.get_mut().absorb(job),
-            Entry::Vacant(room) => drop(room.insert(job)),
+        let waiting = self.0.entry(job.partition()).or_default();
+        match waiting.back_mut() {
+            // It waits for no write of its own.
+            Some(last) if job.is_written() => last.absorb(job),
+            _ => waiting.push_back(job),
         }
-    }
-
-    /// Of how many logs.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
     }
 
     /// Whether none waits.
@@ -109,9 +144,33 @@ impl<D: Disk> FlushJobs<D> {
         self.0.is_empty()
     }
 
-    /// Takes all of them, for a round.
+    /// Takes what is written, for a round: one job of a log. Where nothing is, each log's oldest, and the round waits for
+    /// the writes.
     pub fn take(&mut self) -> Vec<FlushJob<D>> {
-        std::mem::take(&mut self.0).into_values().collect()
+        let written = self.take_of_each(FlushJob::is_written);
+        if written.is_empty() {
+            return self.take_of_each(|_| true);
+        }
+        written
+    }
+
+    /// The oldest jobs that may be taken, joined with what is written behind them.
+    fn take_of_each(&mut self, may_begin: impl Fn(&FlushJob<D>) -> bool) -> Vec<FlushJob<D>> {
+        let mut taken = Vec::with_capacity(self.0.len());
+        self.0.retain(|_, waiting| {
+            if waiting.front().is_some_and(&may_begin)
+                && let Some(mut job) = waiting.pop_front()
+            {
+                while waiting.front().is_some_and(FlushJob::is_written)
+                    && let Some(next) = waiting.pop_front()
+                {
+                    job.absorb(next);
+                }
+                taken.push(job);
+            }
+            !waiting.is_empty()
+        });
+        taken
     }
 }
 
@@ -121,28 +180,37 @@ impl<D: Disk> Extend<FlushJob<D>> for FlushJobs<D> {
     }
 }
 
-/// A job whose syncs all succeeded; goes back to its log by [`crate::Log::flush_done`].
+/// A job whose syncs all succeeded, with those that joined it; goes back to its log by [`crate::Log::flush_done`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FlushDone(Claim);
+pub struct FlushDone {
+    claim: Claim,
+    jobs: usize,
+}
 
 impl FlushDone {
-    pub(super) const fn new(claim: Claim) -> Self {
-        Self(claim)
+    pub(super) const fn new(claim: Claim, jobs: usize) -> Self {
+        Self { claim, jobs }
+    }
+
+    /// How many jobs are done.
+    #[must_use]
+    pub const fn jobs(&self) -> usize {
+        self.jobs
     }
 
     pub(crate) const fn claim(&self) -> &Claim {
-        &self.0
+        &self.claim
     }
 
     /// Which partition's.
     #[must_use]
     pub const fn partition(&self) -> TopicPartition {
-        self.0.partition
+        self.claim.partition
     }
 
     /// What is durable now, unless the log was truncated meanwhile: [`crate::Log::flush_done`] knows.
     #[must_use]
     pub const fn up_to(&self) -> Offset {
-        self.0.up_to
+        self.claim.up_to
     }
 }

@@ -98,7 +98,7 @@ impl<D: Disk> Flusher<D> {
             }
             dirs.append(&mut names);
             completed.push((job.slot, job.slot_generation, job.mark));
-            done.push(FlushDone::new(job.claim));
+            done.push(FlushDone::new(job.claim, job.jobs));
         }
         dirs.sort_unstable();
         dirs.dedup();

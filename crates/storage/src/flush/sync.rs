@@ -1,6 +1,7 @@
 //! The syncs of a round.
 
 use super::helpers::Helpers;
+use super::job::Part;
 use crate::data_dir::DataDir;
 use crate::files::failed;
 use crate::log::UnsyncedFile;
@@ -18,7 +19,7 @@ pub(super) fn whole_filesystem<D: Disk>(dir: &DataDir<D>) -> Result<(), IoFailur
 /// What one thread syncs, in order.
 #[derive(Debug)]
 pub(super) enum Task<D: Disk> {
-    Chain(Vec<UnsyncedFile<D>>),
+    Chain(Vec<Part<D>>),
     Dir(PathBuf),
     Marks,
 }
@@ -27,7 +28,7 @@ pub(super) enum Task<D: Disk> {
 pub(super) fn one_by_one<D: Disk>(
     helpers: &mut Helpers<D>,
     dir: &DataDir<D>,
-    chains: Vec<Vec<UnsyncedFile<D>>>,
+    chains: Vec<Vec<Part<D>>>,
     dirs: Vec<PathBuf>,
     marks: bool,
 ) -> Result<(), IoFailure> {
@@ -45,7 +46,7 @@ pub(super) fn one_by_one<D: Disk>(
 impl<D: Disk> Task<D> {
     pub(super) fn run(&self, dir: &DataDir<D>) -> Result<(), IoFailure> {
         match self {
-            Self::Chain(files) => files.iter().try_for_each(|file| sync_file(dir, file)),
+            Self::Chain(parts) => parts.iter().try_for_each(|part| sync_part(dir, part)),
             Self::Dir(path) => match dir.disk().sync_dir(path) {
                 // A deletion took it away meanwhile, and with it all that it named.
                 Err(error) if is_gone(&error) => Ok(()),
@@ -56,9 +57,9 @@ impl<D: Disk> Task<D> {
     }
 }
 
-fn sync_file<D: Disk>(dir: &DataDir<D>, file: &UnsyncedFile<D>) -> Result<(), IoFailure> {
-    match file {
-        UnsyncedFile::Open(file) => file.sync(),
+fn sync_part<D: Disk>(dir: &DataDir<D>, part: &Part<D>) -> Result<(), IoFailure> {
+    match &part.file {
+        UnsyncedFile::Open(file) => file.sync_taken(part.taken),
         UnsyncedFile::Found(path) => match dir.disk().open(path, Access::Read) {
             // Retention or truncation took it away meanwhile.
             Err(error) if is_gone(&error) => Ok(()),

@@ -180,10 +180,10 @@ impl<D: Disk> Log<D> {
         }
         let log = self.open_segment(active)?;
         self.note_unsynced(Arc::clone(&log));
-        self.take_room(&log, end.position, at.position);
+        let has_room = self.take_room(&log, end.position, at.position);
         let (position, len) = (u64::from(end.position), u64::from(at.position - end.position));
-        if self.goes_past_cache(len) {
-            log.write_all_direct(&mut parts, position)?;
+        if self.goes_past_cache(len) && has_room {
+            log.write_all_behind(&mut parts, position)?;
         } else {
             log.write_all(&mut parts, position)?;
         }

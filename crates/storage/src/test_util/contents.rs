@@ -1,7 +1,7 @@
 //! A file's bytes, live and durable, and what a crash leaves of them.
 
 use super::rng::Rng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a crash does to the unsynced pages of one file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Contents {
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
     length_dirty: bool,
+    /// Pages that have bytes of nothing but a write behind its caller, by its number: a sync of less leaves them.
+    behind: BTreeMap<usize, u64>,
 }
 
 impl Contents {
@@ -32,6 +34,7 @@ impl Contents {
             durable: Vec::new(),
             dirty: BTreeSet::new(),
             length_dirty: false,
+            behind: BTreeMap::new(),
         }
     }
 
@@ -78,8 +81,17 @@ impl Contents {
         self.touch(position, end);
     }
 
+    /// The same by a write behind.
+    pub(super) fn write_behind(&mut self, position: usize, bytes: &[u8], number: u64) {
+        self.write(position, bytes);
+        let pages = position.div_ceil(self.page)..(position + bytes.len()).div_ceil(self.page);
+        self.behind.extend(pages.map(|page| (page, number)));
+    }
+
     pub(super) fn set_len(&mut self, len: usize) {
         let before = self.live.len();
+        // It waits for the writes behind.
+        self.behind.clear();
         if len == before {
             return;
         }
@@ -90,10 +102,23 @@ impl Contents {
 
     /// A sync without an error.
     pub(super) fn sync(&mut self) {
+        self.sync_before(u64::MAX);
+    }
+
+    /// A sync that waited for the writes behind of lower numbers, and for no others.
+    pub(super) fn sync_before(&mut self, number: u64) {
+        self.behind.retain(|_, behind| *behind >= number);
         if self.length_dirty {
-            self.durable.resize(self.live.len(), 0);
+            let first_left = self.behind.first_key_value().map(|(page, _)| page * self.page);
+            let reach = first_left.map_or(usize::MAX, |first| first.max(self.durable.len()));
+            self.durable.resize(self.live.len().min(reach), 0);
         }
+        self.length_dirty &= !self.behind.is_empty();
         for page in std::mem::take(&mut self.dirty) {
+            if self.behind.contains_key(&page) {
+                self.dirty.insert(page);
+                continue;
+            }
             // A page that is written takes the length along, had an earlier write-back failed to.
             let reach = self.live.len().min((page + 1) * self.page);
             if self.durable.len() < reach {
@@ -101,13 +126,13 @@ impl Contents {
             }
             Self::write_back(&self.live, &mut self.durable, page, self.page);
         }
-        self.length_dirty = false;
     }
 
     /// Write-back fails: some pages are durable, the others are dropped, and all are clean. What is live stays so. A cut is
     /// in the journal of the file system and waits there.
     pub(super) fn fail_write_back(&mut self, rng: &mut Rng) {
         let all = !rng.one_in(4);
+        self.behind.clear();
         if self.length_dirty && rng.one_in(2) {
             self.durable.resize(self.live.len(), 0);
         }
@@ -128,6 +153,7 @@ impl Contents {
 
     /// The power goes. Afterwards live and durable are one.
     pub(super) fn crash(&mut self, fate: Fate, rng: &mut Rng) {
+        self.behind.clear();
         match fate {
             Fate::Kept => self.sync(),
             Fate::Dropped => {
@@ -214,6 +240,31 @@ mod tests {
         let mut all = contents(b"abcdefgh", b"ijkl");
         all.crash(Fate::Kept, &mut Rng::new(0));
         assert_eq!(all.live(), b"abcdefghijkl");
+    }
+
+    #[test]
+    fn a_sync_leaves_what_was_written_behind_since() {
+        let mut all = contents(b"abcd", b"");
+        all.write_behind(4, b"efghij", 0);
+        all.write_behind(10, b"klmnop", 1);
+        let crashed = |all: &Contents| {
+            let mut all = all.clone();
+            all.crash(Fate::Dropped, &mut Rng::new(0));
+            all.live().to_vec()
+        };
+        assert_eq!(crashed(&all), b"abcd");
+        all.sync_before(0);
+        assert_eq!(crashed(&all), b"abcd");
+        all.sync_before(1);
+        assert_eq!(
+            crashed(&all),
+            b"abcdefghijkl",
+            "with the page that the next one began in"
+        );
+        assert!(all.is_dirty());
+        all.sync_before(2);
+        assert_eq!(crashed(&all), b"abcdefghijklmnop");
+        assert!(!all.is_dirty());
     }
 
     #[test]

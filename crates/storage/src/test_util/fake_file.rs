@@ -1,10 +1,11 @@
 //! An open file of the fake disk.
 
-use super::state::State;
+use super::state::{Behind, State};
 use super::tree::Id;
-use crate::DiskFile;
 use crate::disk::direct::{Piece, gather, next_piece};
+use crate::{DiskFile, Taken};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,6 +48,55 @@ impl FakeFile {
         } else {
             Err(io::Error::other("the machine crashed since this file was opened"))
         }
+    }
+
+    fn behind(&self) -> io::Result<Behind> {
+        Ok(self.state()?.file(self.id)?.behind)
+    }
+
+    fn write(&self, parts: &[IoSlice<'_>], position: u64, behind: Option<u64>) -> io::Result<usize> {
+        let mut state = self.writable()?;
+        state.spend()?;
+        state.counts.writes += 1;
+        let faults = state.faults;
+        if state.rng.happens(faults.write_eio) {
+            return state.eio();
+        }
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let before = state.file(self.id)?.contents.live().len() as u64;
+        let mut take = bytes.len();
+        if state.rng.happens(faults.short_write) {
+            take = 1 + state.rng.index(take.max(1));
+        }
+        // What lies within the file was allocated before.
+        if position + bytes.len() as u64 > before && state.rng.happens(faults.no_space) {
+            take = if state.rng.one_in(2) {
+                0
+            } else {
+                state.rng.index(take.max(1))
+            };
+        }
+        let end = before.max(position + take.min(bytes.len()) as u64);
+        let reach = state.take_room(before, end);
+        let take = take
+            .min(bytes.len())
+            .min(to_usize(reach.saturating_sub(position))?);
+        if take == 0 && !bytes.is_empty() {
+            return state.full();
+        }
+        if take < bytes.len() {
+            state.counts.short_writes += 1;
+        }
+        state.counts.bytes_written += take as u64;
+        let (contents, at) = (&mut state.file(self.id)?.contents, to_usize(position)?);
+        match behind {
+            Some(number) => contents.write_behind(at, &bytes[..take], number),
+            None => contents.write(at, &bytes[..take]),
+        }
+        if state.rng.happens(faults.write_back_eio) {
+            state.fail_write_back(self.id);
+        }
+        Ok(take)
     }
 
     fn writable(&self) -> io::Result<MutexGuard<'_, State>> {
@@ -95,51 +145,11 @@ impl DiskFile for FakeFile {
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        let mut state = self.writable()?;
-        state.spend()?;
-        state.counts.writes += 1;
-        let faults = state.faults;
-        if state.rng.happens(faults.write_eio) {
-            return state.eio();
-        }
-        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        let before = state.file(self.id)?.contents.live().len() as u64;
-        let mut take = bytes.len();
-        if state.rng.happens(faults.short_write) {
-            take = 1 + state.rng.index(take.max(1));
-        }
-        // What lies within the file was allocated before.
-        if position + bytes.len() as u64 > before && state.rng.happens(faults.no_space) {
-            take = if state.rng.one_in(2) {
-                0
-            } else {
-                state.rng.index(take.max(1))
-            };
-        }
-        let end = before.max(position + take.min(bytes.len()) as u64);
-        let reach = state.take_room(before, end);
-        let take = take
-            .min(bytes.len())
-            .min(to_usize(reach.saturating_sub(position))?);
-        if take == 0 && !bytes.is_empty() {
-            return state.full();
-        }
-        if take < bytes.len() {
-            state.counts.short_writes += 1;
-        }
-        state.counts.bytes_written += take as u64;
-        state
-            .file(self.id)?
-            .contents
-            .write(to_usize(position)?, &bytes[..take]);
-        if state.rng.happens(faults.write_back_eio) {
-            state.fail_write_back(self.id);
-        }
-        Ok(take)
+        self.write(parts, position, None)
     }
 
     /// In the same pieces as on a real disk.
-    fn write_direct(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+    fn write_behind(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         let len = parts.iter().map(|part| part.len()).sum();
         let len = match next_piece(position, len, BLOCK, BLOCK) {
             Piece::Cached(piece) => piece,
@@ -150,14 +160,37 @@ impl DiskFile for FakeFile {
         };
         let mut bytes = vec![0; len];
         gather(parts, &mut bytes);
-        self.write_at(&[IoSlice::new(&bytes)], position)
+        let number = {
+            let mut state = self.writable()?;
+            let behind = &mut state.file(self.id)?.behind;
+            behind.taken += 1;
+            behind.taken - 1
+        };
+        self.write(&[IoSlice::new(&bytes)], position, Some(number))
+    }
+
+    fn taken(&self) -> Taken {
+        Taken(self.behind().map_or(0, |behind| behind.taken))
+    }
+
+    /// Sometimes not yet, if nobody waited for it so far.
+    fn has_written(&self, taken: Taken) -> bool {
+        let Ok(mut state) = self.state() else { return true };
+        let now = state
+            .file(self.id)
+            .is_ok_and(|file| file.behind.written >= taken.0)
+            || state.rng.one_in(2);
+        if now && let Ok(file) = state.file(self.id) {
+            file.behind.written = file.behind.written.max(taken.0);
+        }
+        now
     }
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.state()?.file(self.id)?.contents.live().len() as u64)
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync_taken(&self, taken: Taken) -> io::Result<()> {
         let mut state = self.state()?;
         state.spend()?;
         state.counts.file_syncs += 1;
@@ -167,7 +200,8 @@ impl DiskFile for FakeFile {
             state.fail_write_back(self.id);
         }
         let file = state.file(self.id)?;
-        file.contents.sync();
+        file.behind.written = file.behind.written.max(taken.0);
+        file.contents.sync_before(file.behind.written);
         let errors = file.errors;
         if self.told.swap(errors, Ordering::Relaxed) == errors {
             return Ok(());
@@ -187,6 +221,16 @@ impl DiskFile for FakeFile {
         // Growing by a hole takes no room.
         state.take_room(before, before.min(len));
         state.file(self.id)?.contents.set_len(to_usize(len)?);
+        Ok(())
+    }
+
+    /// Sometimes there is none.
+    fn reserve(&self, _room: Range<u64>) -> io::Result<()> {
+        let mut state = self.writable()?;
+        let chance = state.faults.no_space;
+        if state.rng.happens(chance) {
+            return state.full();
+        }
         Ok(())
     }
 

@@ -89,6 +89,15 @@ pub(super) struct FileNode {
     pub(super) errors: u64,
     /// Whether some handle told of the last one.
     pub(super) told: bool,
+    pub(super) behind: Behind,
+}
+
+/// Writes behind their callers, counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Behind {
+    pub(super) taken: u64,
+    /// At least so many of them.
+    pub(super) written: u64,
 }
 
 #[derive(Debug)]
@@ -198,6 +207,7 @@ impl State {
             handles: 0,
             errors: 0,
             told: true,
+            behind: Behind { taken: 0, written: 0 },
         })
     }
 
@@ -259,6 +269,7 @@ impl State {
                 handles: 0,
                 errors: 0,
                 told: true,
+                behind: Behind::default(),
             }),
         };
         self.nodes.iter().map(|node| node.as_ref().map(copy)).collect()

@@ -314,11 +314,7 @@ impl<'s> History<'s> {
             if self.rng.one_in(2)
                 && let Some(job) = log.take_flush()
             {
-                let waited = process.jobs.len();
                 process.jobs.add(job);
-                if process.jobs.len() == waited {
-                    self.count("joined jobs");
-                }
             }
         }
         Ok(())
@@ -337,7 +333,13 @@ impl<'s> History<'s> {
             return Err(Exit);
         };
         self.count(if report.syncfs { "flush by syncfs" } else { "flush" });
+        if !process.jobs.is_empty() {
+            self.count("flush: left a job");
+        }
         for done in &done {
+            if done.jobs() > 1 {
+                self.count("joined jobs");
+            }
             let at = process
                 .logs
                 .iter()
@@ -367,8 +369,10 @@ impl<'s> History<'s> {
         process
             .jobs
             .extend(process.logs.iter_mut().filter_map(Log::take_flush));
-        if self.flush(process).is_err() {
-            return Ok(Err(Exit));
+        while !process.jobs.is_empty() {
+            if self.flush(process).is_err() {
+                return Ok(Err(Exit));
+            }
         }
         for (log, model) in process.logs.iter().zip(&self.models) {
             ensure!(

@@ -42,6 +42,7 @@ const EXPECTED: &[&str] = &[
     "flush",
     "flush by syncfs",
     "flush: failed",
+    "flush: left a job",
     "joined jobs",
     "kill",
     "open",
