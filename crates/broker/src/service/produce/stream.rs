@@ -251,7 +251,7 @@ impl Reader {
 /// What ends a stream that can no longer be read.
 fn unreadable(status: Status) -> Status {
     match status.code() {
-        Code::OutOfRange | Code::ResourceExhausted => {
+        Code::OutOfRange => {
             let message = format!("a message is too large for this broker: {}", status.message());
             Failure::new(ErrorCode::BatchTooLarge, message).into_status()
         }
@@ -394,5 +394,23 @@ impl Stream for Answers {
             }
             return Poll::Pending;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::error;
+
+    #[test]
+    fn a_stream_that_is_throttled_is_not_told_that_its_batch_is_too_large() {
+        let code = |status| Failure::from_status(&unreadable(status)).map(|failure| failure.code);
+        let throttled = error::status(ErrorCode::Throttled, "later");
+        assert_eq!(code(throttled), Some(ErrorCode::Throttled));
+        assert_eq!(
+            code(Status::out_of_range("9 bytes")),
+            Some(ErrorCode::BatchTooLarge)
+        );
+        assert_eq!(code(Status::internal("?")), None);
     }
 }
