@@ -77,7 +77,7 @@ impl<U: Message + Default> tonic::codec::Decoder for Decoder<U> {
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         if let Some(shape) = self.shape {
-            weigh::check(shape, bytes::Buf::chunk(buf))?;
+            weigh::check(shape, &mut bytes::Buf::chunk(buf))?;
         }
         // As prost's own codec has it: whoever sends what is no message has another protocol.
         let message = U::decode(buf).map_err(|error| Status::internal(error.to_string()))?;

@@ -10,7 +10,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 const BATCH_TAG: u32 = 2;
 const ENCODED_TAG: u32 = 5;
 /// gRPC's own prefix: not compressed, and the length.
-const PREFIX_LEN: usize = 5;
+pub(crate) const PREFIX_LEN: usize = 5;
 
 /// The gRPC frame of this request but for the last `encoded_len` bytes, which are the encoded batch. The request's own
 /// payload is not looked at. `None`: longer than a gRPC message can be.

@@ -4,7 +4,8 @@
 //! so that no `protoc` needs to be installed.
 //!
 //! Invariants
-//! - A payload is carried, not copied: `bytes` fields are [`bytes::Bytes`], and [`EncodedBatches`] holds pieces.
+//! - A payload is carried, not copied: `bytes` fields are [`bytes::Bytes`], [`EncodedBatches`] holds pieces, and
+//!   [`Deframer`] slices frames.
 //! - Every conversion from the wire checks; none panics.
 //! - A request is weighed before it is decoded: many small parts are refused, not allocated.
 //!
@@ -13,6 +14,7 @@
 #![warn(clippy::expect_used, clippy::panic)]
 
 mod codec;
+mod deframe;
 mod encoded_batches;
 mod failure;
 mod framing;
@@ -24,6 +26,7 @@ pub mod scalars;
 mod weigh;
 
 pub use codec::{Codec, Decoder, Encoder};
+pub use deframe::Deframer;
 pub use encoded_batches::EncodedBatches;
 pub use failure::{ERROR_DOMAIN, Failure, LeaderHint};
 pub use framing::{frame_of_encoded, plain_frame};

@@ -5,7 +5,8 @@
 //! nothing. Payloads are not looked at: they are slices of what was received.
 
 use crate::{Failure, v1};
-use prost::encoding::{WireType, decode_key, decode_varint};
+use bytes::Buf;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use quipu_record::ErrorCode;
 use std::any::TypeId;
 
@@ -118,10 +119,12 @@ pub(crate) fn shape_of<T: 'static>() -> Option<&'static Shape> {
     }
 }
 
-/// Refuses what would weigh too much.
-pub(crate) fn check(shape: &Shape, wire: &[u8]) -> Result<(), Failure> {
+/// Refuses what would weigh too much; returns what the rest weighs. The bytes may lie in pieces, and are used up.
+pub(crate) fn check(shape: &Shape, wire: &mut impl Buf) -> Result<usize, Failure> {
     let mut weight = 0;
-    weigh(shape, wire, &mut weight);
+    let len = wire.remaining();
+    // The decoder will say so where the bytes are no message.
+    let _ = weigh(shape, wire, len, &mut weight);
     if weight > WEIGHT_MAX {
         let message = format!(
             "the request is made of so many small parts that they take {weight} bytes or more, and {WEIGHT_MAX} are \
@@ -129,55 +132,43 @@ pub(crate) fn check(shape: &Shape, wire: &[u8]) -> Result<(), Failure> {
         );
         return Err(Failure::new(ErrorCode::InvalidRequest, message));
     }
-    Ok(())
+    Ok(weight)
 }
 
-/// Adds up. Ends early when there is too much already, and where the bytes are no message: the decoder will say so.
-fn weigh(shape: &Shape, mut wire: &[u8], weight: &mut usize) {
-    while !wire.is_empty() && *weight <= WEIGHT_MAX {
-        let Some((tag, field)) = take_field(&mut wire) else {
-            return;
-        };
-        let part = shape.parts.iter().find(|part| part.tag == tag);
-        if let (Some(part), Some(inner)) = (part, field) {
-            *weight += part.each;
-            weigh(part.shape, inner, weight);
+/// Adds up what is in the next `len` bytes. Ends early when there is too much already, and with `None` where the bytes
+/// are no message. It goes as the decoder goes, which sees that a part is longer than what it is a part of when it has
+/// decoded it: else it would decode what was not weighed.
+fn weigh(shape: &Shape, wire: &mut impl Buf, len: usize, weight: &mut usize) -> Option<()> {
+    let end = wire.remaining().checked_sub(len)?;
+    while wire.remaining() > end {
+        let (tag, kind) = decode_key(wire).ok()?;
+        match shape.parts.iter().find(|part| part.tag == tag) {
+            Some(part) if kind == WireType::LengthDelimited => {
+                let len = usize::try_from(decode_varint(wire).ok()?).ok()?;
+                *weight += part.each;
+                weigh(part.shape, wire, len, weight)?;
+            }
+            Some(_) => return None,
+            None => skip_field(kind, tag, wire, DecodeContext::default()).ok()?,
+        }
+        if *weight > WEIGHT_MAX {
+            return None;
         }
     }
-}
-
-/// Takes a field off the front: its tag, and its bytes if it has a length.
-fn take_field<'w>(wire: &mut &'w [u8]) -> Option<(u32, Option<&'w [u8]>)> {
-    let (tag, kind) = decode_key(wire).ok()?;
-    let skip = match kind {
-        WireType::Varint => {
-            decode_varint(wire).ok()?;
-            return Some((tag, None));
-        }
-        WireType::LengthDelimited => {
-            let len = usize::try_from(decode_varint(wire).ok()?).ok()?;
-            let (field, rest) = wire.split_at_checked(len)?;
-            *wire = rest;
-            return Some((tag, Some(field)));
-        }
-        WireType::SixtyFourBit => 8,
-        WireType::ThirtyTwoBit => 4,
-        // Groups, which no message of ours has: what follows is skipped by the decoder.
-        WireType::StartGroup | WireType::EndGroup => return None,
-    };
-    *wire = wire.get(skip..)?;
-    Some((tag, None))
+    (wire.remaining() == end).then_some(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use prost::Message;
+    use prost::encoding::{encode_key, encode_varint};
 
     fn weight<T: Message + 'static>(message: &T) -> usize {
         let mut weight = 0;
         let shape = shape_of::<T>().expect("a request that is weighed");
-        weigh(shape, &message.encode_to_vec(), &mut weight);
+        let wire = message.encode_to_vec();
+        let _ = weigh(shape, &mut &wire[..], wire.len(), &mut weight);
         weight
     }
 
@@ -293,14 +284,15 @@ mod tests {
             batches: vec![with_records(vec![v1::Record::default(); 1_000_000])],
             ..v1::ProduceRequest::default()
         };
-        let refused = check(&PRODUCE, &million.encode_to_vec()).unwrap_err();
+        let refused = check(&PRODUCE, &mut &million.encode_to_vec()[..]).unwrap_err();
         assert_eq!(refused.code, ErrorCode::InvalidRequest);
         assert!(weight(&million) < WEIGHT_MAX + size_of::<v1::Record>() + 1);
         let honest = v1::ProduceRequest {
             batches: vec![with_records(vec![v1::Record::default(); 10_000])],
             ..v1::ProduceRequest::default()
         };
-        assert_eq!(check(&PRODUCE, &honest.encode_to_vec()), Ok(()));
+        let wire = honest.encode_to_vec();
+        assert_eq!(check(&PRODUCE, &mut &wire[..]), Ok(weight(&honest)));
     }
 
     #[test]
@@ -312,12 +304,53 @@ mod tests {
         }
         .encode_to_vec();
         for at in 0..wire.len() {
-            assert_eq!(check(&PRODUCE, &wire[..at]), Ok(()));
+            assert!(check(&PRODUCE, &mut &wire[..at]).is_ok());
             for bit in 0..8 {
                 wire[at] ^= 1 << bit;
-                assert_eq!(check(&PRODUCE, &wire), Ok(()));
+                assert!(check(&PRODUCE, &mut &wire[..]).is_ok());
                 wire[at] ^= 1 << bit;
             }
+        }
+    }
+
+    /// The tag and length of a field that holds a submessage.
+    fn field(tag: u32, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_key(tag, WireType::LengthDelimited, &mut bytes);
+        encode_varint(len as u64, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn nothing_the_decoder_reads_hides_from_the_scales() {
+        let batch = v1::Batch {
+            topic: String::new(),
+            ..with_records(vec![v1::Record::default(); 200_000])
+        };
+        let batch = batch.encode_to_vec();
+        let group = [0x7b, 0x7c];
+        assert_eq!(
+            v1::ProduceStreamRequest::decode(&group[..]),
+            Ok(v1::ProduceStreamRequest::default())
+        );
+        let after_a_group = [&group[..], &field(2, batch.len()), &batch].concat();
+        let in_a_batch_said_to_be_shorter = [&field(2, 1)[..], &batch].concat();
+        for wire in [after_a_group, in_a_batch_said_to_be_shorter] {
+            let refused = check(&PRODUCE_STREAM, &mut &wire[..]).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::InvalidRequest);
+        }
+    }
+
+    #[test]
+    fn what_lies_in_pieces_weighs_the_same() {
+        let request = v1::ProduceRequest {
+            batches: vec![with_records(vec![v1::Record::default(); 3]); 2],
+            ..v1::ProduceRequest::default()
+        };
+        let wire = request.encode_to_vec();
+        for at in 0..=wire.len() {
+            let mut pieces = wire[..at].chain(&wire[at..]);
+            assert_eq!(check(&PRODUCE, &mut pieces), Ok(weight(&request)), "cut at {at}");
         }
     }
 }

@@ -6,6 +6,7 @@
 mod ids;
 mod intake;
 mod outcome;
+mod requests;
 mod stream;
 mod submit;
 mod unary;
@@ -13,6 +14,7 @@ mod window;
 
 pub use ids::ProducerIdSource;
 pub(crate) use ids::ProducerIds;
+pub use requests::ProduceServer;
 pub use stream::Answers;
 
 use crate::admit::{Admission, Api};
@@ -21,6 +23,7 @@ use crate::metrics::Stage;
 use quipu_proto::v1::produce_service_server::{ProduceService, ProduceServiceServer};
 use quipu_proto::{Failure, scalars, v1};
 use quipu_record::{ErrorCode, ProducerEpoch};
+use requests::Requests;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -33,9 +36,10 @@ pub struct Produce {
 
 /// The service as a server takes it.
 #[must_use]
-pub fn server(plane: Arc<DataPlane>, admission: Arc<Admission>) -> ProduceServiceServer<Produce> {
+pub fn server(plane: Arc<DataPlane>, admission: Arc<Admission>) -> ProduceServer {
     let message_bytes_max = plane.config.message_bytes_max;
-    ProduceServiceServer::new(Produce { plane, admission }).max_decoding_message_size(message_bytes_max)
+    let server = ProduceServiceServer::new(Produce { plane, admission });
+    ProduceServer(server.max_decoding_message_size(message_bytes_max))
 }
 
 #[tonic::async_trait]
@@ -58,10 +62,11 @@ impl ProduceService for Produce {
 
     async fn produce_stream(
         &self,
-        request: Request<Streaming<v1::ProduceStreamRequest>>,
+        mut request: Request<Streaming<v1::ProduceStreamRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let context = self.admission.admit(Api::ProduceStream, &request)?;
-        let answers = stream::open(Arc::clone(&self.plane), context, request.into_inner());
+        let requests = Requests::of(&mut request, self.plane.config.message_bytes_max)?;
+        let answers = stream::open(Arc::clone(&self.plane), context, requests);
         Ok(Response::new(answers))
     }
 

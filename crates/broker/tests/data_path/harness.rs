@@ -234,6 +234,11 @@ impl MiniBroker {
         ProduceServiceClient::new(endpoint.connect().await.expect("it listens"))
     }
 
+    /// For requests that no client of ours would make.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     pub(crate) fn producing(&self) -> ProduceServiceClient<Channel> {
         ProduceServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
     }

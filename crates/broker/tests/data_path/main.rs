@@ -4,6 +4,7 @@ mod cluster;
 mod consume;
 mod fetch;
 mod forwarding;
+mod frames;
 mod harness;
 mod lists;
 mod pressure;

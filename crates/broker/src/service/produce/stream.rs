@@ -3,6 +3,7 @@
 
 use super::intake::{held_bytes, take, take_in, target};
 use super::outcome;
+use super::requests::Requests;
 use super::submit::{acks, charge, patience, submit};
 use super::window::Window;
 use crate::admit::RequestContext;
@@ -22,7 +23,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_stream::Stream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 /// What the reader tells the writer; what partitions answer comes to the writer directly.
 #[derive(Debug)]
@@ -53,11 +54,7 @@ struct Refused {
 }
 
 /// Starts a stream.
-pub(super) fn open(
-    plane: Arc<DataPlane>,
-    context: RequestContext,
-    inbound: Streaming<v1::ProduceStreamRequest>,
-) -> Answers {
+pub(super) fn open(plane: Arc<DataPlane>, context: RequestContext, inbound: Requests) -> Answers {
     let window = Arc::new(Window::new(plane.config.stream_window_bytes));
     let (to, from_partitions) = mpsc::unbounded_channel();
     let (tell, from_reader) = mpsc::unbounded_channel();
@@ -91,14 +88,14 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, inbound: Streaming<v1::ProduceStreamRequest>) {
+    async fn run(mut self, inbound: Requests) {
         if let Err(status) = self.read(inbound).await {
             // The writer is gone if the client is.
             let _ = self.tell.send(Read::Ended(status));
         }
     }
 
-    async fn read(&mut self, mut inbound: Streaming<v1::ProduceStreamRequest>) -> Result<(), Status> {
+    async fn read(&mut self, mut inbound: Requests) -> Result<(), Status> {
         let context = self.context.clone();
         let mut drained = pin!(context.drained());
         let tell = self.tell.clone();
@@ -254,7 +251,7 @@ impl Reader {
 /// What ends a stream that can no longer be read.
 fn unreadable(status: Status) -> Status {
     match status.code() {
-        Code::OutOfRange | Code::ResourceExhausted => {
+        Code::OutOfRange => {
             let message = format!("a message is too large for this broker: {}", status.message());
             Failure::new(ErrorCode::BatchTooLarge, message).into_status()
         }
@@ -397,5 +394,23 @@ impl Stream for Answers {
             }
             return Poll::Pending;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::error;
+
+    #[test]
+    fn a_stream_that_is_throttled_is_not_told_that_its_batch_is_too_large() {
+        let code = |status| Failure::from_status(&unreadable(status)).map(|failure| failure.code);
+        let throttled = error::status(ErrorCode::Throttled, "later");
+        assert_eq!(code(throttled), Some(ErrorCode::Throttled));
+        assert_eq!(
+            code(Status::out_of_range("9 bytes")),
+            Some(ErrorCode::BatchTooLarge)
+        );
+        assert_eq!(code(Status::internal("?")), None);
     }
 }
