@@ -323,6 +323,7 @@ impl<D: Disk> Log<D> {
                 .remove(&paths::at_offset(&dir, base, Kind::Seal))?;
             self.shared.at_place(|place| active.undo(place, before))?;
             let log = self.open_segment(&active)?;
+            self.forget_room();
             let cut = log.file().truncate(u64::from(position));
             cut.map_err(log.failure("cutting"))?;
             log.sync()?;

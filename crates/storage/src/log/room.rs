@@ -2,8 +2,9 @@
 //! sync finds less to do. It is taken in steps as large as the segment is so far, and given back when that is sealed; the
 //! file's length stays what was written.
 //!
-//! A hint, and nothing depends on it: a small segment takes none, so that many small partitions do not hold what they do
-//! not use, and where there is none to take, the write says so.
+//! A small segment takes none, so that many small partitions do not hold what they do not use. Where there is none to take,
+//! the write says so; but what is written behind the caller has room before it is taken, since nobody would hear of a full
+//! disk before the sync, and then for good.
 
 use super::Log;
 use crate::files::OpenFile;
@@ -77,6 +78,13 @@ impl<D: Disk> Log<D> {
             };
         }
         room.reaches(end)
+    }
+
+    /// A file was cut, and what was held beyond its end is gone; or another segment is the active one.
+    pub(super) fn forget_room(&mut self) {
+        if let Some(room) = self.files.as_mut().map(|files| &mut files.room) {
+            *room = Room::Written;
+        }
     }
 
     /// The active segment is complete.

@@ -150,6 +150,7 @@ impl<D: Disk> Log<D> {
             data_dir.files().remove(&seal)?;
             self.shared.at_place(|place| active.cut(place, end, entries))?;
             let log = self.open_segment(&active)?;
+            self.forget_room();
             let cut = log.file().truncate(u64::from(end.position));
             cut.map_err(log.failure("cutting"))?;
             log.sync()?;

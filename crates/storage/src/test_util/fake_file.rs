@@ -163,6 +163,11 @@ impl DiskFile for FakeFile {
         let number = {
             let mut state = self.writable()?;
             let behind = &mut state.file(self.id)?.behind;
+            // A real disk may be full when it is written, which nobody would be told before the sync.
+            assert!(
+                position + len as u64 <= behind.room,
+                "no room was taken for what is written behind"
+            );
             behind.taken += 1;
             behind.taken - 1
         };
@@ -220,17 +225,25 @@ impl DiskFile for FakeFile {
         let before = state.file(self.id)?.contents.live().len() as u64;
         // Growing by a hole takes no room.
         state.take_room(before, before.min(len));
+        state.file(self.id)?.behind.room = 0;
         state.file(self.id)?.contents.set_len(to_usize(len)?);
         Ok(())
     }
 
     /// Sometimes there is none.
-    fn reserve(&self, _room: Range<u64>) -> io::Result<()> {
+    fn reserve(&self, room: Range<u64>) -> io::Result<()> {
         let mut state = self.writable()?;
         let chance = state.faults.no_space;
         if state.rng.happens(chance) {
             return state.full();
         }
+        let behind = &mut state.file(self.id)?.behind;
+        behind.room = behind.room.max(room.end);
+        Ok(())
+    }
+
+    fn give_back(&self) -> io::Result<()> {
+        self.writable()?.file(self.id)?.behind.room = 0;
         Ok(())
     }
 

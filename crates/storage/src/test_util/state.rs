@@ -98,6 +98,8 @@ pub(super) struct Behind {
     pub(super) taken: u64,
     /// At least so many of them.
     pub(super) written: u64,
+    /// How far there is room for them.
+    pub(super) room: u64,
 }
 
 #[derive(Debug)]
@@ -207,7 +209,11 @@ impl State {
             handles: 0,
             errors: 0,
             told: true,
-            behind: Behind { taken: 0, written: 0 },
+            behind: Behind {
+                taken: 0,
+                written: 0,
+                room: 0,
+            },
         })
     }
 
