@@ -17,8 +17,9 @@ pub struct LogConfig {
     pub compaction: Option<crate::CompactionConfig>,
     /// `index.interval.bytes`: how far apart entries of the index stand.
     pub index_interval_bytes: u32,
-    /// Appends of at least so many bytes go past the page cache while nobody reads the log's files. For logs whose
-    /// appends are answered only once they are flushed: others would wait for the disk without need.
+    /// Appends of at least so many bytes go past the page cache while nobody reads the log's files. Only for logs
+    /// whose appends are answered once they are flushed: it is the process that has them until they are written, and not
+    /// the page cache, which outlives it.
     pub direct_bytes: Option<u64>,
 }
 

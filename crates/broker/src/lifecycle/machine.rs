@@ -15,7 +15,8 @@ const OTHER_FILES: usize = 128 + INTERNAL_CONNECTIONS;
 const LEAST_FILES: usize = 32;
 
 /// Whether what the broker had written is in the page cache still, flushed or not: so it is if neither the machine nor the
-/// file system has changed since a process of this broker registered last.
+/// file system has changed since a process of this broker registered last. Of topics with `durability=replicated`, whose
+/// appends are never written behind the process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct PageCache {
     /// It is.

@@ -39,11 +39,30 @@ pub(crate) fn settings(
         }),
         retention_ms: config.retention_ms().filter(|_| policy.deletes()),
         retention_bytes: config.retention_bytes().filter(|_| policy.deletes()),
+        // A kill must lose nothing of the others, and what is written behind the process may go with it.
         direct_bytes: direct_bytes.filter(|_| durability == Durability::Fsync),
         ..LogConfig::default()
     };
     Settings {
         partition: Arc::new(partition),
         log,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quipu_metadata::ConfigKey;
+
+    #[test]
+    fn only_what_waits_for_a_flush_is_written_behind_the_process() {
+        let direct_bytes = |durability| {
+            let config = TopicConfig::from_raw(vec![(ConfigKey::Durability, durability)]);
+            let settings = settings(&config, Duration::from_secs(1), Some(7));
+            (settings.partition.durability, settings.log.direct_bytes)
+        };
+        let all = [0, 1].map(direct_bytes);
+        assert!(all.contains(&(Durability::Fsync, Some(7))), "{all:?}");
+        assert!(all.contains(&(Durability::Replicated, None)), "{all:?}");
     }
 }

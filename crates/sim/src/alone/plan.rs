@@ -105,7 +105,8 @@ impl PartitionPlan {
             retention_bytes: chance.one_in(3).then_some(retained),
             compaction: None,
             index_interval_bytes: 256,
-            direct_bytes: chance.one_in(2).then_some(500),
+            // As in production: what is written behind its process may go with it.
+            direct_bytes: chance.one_in(2).then_some(500).filter(|_| !replicated),
         };
         Self {
             partition,

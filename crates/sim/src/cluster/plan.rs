@@ -201,7 +201,11 @@ impl TopicPlan {
                 retention_bytes: chance.one_in(3).then_some(retained),
                 compaction: None,
                 index_interval_bytes: 512,
-                direct_bytes: chance.one_in(2).then_some(500),
+                // As in production: what is written behind its process may go with it.
+                direct_bytes: chance
+                    .one_in(2)
+                    .then_some(500)
+                    .filter(|_| durability == Durability::Fsync),
             },
             at: if index == 0 {
                 Duration::from_millis(1)

@@ -63,6 +63,13 @@ struct Inner<D: Disk> {
     _lock: D::Lock,
 }
 
+impl<D: Disk> Drop for Inner<D> {
+    /// Nothing is written any more once somebody else has the lock.
+    fn drop(&mut self) {
+        self.files.disk().settle();
+    }
+}
+
 impl<D: Disk> Clone for DataDir<D> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))

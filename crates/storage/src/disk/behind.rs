@@ -173,12 +173,14 @@ struct Write {
     number_of_file: u64,
     number_of_disk: u64,
     bytes: Gathered,
+    buffers: Arc<Buffers>,
     result: Result<(), Errno>,
 }
 
 impl Drop for Write {
-    /// Told even if its thread panicked: else who syncs would wait for ever.
+    /// Told even if its thread panicked: else who syncs, or wants a buffer, would wait for ever.
     fn drop(&mut self) {
+        self.buffers.give_back(&mut self.bytes);
         self.disk.end(self.number_of_disk, self.result);
         self.file.ledger.end(self.number_of_file, self.result);
     }
@@ -205,10 +207,7 @@ impl Writers {
         parts: &[IoSlice<'_>],
         position: u64,
     ) -> io::Result<usize> {
-        let threads = self
-            .threads
-            .get_or_init(|| Threads::start(self.count, &self.buffers))
-            .as_ref();
+        let threads = self.threads.get_or_init(|| Threads::start(self.count)).as_ref();
         let gathered = threads.and_then(|threads| Some((threads, self.buffers.gather(parts, position)?)));
         let Some((threads, bytes)) = gathered else {
             let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&file.file, parts, position));
@@ -221,6 +220,7 @@ impl Writers {
             file: Arc::clone(file),
             disk: Arc::clone(&self.ledger),
             bytes,
+            buffers: Arc::clone(&self.buffers),
             result: Err(Errno::IO),
         };
         // Were all threads gone, it would be dropped, and so have failed.
@@ -245,7 +245,8 @@ impl Writers {
     pub(super) fn settle_same(&self, opened: &Written) {
         let behind: Vec<_> = lock(&self.ledger.entries).unfinished.values().cloned().collect();
         for file in behind {
-            if file.inode() == opened.inode() {
+            let (one, other) = (file.inode(), opened.inode());
+            if one == other || one.is_none() || other.is_none() {
                 file.settled();
             }
         }
@@ -266,25 +267,24 @@ impl Drop for Writers {
 
 impl Threads {
     /// `None`: there are none to be had.
-    fn start(count: usize, buffers: &Arc<Buffers>) -> Option<Self> {
+    fn start(count: usize) -> Option<Self> {
         let (work, writes) = channel();
         let writes = Arc::new(Mutex::new(writes));
         let direct = Arc::new(Direct::new());
         let start = |_| {
-            let (direct, writes, buffers) = (Arc::clone(&direct), Arc::clone(&writes), Arc::clone(buffers));
+            let (direct, writes) = (Arc::clone(&direct), Arc::clone(&writes));
             let thread = std::thread::Builder::new().name("write".to_owned());
-            thread.spawn(move || work_off(&direct, &writes, &buffers)).ok()
+            thread.spawn(move || work_off(&direct, &writes)).ok()
         };
         let handles: Vec<_> = (0..count).map_while(start).collect();
         (!handles.is_empty()).then_some(Self { work, handles })
     }
 }
 
-fn work_off(direct: &Direct, writes: &Mutex<Receiver<Write>>, buffers: &Buffers) {
+fn work_off(direct: &Direct, writes: &Mutex<Receiver<Write>>) {
     loop {
         let next = lock(writes).recv();
         let Ok(mut write) = next else { return };
         write.result = direct.write(write.file.file.as_fd(), &write.bytes);
-        buffers.give_back(&mut write.bytes);
     }
 }

@@ -59,6 +59,8 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything durable, with one `syncfs` on a descriptor opened at start and never reopened.
     fn sync_filesystem(&self) -> io::Result<()>;
+    /// Waits until what is taken by now is written, of all files: before another may have the directory.
+    fn settle(&self) {}
     /// Takes an exclusive lock on the file, creating it; `None` if another process (or handle) has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
 }
@@ -80,7 +82,8 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
     /// Takes the parts, or the first of them, to write them behind the caller, and past the cache if it can: for many bytes
     /// that nobody is expected to read soon, and for which there is room ([`DiskFile::reserve`]). Says how much it took.
-    /// Whoever reads finds them. What fails shows at the sync, as it may with any write.
+    /// Whoever reads finds them, or hears that they could not be written. What fails shows at the sync, as it may with any
+    /// write; what the process has taken and not written goes with it.
     fn write_behind(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         self.write_at(parts, position)
     }

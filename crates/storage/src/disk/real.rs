@@ -23,14 +23,6 @@ pub struct RealDisk {
     writers: Option<Arc<Writers>>,
 }
 
-impl RealDisk {
-    fn settle(&self) {
-        if let Some(writers) = &self.writers {
-            writers.settle();
-        }
-    }
-}
-
 /// What `statfs` says of a file system in memory: Linux's `TMPFS_MAGIC`.
 const TMPFS: i64 = 0x0102_1994;
 
@@ -163,6 +155,12 @@ impl Disk for RealDisk {
         Ok(rustix::fs::fsync(File::open(dir)?)?)
     }
 
+    fn settle(&self) {
+        if let Some(writers) = &self.writers {
+            writers.settle();
+        }
+    }
+
     fn sync_filesystem(&self) -> io::Result<()> {
         if let Some(writers) = &self.writers {
             writers.complete()?;
@@ -199,8 +197,10 @@ impl DiskFile for RealFile {
     type Map = Mmap;
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        // Where a write failed there are not the bytes that were taken.
+        let file = self.file.complete(self.file.taken())?;
         Ok(rustix::io::retry_on_intr(|| {
-            rustix::io::pread(self.file.settled(), &mut *buf, position)
+            rustix::io::pread(file, &mut *buf, position)
         })?)
     }
 
@@ -363,6 +363,7 @@ mod tests {
         for _ in 0..2 {
             unwritable.sync_data().unwrap_err();
         }
+        unwritable.read_at(&mut [0; 10], 0).unwrap_err();
         assert!(unwritable.has_written(unwritable.taken()), "nobody waits for it");
         sound.sync_data().unwrap();
         disk.sync_filesystem().unwrap_err();

@@ -80,9 +80,11 @@ impl<D: Disk> Log<D> {
         room.reaches(end)
     }
 
-    /// A file was cut, and what was held beyond its end is gone; or another segment is the active one.
+    /// A file is cut, and what was held beyond its end goes.
     pub(super) fn forget_room(&mut self) {
-        if let Some(room) = self.files.as_mut().map(|files| &mut files.room) {
+        if let Some(room) = self.files.as_mut().map(|files| &mut files.room)
+            && matches!(room, Room::UpTo(_))
+        {
             *room = Room::Written;
         }
     }

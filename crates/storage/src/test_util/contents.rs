@@ -151,6 +151,25 @@ impl Contents {
         copy(live, durable, from, to);
     }
 
+    /// The process dies: what was taken behind it and is not written, each page for itself, nobody will write.
+    pub(super) fn kill(&mut self, written: u64, rng: &mut Rng) {
+        let behind = std::mem::take(&mut self.behind);
+        let mut lost = BTreeSet::new();
+        for (page, _) in behind.into_iter().filter(|(_, number)| *number >= written) {
+            if rng.one_in(2) {
+                let end = self.live.len().min((page + 1) * self.page);
+                self.live[page * self.page..end].fill(0);
+                lost.insert(page);
+            }
+        }
+        // Where nothing comes after it the file ends before.
+        while let Some(last) = self.live.len().checked_sub(1)
+            && lost.contains(&(last / self.page))
+        {
+            self.live.truncate(last / self.page * self.page);
+        }
+    }
+
     /// The power goes. Afterwards live and durable are one.
     pub(super) fn crash(&mut self, fate: Fate, rng: &mut Rng) {
         self.behind.clear();
@@ -265,6 +284,27 @@ mod tests {
         all.sync_before(2);
         assert_eq!(crashed(&all), b"abcdefghijklmnop");
         assert!(!all.is_dirty());
+    }
+
+    #[test]
+    fn a_kill_may_lose_what_was_not_written_behind_the_process() {
+        let seen: BTreeSet<Vec<u8>> = (0..200)
+            .map(|seed| {
+                let mut all = contents(b"abcd", b"");
+                all.write_behind(4, b"efgh", 0);
+                all.write_behind(8, b"ijkl", 1);
+                all.write_behind(12, b"mnop", 2);
+                all.kill(1, &mut Rng::new(seed));
+                all.live().to_vec()
+            })
+            .collect();
+        let expected = [
+            &b"abcdefgh"[..],
+            b"abcdefghijkl",
+            b"abcdefgh\0\0\0\0mnop",
+            b"abcdefghijklmnop",
+        ];
+        assert_eq!(seen, expected.iter().map(|it| it.to_vec()).collect());
     }
 
     #[test]

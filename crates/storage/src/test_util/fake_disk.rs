@@ -31,9 +31,10 @@ impl FakeDisk {
         self.state().crash(seed)
     }
 
-    /// The process dies and the machine lives: all that was written is kept. Open files and locks are gone.
+    /// The process dies and the machine lives: all that was written is kept, but not all of what was to be written behind.
+    /// Open files and locks are gone.
     pub fn kill(&self) {
-        self.state().forget_processes();
+        self.state().kill();
     }
 
     /// Sets what goes wrong from now on.

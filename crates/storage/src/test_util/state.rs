@@ -281,7 +281,7 @@ impl State {
         self.nodes.iter().map(|node| node.as_ref().map(copy)).collect()
     }
 
-    pub(super) fn forget_processes(&mut self) {
+    fn forget_processes(&mut self) {
         self.generation += 1;
         self.counts.open_files = 0;
         self.locks.clear();
@@ -292,6 +292,17 @@ impl State {
                 file.told = true;
             }
         }
+    }
+
+    pub(super) fn kill(&mut self) {
+        let mut rng = Rng::new(self.rng.next_u64());
+        for node in self.nodes.iter_mut().flatten() {
+            if let Node::File(file) = node {
+                file.contents.kill(file.behind.written, &mut rng);
+                file.behind.written = file.behind.taken;
+            }
+        }
+        self.forget_processes();
     }
 
     pub(super) fn crash(&mut self, seed: u64) -> CrashReport {

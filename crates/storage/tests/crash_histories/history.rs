@@ -698,7 +698,9 @@ impl<'s> History<'s> {
                 self.stats.count("cut");
             }
             self.tell(|| format!("{at}: {} to {}, {report:?}", log.log_start(), log.log_end()));
-            let kept = ended != End::Crash && !self.spoiled;
+            // What is written behind its process may go with it.
+            let all_written = ended == End::Clean || self.config.direct_bytes.is_none();
+            let kept = ended != End::Crash && all_written && !self.spoiled;
             ensure!(
                 ended != End::Clean || (report.scanned == 0 && report.repaired.is_empty()),
                 "a clean start scanned: {report:?}"
