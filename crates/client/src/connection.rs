@@ -1,6 +1,7 @@
 //! Connections to brokers: how they are set up, and which are kept.
 
 use crate::config::{ClientConfig, ConfigError};
+use crate::loopback::Loopback;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tonic::metadata::AsciiMetadataValue;
@@ -74,7 +75,11 @@ impl Pool {
     /// A new connection that nobody shares: for a stream that carries a lot.
     pub(crate) async fn connect(&self, address: &str) -> Result<Connection, String> {
         let endpoint = self.endpoint(address)?;
-        let channel = endpoint.connect().await.map_err(|error| {
+        let connected = match Loopback::of(address) {
+            Some(loopback) => endpoint.connect_with_connector(loopback).await,
+            None => endpoint.connect().await,
+        };
+        let channel = connected.map_err(|error| {
             let reason = root_cause(&error);
             format!("{address}: {reason}")
         })?;

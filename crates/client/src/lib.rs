@@ -44,6 +44,7 @@ mod connection;
 mod consumer;
 mod error;
 mod group;
+mod loopback;
 mod moment;
 mod producer;
 mod routing;

@@ -33,6 +33,11 @@ pub async fn bind(key: &str, bind: &HostPort) -> Result<(TcpListener, SocketAddr
     let listening = async {
         let listener = TcpListener::bind((bind.host.as_str(), bind.port)).await?;
         let address = listener.local_addr()?;
+        if address.ip().is_loopback() {
+            // Those who connect to it inherit it. A congestion control that paces, as the machine may be set to, waits for
+            // timers where there is nothing to wait for; without it all works as well.
+            let _ = rustix::net::sockopt::set_tcp_congestion(&listener, "reno");
+        }
         Ok((listener, address))
     };
     listening.await.map_err(|error: io::Error| BindError {

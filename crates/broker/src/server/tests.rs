@@ -302,3 +302,16 @@ async fn a_port_that_is_taken_is_named_with_its_key() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn connections_within_the_machine_are_not_paced() {
+    let any = HostPort {
+        host: "127.0.0.1".to_owned(),
+        port: 0,
+    };
+    let (listener, address) = listener::bind("listen", &any).await.unwrap();
+    let (client, accepted) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+    drop(client.unwrap());
+    let congestion = rustix::net::sockopt::tcp_congestion(&accepted.unwrap().0).unwrap();
+    assert_eq!(congestion, "reno");
+}
