@@ -1,110 +1,121 @@
-//! Writes behind the caller: it goes on with the next bytes while the disk takes these.
+//! Writes behind the caller: what is taken for a file waits in memory until somebody needs it there. That is mostly the
+//! flush round, which writes it and then syncs it, while the caller goes on with the next bytes.
 //!
-//! As with the kernel's own writing back, what fails shows at the sync: a sync waits for the writes that it is about and
-//! tells if one of the file's failed, each time it is asked. Whoever reads the file, changes its length or opens it again
-//! waits for all of them. They have no order among themselves and need none: before the sync nothing is durable.
+//! It is not written any sooner. A sync beside a write to the same file gains nothing: disks end it when the writes that
+//! run beside it have ended, and file systems may have each wait for the other.
+//!
+//! As with the kernel's own writing back, what fails shows at the sync: a sync makes the writes that it is about and tells if
+//! one of the file's failed, each time it is asked. Whoever reads the file, changes its length, opens it again or closes it
+//! makes all of them first. They have no order among themselves and need none: before the sync nothing is durable.
 
 use super::Taken;
-use super::direct::{Buffers, Direct, Gathered};
+use super::direct::{Buffer, Buffers, Direct, Gathered, Got};
 use crate::files::lock;
 use rustix::io::Errno;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-/// A second thread takes the next write up without a pause.
-const WRITERS_MIN: usize = 2;
-/// No disk gains by more; each has memory.
-const WRITERS_MAX: usize = 8;
-
-/// Writes that were taken, and what became of them. Knows each by its number and a `T`.
-#[derive(Debug)]
-struct Ledger<T> {
-    entries: Mutex<Entries<T>>,
-    ended: Condvar,
-}
-
-#[derive(Debug)]
-struct Entries<T> {
-    taken: u64,
-    unfinished: BTreeMap<u64, T>,
-    /// What the first that failed said.
-    failed: Option<Errno>,
-}
-
-impl<T> Default for Ledger<T> {
-    fn default() -> Self {
-        let entries = Entries {
-            taken: 0,
-            unfinished: BTreeMap::new(),
-            failed: None,
-        };
-        Self {
-            entries: Mutex::new(entries),
-            ended: Condvar::new(),
-        }
-    }
-}
-
-impl<T> Entries<T> {
-    fn has_written(&self, taken: u64) -> bool {
-        self.unfinished
-            .first_key_value()
-            .is_none_or(|(first, _)| *first >= taken)
-    }
-}
-
-impl<T> Ledger<T> {
-    fn begin(&self, what: T) -> u64 {
-        let mut entries = lock(&self.entries);
-        let number = entries.taken;
-        entries.taken += 1;
-        entries.unfinished.insert(number, what);
-        number
-    }
-
-    fn end(&self, number: u64, result: Result<(), Errno>) {
-        let mut entries = lock(&self.entries);
-        entries.unfinished.remove(&number);
-        if let Err(failed) = result {
-            entries.failed.get_or_insert(failed);
-        }
-        drop(entries);
-        self.ended.notify_all();
-    }
-
-    /// Waits until what had been taken by then is written.
-    fn settled(&self, taken: u64) -> MutexGuard<'_, Entries<T>> {
-        let entries = lock(&self.entries);
-        let settled = self
-            .ended
-            .wait_while(entries, |entries| !entries.has_written(taken));
-        settled.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until what is taken by now is written, and not for what comes meanwhile.
-    fn settled_now(&self) -> MutexGuard<'_, Entries<T>> {
-        let taken = lock(&self.entries).taken;
-        self.settled(taken)
-    }
-}
+/// One is written while another is filled.
+const BUFFERS_MIN: usize = 3;
+/// No disk gains by more, and each is memory.
+const BUFFERS_MAX: usize = 9;
 
 /// A file and the writes behind it.
 #[derive(Debug)]
 pub(super) struct Written {
     file: OwnedFd,
-    ledger: Ledger<()>,
+    /// `None`: the file is in memory. A write is a copy there, for which nobody needs to wait.
+    behind: Option<Arc<Behind>>,
+    pending: Mutex<Pending>,
+    changed: Condvar,
     inode: OnceLock<Option<(u64, u64)>>,
 }
 
+/// What was taken, by number, and is not written.
+#[derive(Debug, Default)]
+struct Pending {
+    /// The next number.
+    taken: u64,
+    waiting: BTreeMap<u64, Gathered>,
+    /// Somebody fills or writes these.
+    in_hand: BTreeSet<u64>,
+    /// What the first that failed said.
+    failed: Option<Errno>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.in_hand.is_empty()
+    }
+
+    /// Takes the oldest in hand that waits, if it was taken by then.
+    fn oldest(&mut self, taken: u64) -> Option<(u64, Gathered)> {
+        let first = self.waiting.first_entry().filter(|first| *first.key() < taken)?;
+        let (number, bytes) = first.remove_entry();
+        self.in_hand.insert(number);
+        Some((number, bytes))
+    }
+
+    /// Takes the newest in hand if it can be continued at this position.
+    fn newest(&mut self, position: u64) -> Option<(u64, Gathered)> {
+        let last = self
+            .waiting
+            .last_entry()
+            .filter(|last| last.get().has_room_at(position))?;
+        let (number, bytes) = last.remove_entry();
+        self.in_hand.insert(number);
+        Some((number, bytes))
+    }
+
+    /// Whether what was taken by then is all in the hands of others.
+    fn is_with_others(&self, taken: u64) -> bool {
+        let before = |number: Option<&u64>| number.is_some_and(|number| *number < taken);
+        before(self.in_hand.first()) && !before(self.waiting.keys().next())
+    }
+}
+
+/// Taken bytes that somebody fills or writes. They wait again after it, unless they are written.
+struct InHand<'f> {
+    file: &'f Written,
+    number: u64,
+    bytes: Option<Gathered>,
+    written: Option<Result<(), Errno>>,
+}
+
+impl Drop for InHand<'_> {
+    /// Even if it panicked: else who syncs, or wants a buffer, would wait for ever.
+    fn drop(&mut self) {
+        let Some(bytes) = self.bytes.take() else { return };
+        let mut pending = lock(&self.file.pending);
+        pending.in_hand.remove(&self.number);
+        match self.written {
+            None => {
+                pending.waiting.insert(self.number, bytes);
+                drop(pending);
+            }
+            Some(result) => {
+                if let Err(failed) = result {
+                    pending.failed.get_or_insert(failed);
+                }
+                drop(pending);
+                if let Some(behind) = &self.file.behind {
+                    behind.wrote(bytes, result);
+                }
+            }
+        }
+        self.file.changed.notify_all();
+    }
+}
+
 impl Written {
-    pub(super) fn new(file: OwnedFd) -> Self {
+    pub(super) fn new(file: OwnedFd, behind: Option<Arc<Behind>>) -> Self {
         Self {
             file,
-            ledger: Ledger::default(),
+            behind,
+            pending: Mutex::default(),
+            changed: Condvar::new(),
             inode: OnceLock::new(),
         }
     }
@@ -114,27 +125,96 @@ impl Written {
         &self.file
     }
 
+    /// Whether writes can wait here.
+    pub(super) const fn is_on_disk(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    /// Takes the parts, or the first of them, to be written behind the caller: says how much that is. Where there is no
+    /// memory for that it writes them itself, through the page cache.
+    pub(super) fn take(self: &Arc<Self>, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        let continued = lock(&self.pending).newest(position);
+        if let Some((number, bytes)) = continued {
+            return Ok(self.fill(number, bytes, parts));
+        }
+        let Some((behind, buffer)) = self.behind.as_ref().and_then(|it| Some((it, it.buffer()?))) else {
+            return Ok(rustix::io::retry_on_intr(|| {
+                rustix::io::pwritev(&self.file, parts, position)
+            })?);
+        };
+        let number = {
+            let mut pending = lock(&self.pending);
+            let number = pending.taken;
+            pending.taken += 1;
+            pending.in_hand.insert(number);
+            number
+        };
+        behind.enlist(self);
+        Ok(self.fill(number, behind.buffers.empty(buffer, position), parts))
+    }
+
+    fn fill(&self, number: u64, mut bytes: Gathered, parts: &[IoSlice<'_>]) -> usize {
+        let taken = bytes.gather(parts);
+        drop(InHand {
+            file: self,
+            number,
+            bytes: Some(bytes),
+            written: None,
+        });
+        taken
+    }
+
+    /// Writes what had been taken by then, and waits for what others write of it.
+    pub(super) fn write_taken(&self, taken: Taken) {
+        loop {
+            let with_others = |pending: &mut Pending| pending.is_with_others(taken.0);
+            let pending = self.changed.wait_while(lock(&self.pending), with_others);
+            let oldest = pending.unwrap_or_else(PoisonError::into_inner).oldest(taken.0);
+            let Some((number, bytes)) = oldest else { return };
+            self.write(number, bytes);
+        }
+    }
+
+    fn write(&self, number: u64, bytes: Gathered) {
+        let mut in_hand = InHand {
+            file: self,
+            number,
+            bytes: Some(bytes),
+            written: None,
+        };
+        if let (Some(behind), Some(bytes)) = (&self.behind, &in_hand.bytes) {
+            in_hand.written = Some(behind.direct.write(self.file.as_fd(), bytes));
+        }
+    }
+
     /// The file when all that was taken is in it.
     pub(super) fn settled(&self) -> &OwnedFd {
-        drop(self.ledger.settled_now());
+        self.write_taken(self.taken());
         &self.file
     }
 
     /// The file when what had been taken by then is in it, for whoever promises that it is: an error if any write failed,
     /// now and ever after.
     pub(super) fn complete(&self, taken: Taken) -> io::Result<&OwnedFd> {
-        match self.ledger.settled(taken.0).failed {
+        self.write_taken(taken);
+        match lock(&self.pending).failed {
             None => Ok(&self.file),
             Some(failed) => Err(failed.into()),
         }
     }
 
     pub(super) fn taken(&self) -> Taken {
-        Taken(lock(&self.ledger.entries).taken)
+        Taken(lock(&self.pending).taken)
     }
 
-    pub(super) fn has_written(&self, taken: Taken) -> bool {
-        lock(&self.ledger.entries).has_written(taken.0)
+    /// A file was opened: what others who have it open were given by now is written.
+    pub(super) fn settle_others(&self) {
+        for file in self.behind.iter().flat_map(|behind| behind.files()) {
+            let (one, other) = (file.inode(), self.inode());
+            if one == other || one.is_none() || other.is_none() {
+                file.settled();
+            }
+        }
     }
 
     /// `None`: it cannot be told, and may be any.
@@ -148,143 +228,176 @@ impl Written {
     }
 }
 
-/// The threads of one disk that write, and the memory that they write from.
+/// The memory that one disk's files are written from behind their callers, and which of them wait to be.
 #[derive(Debug)]
-pub(super) struct Writers {
-    /// As many, once there is something to write.
-    count: usize,
-    threads: OnceLock<Option<Threads>>,
-    buffers: Arc<Buffers>,
-    /// Of all files.
-    ledger: Arc<Ledger<Arc<Written>>>,
+pub(super) struct Behind {
+    buffers: Buffers,
+    direct: Direct,
+    /// Those that something was taken for and is not written.
+    files: Mutex<Vec<Arc<Written>>>,
+    /// What the first write that failed said, of any file.
+    failed: Mutex<Option<Errno>>,
 }
 
-#[derive(Debug)]
-struct Threads {
-    work: Sender<Write>,
-    handles: Vec<JoinHandle<()>>,
-}
-
-/// Bytes on their way to a file.
-#[derive(Debug)]
-struct Write {
-    file: Arc<Written>,
-    disk: Arc<Ledger<Arc<Written>>>,
-    number_of_file: u64,
-    number_of_disk: u64,
-    bytes: Gathered,
-    buffers: Arc<Buffers>,
-    result: Result<(), Errno>,
-}
-
-impl Drop for Write {
-    /// Told even if its thread panicked: else who syncs, or wants a buffer, would wait for ever.
-    fn drop(&mut self) {
-        self.buffers.give_back(&mut self.bytes);
-        self.disk.end(self.number_of_disk, self.result);
-        self.file.ledger.end(self.number_of_file, self.result);
-    }
-}
-
-impl Writers {
+impl Behind {
     pub(super) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = processors.clamp(WRITERS_MIN, WRITERS_MAX);
         Self {
-            count,
-            threads: OnceLock::new(),
-            // One for each, and one that is being filled.
-            buffers: Arc::new(Buffers::new(count + 1)),
-            ledger: Arc::default(),
+            buffers: Buffers::new((processors + 1).clamp(BUFFERS_MIN, BUFFERS_MAX)),
+            direct: Direct::new(),
+            files: Mutex::default(),
+            failed: Mutex::default(),
         }
     }
 
-    /// Takes the parts, or the first of them, to write them behind the caller: says how much that is. Waits while there is
-    /// no buffer. Where there are no threads it writes them itself, through the page cache.
-    pub(super) fn write(
-        &self,
-        file: &Arc<Written>,
-        parts: &[IoSlice<'_>],
-        position: u64,
-    ) -> io::Result<usize> {
-        let threads = self.threads.get_or_init(|| Threads::start(self.count)).as_ref();
-        let gathered = threads.and_then(|threads| Some((threads, self.buffers.gather(parts, position)?)));
-        let Some((threads, bytes)) = gathered else {
-            let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&file.file, parts, position));
-            return Ok(written?);
-        };
-        let taken = bytes.len();
-        let write = Write {
-            number_of_file: file.ledger.begin(()),
-            number_of_disk: self.ledger.begin(Arc::clone(file)),
-            file: Arc::clone(file),
-            disk: Arc::clone(&self.ledger),
-            bytes,
-            buffers: Arc::clone(&self.buffers),
-            result: Err(Errno::IO),
-        };
-        // Were all threads gone, it would be dropped, and so have failed.
-        let _ = threads.work.send(write);
-        Ok(taken)
+    /// Whoever wants a buffer and finds none free does what one waits for.
+    fn buffer(&self) -> Option<Buffer> {
+        loop {
+            match self.buffers.get() {
+                Got::Buffer(buffer) => return Some(buffer),
+                Got::NoMemory => return None,
+                Got::NoneFree => {
+                    if !self.write_any() {
+                        self.buffers.wait();
+                    }
+                }
+            }
+        }
     }
 
-    /// Waits until what is taken by now is written. Fails if something was not, once.
+    /// Writes something that waits; false if nothing does.
+    fn write_any(&self) -> bool {
+        for file in self.files() {
+            let oldest = lock(&file.pending).oldest(u64::MAX);
+            if let Some((number, bytes)) = oldest {
+                file.write(number, bytes);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn files(&self) -> Vec<Arc<Written>> {
+        lock(&self.files).clone()
+    }
+
+    fn enlist(&self, file: &Arc<Written>) {
+        let mut files = lock(&self.files);
+        if !files.iter().any(|known| Arc::ptr_eq(known, file)) {
+            files.push(Arc::clone(file));
+        }
+    }
+
+    fn wrote(&self, bytes: Gathered, result: Result<(), Errno>) {
+        if let Err(failed) = result {
+            lock(&self.failed).get_or_insert(failed);
+        }
+        lock(&self.files).retain(|file| !lock(&file.pending).is_empty());
+        self.buffers.give_back(bytes);
+    }
+
+    /// Writes what is taken by now, of all files.
+    pub(super) fn settle(&self) {
+        for file in self.files() {
+            file.settled();
+        }
+    }
+
+    /// The same. Fails if something was not written, once.
     pub(super) fn complete(&self) -> io::Result<()> {
-        match self.ledger.settled_now().failed.take() {
+        self.settle();
+        match lock(&self.failed).take() {
             None => Ok(()),
             Some(failed) => Err(failed.into()),
         }
     }
+}
 
-    /// Waits until what is taken by now is written, of all files.
-    pub(super) fn settle(&self) {
-        drop(self.ledger.settled_now());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(behind: &Arc<Behind>) -> Arc<Written> {
+        let file = tempfile::tempfile().unwrap();
+        Arc::new(Written::new(file.into(), Some(Arc::clone(behind))))
     }
 
-    /// A file was opened: waits until what is taken by now for it, by another who has it open, is written.
-    pub(super) fn settle_same(&self, opened: &Written) {
-        let behind: Vec<_> = lock(&self.ledger.entries).unfinished.values().cloned().collect();
-        for file in behind {
-            let (one, other) = (file.inode(), opened.inode());
-            if one == other || one.is_none() || other.is_none() {
-                file.settled();
-            }
+    fn take(file: &Arc<Written>, len: usize, position: u64) -> usize {
+        file.take(&[IoSlice::new(&vec![7; len])], position).unwrap()
+    }
+
+    fn len(file: &Written) -> u64 {
+        u64::try_from(rustix::fs::fstat(file.file()).unwrap().st_size).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_written_before_somebody_needs_it_and_then_no_more_than_that() {
+        let behind = Arc::new(Behind::new());
+        let file = file(&behind);
+        assert_eq!(take(&file, 1000, 0), 1000);
+        let first = file.taken();
+        assert_eq!(take(&file, 1000, 5000), 1000);
+        assert_eq!(len(&file), 0);
+        file.write_taken(first);
+        assert_eq!(len(&file), 1000);
+        assert_eq!(behind.files().len(), 1);
+        file.settled();
+        assert_eq!((len(&file), behind.files().len()), (6000, 0));
+    }
+
+    #[test]
+    fn what_goes_on_where_the_last_ended_goes_with_it() {
+        let behind = Arc::new(Behind::new());
+        let file = file(&behind);
+        take(&file, 1000, 0);
+        let first = file.taken();
+        assert_eq!(take(&file, 500, 1000), 500);
+        assert_eq!(file.taken(), first);
+        take(&file, 500, 3000);
+        assert!(file.taken() > first, "it does not go on there");
+        file.settled();
+        take(&file, 500, 3500);
+        file.settled();
+        assert_eq!(len(&file), 4000);
+    }
+
+    #[test]
+    fn who_finds_no_buffer_writes_what_waits_of_any_file() {
+        let behind = Arc::new(Behind::new());
+        let files: Vec<_> = (0..3 * BUFFERS_MAX).map(|_| file(&behind)).collect();
+        for file in &files {
+            assert_eq!(take(file, 100_000, 0), 100_000);
         }
+        assert!(behind.files().len() <= BUFFERS_MAX);
+        assert!(len(&files[0]) == 100_000 && len(&files[3 * BUFFERS_MAX - 1]) == 0);
+        behind.complete().unwrap();
+        assert!(files.iter().all(|file| len(file) == 100_000) && behind.files().is_empty());
     }
-}
 
-impl Drop for Writers {
-    /// Waits for them: nobody writes any more once this is over.
-    fn drop(&mut self) {
-        if let Some(Some(Threads { work, handles })) = self.threads.take() {
-            drop(work);
-            for handle in handles {
-                let _ = handle.join();
-            }
-        }
+    #[test]
+    fn who_syncs_waits_for_what_another_has_in_hand() {
+        let behind = Arc::new(Behind::new());
+        let file = file(&behind);
+        take(&file, 1000, 0);
+        let (number, bytes) = lock(&file.pending).oldest(u64::MAX).unwrap();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| len_of(file.complete(file.taken()).unwrap()));
+            assert!(!waits.is_finished());
+            drop(InHand {
+                file: &file,
+                number,
+                bytes: Some(bytes),
+                written: None,
+            });
+            assert_eq!(
+                waits.join().unwrap(),
+                1000,
+                "it was put back, and written by who waited"
+            );
+        });
     }
-}
 
-impl Threads {
-    /// `None`: there are none to be had.
-    fn start(count: usize) -> Option<Self> {
-        let (work, writes) = channel();
-        let writes = Arc::new(Mutex::new(writes));
-        let direct = Arc::new(Direct::new());
-        let start = |_| {
-            let (direct, writes) = (Arc::clone(&direct), Arc::clone(&writes));
-            let thread = std::thread::Builder::new().name("write".to_owned());
-            thread.spawn(move || work_off(&direct, &writes)).ok()
-        };
-        let handles: Vec<_> = (0..count).map_while(start).collect();
-        (!handles.is_empty()).then_some(Self { work, handles })
-    }
-}
-
-fn work_off(direct: &Direct, writes: &Mutex<Receiver<Write>>) {
-    loop {
-        let next = lock(writes).recv();
-        let Ok(mut write) = next else { return };
-        write.result = direct.write(write.file.file.as_fd(), &write.bytes);
+    fn len_of(file: &OwnedFd) -> i64 {
+        rustix::fs::fstat(file).unwrap().st_size
     }
 }

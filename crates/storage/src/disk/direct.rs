@@ -14,7 +14,7 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 
 /// The most that one write takes, with what stands before it in its first block.
 const BUFFER_BYTES: usize = 2 << 20;
@@ -61,14 +61,14 @@ pub(crate) fn gather(parts: &[IoSlice<'_>], into: &mut [u8]) -> usize {
 }
 
 /// Memory that begins at a page; one large page if there is one, which the disk takes as one piece.
-type Buffer = MmapMut;
+pub(super) type Buffer = MmapMut;
 
 /// The memory that is written from. Kept, once it is there.
 #[derive(Debug)]
 pub(super) struct Buffers {
     kept: Mutex<Kept>,
     given_back: Condvar,
-    /// There are no more of them; whoever wants one waits.
+    /// There are no more of them.
     most: usize,
     block: usize,
 }
@@ -80,18 +80,34 @@ struct Kept {
     all: usize,
 }
 
+/// What came of asking for a buffer.
+#[derive(Debug)]
+pub(super) enum Got {
+    Buffer(Buffer),
+    /// All are in use.
+    NoneFree,
+    NoMemory,
+}
+
 /// The bytes of a write, each in memory as far behind a block's begin as it is to be in the file.
 #[derive(Debug)]
 pub(super) struct Gathered {
-    /// `None`: given back.
-    buffer: Option<Buffer>,
+    buffer: Buffer,
     within: Range<usize>,
     position: u64,
 }
 
 impl Gathered {
-    pub(super) const fn len(&self) -> usize {
-        self.within.end - self.within.start
+    /// Copies as much of the parts behind what is there as it has room for: how much.
+    pub(super) fn gather(&mut self, parts: &[IoSlice<'_>]) -> usize {
+        let len = gather(parts, &mut self.buffer[self.within.end..]);
+        self.within.end += len;
+        len
+    }
+
+    /// Whether what goes to this position goes on here.
+    pub(super) fn has_room_at(&self, position: u64) -> bool {
+        self.position + self.within.len() as u64 == position && self.within.end < self.buffer.len()
     }
 }
 
@@ -105,38 +121,42 @@ impl Buffers {
         }
     }
 
-    /// Copies as much of the parts as a buffer takes, when there is one. `None`: there is no memory.
-    pub(super) fn gather(&self, parts: &[IoSlice<'_>], position: u64) -> Option<Gathered> {
-        let mut buffer = self.take()?;
-        let from = within_block(position, self.block);
-        let len = gather(parts, &mut buffer[from..]);
-        Some(Gathered {
-            buffer: Some(buffer),
-            within: from..from + len,
-            position,
-        })
-    }
-
-    fn take(&self) -> Option<Buffer> {
-        let kept = lock(&self.kept);
-        let none_free = |kept: &mut Kept| kept.free.is_empty() && kept.all == self.most;
-        let waited = self.given_back.wait_while(kept, none_free);
-        let mut kept = waited.unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn get(&self) -> Got {
+        let mut kept = lock(&self.kept);
         if let Some(buffer) = kept.free.pop() {
-            return Some(buffer);
+            return Got::Buffer(buffer);
         }
-        let buffer = MmapMut::map_anon(BUFFER_BYTES).ok()?;
+        if kept.all == self.most {
+            return Got::NoneFree;
+        }
+        let Ok(buffer) = MmapMut::map_anon(BUFFER_BYTES) else {
+            return Got::NoMemory;
+        };
         // As good as it gets.
         let _ = buffer.advise(Advice::HugePage);
         kept.all += 1;
-        Some(buffer)
+        Got::Buffer(buffer)
     }
 
-    pub(super) fn give_back(&self, gathered: &mut Gathered) {
-        if let Some(buffer) = gathered.buffer.take() {
-            lock(&self.kept).free.push(buffer);
-            self.given_back.notify_one();
+    /// Waits until there may be one.
+    pub(super) fn wait(&self) {
+        let none_free = |kept: &mut Kept| kept.free.is_empty() && kept.all == self.most;
+        drop(self.given_back.wait_while(lock(&self.kept), none_free));
+    }
+
+    /// A write to this position, with nothing in it yet.
+    pub(super) fn empty(&self, buffer: Buffer, position: u64) -> Gathered {
+        let from = within_block(position, self.block);
+        Gathered {
+            buffer,
+            within: from..from,
+            position,
         }
+    }
+
+    pub(super) fn give_back(&self, gathered: Gathered) {
+        lock(&self.kept).free.push(gathered.buffer);
+        self.given_back.notify_one();
     }
 }
 
@@ -168,10 +188,7 @@ impl Direct {
 
     /// Writes all of it to the file.
     pub(super) fn write(&self, file: BorrowedFd<'_>, gathered: &Gathered) -> Result<(), Errno> {
-        let Some(buffer) = &gathered.buffer else {
-            return Ok(());
-        };
-        let (mut bytes, mut position) = (&buffer[gathered.within.clone()], gathered.position);
+        let (mut bytes, mut position) = (&gathered.buffer[gathered.within.clone()], gathered.position);
         let past_cache = self.past_cache(file);
         while !bytes.is_empty() {
             let written = match (next_piece(position, bytes.len(), self.block, WORTH), &past_cache) {
@@ -282,10 +299,15 @@ mod tests {
                     IoSlice::new(&bytes[..len / 3]),
                     IoSlice::new(&bytes[len / 3..len]),
                 ];
-                let mut gathered = buffers.gather(&parts, position).unwrap();
-                assert_eq!(gathered.len(), len);
+                let Got::Buffer(buffer) = buffers.get() else {
+                    panic!("it was given back")
+                };
+                let mut gathered = buffers.empty(buffer, position);
+                assert_eq!(gathered.gather(&parts), len);
+                assert!(gathered.has_room_at(position + len as u64));
+                assert!(matches!(buffers.get(), Got::NoneFree));
                 direct.write(file.as_file().as_fd(), &gathered).unwrap();
-                buffers.give_back(&mut gathered);
+                buffers.give_back(gathered);
                 let mut read = vec![0; usize::try_from(position).unwrap() + len + 1];
                 let there = rustix::io::pread(file.as_file(), &mut read, 0).unwrap();
                 assert_eq!(there, read.len() - 1, "{len} at {position}");

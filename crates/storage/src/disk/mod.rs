@@ -59,7 +59,7 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything durable, with one `syncfs` on a descriptor opened at start and never reopened.
     fn sync_filesystem(&self) -> io::Result<()>;
-    /// Waits until what is taken by now is written, of all files: before another may have the directory.
+    /// Writes what is taken by now, of all files: before another may have the directory.
     fn settle(&self) {}
     /// Takes an exclusive lock on the file, creating it; `None` if another process (or handle) has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
@@ -80,10 +80,11 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes the parts one after another at `position`. May write less than all; takes at most [`IO_PARTS_MAX`] parts.
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
-    /// Takes the parts, or the first of them, to write them behind the caller, and past the cache if it can: for many bytes
-    /// that nobody is expected to read soon, and for which there is room ([`DiskFile::reserve`]). Says how much it took.
-    /// Whoever reads finds them, or hears that they could not be written. What fails shows at the sync, as it may with any
-    /// write; what the process has taken and not written goes with it.
+    /// Takes the parts, or the first of them, to be written behind the caller, and past the cache if that can be: for many
+    /// bytes that nobody is expected to read soon, and for which there is room ([`DiskFile::reserve`]). Says how much it took.
+    /// They are written when somebody needs them there, at the next sync at the latest. Whoever reads finds them, or hears
+    /// that they could not be written. What fails shows at the sync, as it may with any write; what the process has taken and
+    /// not written goes with it.
     fn write_behind(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         self.write_at(parts, position)
     }
@@ -91,13 +92,11 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn taken(&self) -> Taken {
         Taken::default()
     }
-    /// Whether all that had been taken by then is written, so that a sync need not wait for it.
-    fn has_written(&self, _taken: Taken) -> bool {
-        true
-    }
+    /// Writes what had been taken by then: whoever syncs many files at once has several threads do that before.
+    fn write_taken(&self, _taken: Taken) {}
     /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Makes durable what had been taken by then, and all other writes. After an error what was not durable before may be
+    /// Writes what had been taken by then, and makes it durable, with all other writes. After an error what was not durable before may be
     /// gone: never ask twice.
     fn sync_taken(&self, taken: Taken) -> io::Result<()>;
     /// Makes the contents durable.

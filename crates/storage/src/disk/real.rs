@@ -1,6 +1,6 @@
 //! The real disk: with [`super::behind`] and [`super::direct`] all of this crate that makes system calls.
 
-use super::behind::{Writers, Written};
+use super::behind::{Behind, Written};
 use super::{Access, DirEntry, Disk, DiskFile, Taken};
 use memmap2::Mmap;
 use rustix::fs::{FallocateFlags, FlockOperation};
@@ -19,8 +19,8 @@ pub struct RealDisk {
     /// file system since it was opened, and a new one would not know of the earlier ones.
     root: Arc<File>,
     /// `None`: the files are in memory. Room ahead would be memory taken and cleared, and gains nothing; and a write is a
-    /// copy, for which nobody needs to wait behind the caller.
-    writers: Option<Arc<Writers>>,
+    /// copy, for which nobody needs to wait.
+    behind: Option<Arc<Behind>>,
 }
 
 /// What `statfs` says of a file system in memory: Linux's `TMPFS_MAGIC`.
@@ -59,7 +59,7 @@ impl RealDisk {
         let kind = rustix::fs::fstatfs(&root)?.f_type;
         Ok(Self {
             root: Arc::new(root),
-            writers: (kind != TMPFS).then(|| Arc::new(Writers::new())),
+            behind: (kind != TMPFS).then(|| Arc::new(Behind::new())),
         })
     }
 }
@@ -81,14 +81,9 @@ impl Disk for RealDisk {
             Access::Write => options.write(true),
             Access::CreateNew => options.write(true).create_new(true),
         };
-        let file = Arc::new(Written::new(options.open(path)?.into()));
-        if let Some(writers) = &self.writers {
-            writers.settle_same(&file);
-        }
-        Ok(RealFile {
-            file,
-            writers: self.writers.clone(),
-        })
+        let file = Written::new(options.open(path)?.into(), self.behind.clone());
+        file.settle_others();
+        Ok(RealFile(Arc::new(file)))
     }
 
     #[expect(
@@ -156,14 +151,14 @@ impl Disk for RealDisk {
     }
 
     fn settle(&self) {
-        if let Some(writers) = &self.writers {
-            writers.settle();
+        if let Some(behind) = &self.behind {
+            behind.settle();
         }
     }
 
     fn sync_filesystem(&self) -> io::Result<()> {
-        if let Some(writers) = &self.writers {
-            writers.complete()?;
+        if let Some(behind) = &self.behind {
+            behind.complete()?;
         }
         Ok(rustix::fs::syncfs(self.root.as_fd())?)
     }
@@ -188,9 +183,13 @@ impl Disk for RealDisk {
 
 /// A file of the machine's.
 #[derive(Debug)]
-pub struct RealFile {
-    file: Arc<Written>,
-    writers: Option<Arc<Writers>>,
+pub struct RealFile(Arc<Written>);
+
+impl Drop for RealFile {
+    /// What was taken by this handle is written for whoever has another.
+    fn drop(&mut self) {
+        self.0.settled();
+    }
 }
 
 impl DiskFile for RealFile {
@@ -198,7 +197,7 @@ impl DiskFile for RealFile {
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         // Where a write failed there are not the bytes that were taken.
-        let file = self.file.complete(self.file.taken())?;
+        let file = self.0.complete(self.0.taken())?;
         Ok(rustix::io::retry_on_intr(|| {
             rustix::io::pread(file, &mut *buf, position)
         })?)
@@ -206,40 +205,37 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
         Ok(rustix::io::retry_on_intr(|| {
-            rustix::io::pwritev(self.file.file(), parts, position)
+            rustix::io::pwritev(self.0.file(), parts, position)
         })?)
     }
 
     fn write_behind(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        match &self.writers {
-            Some(writers) => writers.write(&self.file, parts, position),
-            None => self.write_at(parts, position),
-        }
+        self.0.take(parts, position)
     }
 
     fn taken(&self) -> Taken {
-        self.file.taken()
+        self.0.taken()
     }
 
-    fn has_written(&self, taken: Taken) -> bool {
-        self.file.has_written(taken)
+    fn write_taken(&self, taken: Taken) {
+        self.0.write_taken(taken);
     }
 
     fn len(&self) -> io::Result<u64> {
-        let about = rustix::fs::fstat(self.file.settled())?;
+        let about = rustix::fs::fstat(self.0.settled())?;
         u64::try_from(about.st_size).map_err(|_| io::ErrorKind::InvalidData.into())
     }
 
     fn sync_taken(&self, taken: Taken) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(self.file.complete(taken)?)?)
+        Ok(rustix::fs::fdatasync(self.0.complete(taken)?)?)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::ftruncate(self.file.settled(), len)?)
+        Ok(rustix::fs::ftruncate(self.0.settled(), len)?)
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(self.file.settled(), FallocateFlags::empty(), 0, len) {
+        match rustix::fs::fallocate(self.0.settled(), FallocateFlags::empty(), 0, len) {
             // Not every file system can: the file has its length then, and its room when it is written.
             Err(Errno::OPNOTSUPP) if self.len()? < len => self.truncate(len),
             Err(Errno::OPNOTSUPP) => Ok(()),
@@ -248,12 +244,12 @@ impl DiskFile for RealFile {
     }
 
     fn reserve(&self, room: Range<u64>) -> io::Result<()> {
-        if self.writers.is_none() {
+        if !self.0.is_on_disk() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let len = room.end.saturating_sub(room.start);
         Ok(rustix::fs::fallocate(
-            self.file.settled(),
+            self.0.settled(),
             FallocateFlags::KEEP_SIZE,
             room.start,
             len,
@@ -275,7 +271,7 @@ impl DiskFile for RealFile {
         unsafe {
             memmap2::MmapOptions::new()
                 .len(len)
-                .map(self.file.settled().as_raw_fd())
+                .map(self.0.settled().as_raw_fd())
         }
     }
 }
@@ -315,7 +311,6 @@ mod tests {
                 end
             );
             assert!(read == bytes[..end], "after {len} bytes");
-            assert!(file.has_written(file.taken()), "who reads waits");
             assert_eq!(file.len().unwrap(), end as u64);
         }
     }
@@ -355,7 +350,7 @@ mod tests {
         let sound = disk.open(&dir.path().join("sound"), Access::CreateNew).unwrap();
         if unwritable.write_behind(&[IoSlice::new(&[1; 5000])], 0).is_err() {
             assert!(
-                disk.writers.is_none(),
+                disk.behind.is_none(),
                 "nothing is taken where files are in memory"
             );
             return;
@@ -364,7 +359,8 @@ mod tests {
             unwritable.sync_data().unwrap_err();
         }
         unwritable.read_at(&mut [0; 10], 0).unwrap_err();
-        assert!(unwritable.has_written(unwritable.taken()), "nobody waits for it");
+        // It is not tried again.
+        unwritable.write_taken(unwritable.taken());
         sound.sync_data().unwrap();
         disk.sync_filesystem().unwrap_err();
         disk.sync_filesystem().unwrap();
@@ -378,7 +374,7 @@ mod tests {
         let file = disk.open(&dir.path().join("log"), Access::CreateNew).unwrap();
         file.write_at(&[IoSlice::new(&[1; 5000])], 0).unwrap();
         let held = |file: &RealFile| {
-            u64::try_from(rustix::fs::fstat(file.file.file()).unwrap().st_blocks).unwrap() * 512
+            u64::try_from(rustix::fs::fstat(file.0.file()).unwrap().st_blocks).unwrap() * 512
         };
         if let Err(refused) = file.reserve(5000..4 << 20) {
             assert_eq!(refused.kind(), io::ErrorKind::Unsupported);

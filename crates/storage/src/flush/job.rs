@@ -4,7 +4,8 @@ use crate::log::UnsyncedFile;
 use crate::marks::{Mark, SlotId};
 use crate::{Disk, DiskFile as _, Taken};
 use quipu_record::{Offset, TopicPartition};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 /// What a log may believe once its job is done.
@@ -31,13 +32,6 @@ impl<D: Disk> Part<D> {
             UnsyncedFile::Found(_) => Taken::default(),
         };
         Self { file, taken }
-    }
-
-    fn is_written(&self) -> bool {
-        match &self.file {
-            UnsyncedFile::Open(file) => file.file().has_written(self.taken),
-            UnsyncedFile::Found(_) => true,
-        }
     }
 }
 
@@ -97,11 +91,6 @@ impl<D: Disk> FlushJob<D> {
         self.jobs += later.jobs;
     }
 
-    /// Whether its round need not wait for a write.
-    fn is_written(&self) -> bool {
-        self.files.iter().all(Part::is_written)
-    }
-
     /// Which partition's.
     #[must_use]
     pub const fn partition(&self) -> TopicPartition {
@@ -115,11 +104,10 @@ impl<D: Disk> FlushJob<D> {
     }
 }
 
-/// The jobs that wait for a round, each log's in the order in which they were taken. A round takes of a log what is written
-/// by then, joined to one: several syncs of one file in one round would prove no more than one, and none should wait for a
-/// write behind that came after what it is about.
+/// The jobs that wait for a round, one of a log: what is taken while a round runs joins what waits, and several syncs of
+/// one file in one round would prove no more than one.
 #[derive(Debug)]
-pub struct FlushJobs<D: Disk>(BTreeMap<TopicPartition, VecDeque<FlushJob<D>>>);
+pub struct FlushJobs<D: Disk>(BTreeMap<TopicPartition, FlushJob<D>>);
 
 impl<D: Disk> Default for FlushJobs<D> {
     fn default() -> Self {
@@ -130,11 +118,9 @@ impl<D: Disk> Default for FlushJobs<D> {
 impl<D: Disk> FlushJobs<D> {
     /// Adds a job. Jobs of one log come in the order in which they were taken.
     pub fn add(&mut self, job: FlushJob<D>) {
-        let waiting = self.0.entry(job.partition()).or_default();
-        match waiting.back_mut() {
-            // It waits for no write of its own.
-            Some(last) if job.is_written() => last.absorb(job),
-            _ => waiting.push_back(job),
+        match self.0.entry(job.partition()) {
+            Entry::Occupied(mut waiting) => waiting.get_mut().absorb(job),
+            Entry::Vacant(room) => drop(room.insert(job)),
         }
     }
 
@@ -144,33 +130,9 @@ impl<D: Disk> FlushJobs<D> {
         self.0.is_empty()
     }
 
-    /// Takes what is written, for a round: one job of a log. Where nothing is, each log's oldest, and the round waits for
-    /// the writes.
+    /// Takes all of them, for a round.
     pub fn take(&mut self) -> Vec<FlushJob<D>> {
-        let written = self.take_of_each(FlushJob::is_written);
-        if written.is_empty() {
-            return self.take_of_each(|_| true);
-        }
-        written
-    }
-
-    /// The oldest jobs that may be taken, joined with what is written behind them.
-    fn take_of_each(&mut self, may_begin: impl Fn(&FlushJob<D>) -> bool) -> Vec<FlushJob<D>> {
-        let mut taken = Vec::with_capacity(self.0.len());
-        self.0.retain(|_, waiting| {
-            if waiting.front().is_some_and(&may_begin)
-                && let Some(mut job) = waiting.pop_front()
-            {
-                while waiting.front().is_some_and(FlushJob::is_written)
-                    && let Some(next) = waiting.pop_front()
-                {
-                    job.absorb(next);
-                }
-                taken.push(job);
-            }
-            !waiting.is_empty()
-        });
-        taken
+        std::mem::take(&mut self.0).into_values().collect()
     }
 }
 

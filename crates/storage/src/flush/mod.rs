@@ -105,7 +105,7 @@ impl<D: Disk> Flusher<D> {
         report.dirs = dirs.len();
         report.syncfs = self.by_syncfs(&report);
         if report.syncfs {
-            sync::whole_filesystem(&self.dir)?;
+            sync::whole_filesystem(&mut self.helpers, &self.dir, &chains)?;
             // Nothing that was written is closed before this.
             drop(chains);
         } else {

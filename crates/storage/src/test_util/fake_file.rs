@@ -178,17 +178,12 @@ impl DiskFile for FakeFile {
         Taken(self.behind().map_or(0, |behind| behind.taken))
     }
 
-    /// Sometimes not yet, if nobody waited for it so far.
-    fn has_written(&self, taken: Taken) -> bool {
-        let Ok(mut state) = self.state() else { return true };
-        let now = state
-            .file(self.id)
-            .is_ok_and(|file| file.behind.written >= taken.0)
-            || state.rng.one_in(2);
-        if now && let Ok(file) = state.file(self.id) {
+    fn write_taken(&self, taken: Taken) {
+        if let Ok(mut state) = self.state()
+            && let Ok(file) = state.file(self.id)
+        {
             file.behind.written = file.behind.written.max(taken.0);
         }
-        now
     }
 
     fn len(&self) -> io::Result<u64> {

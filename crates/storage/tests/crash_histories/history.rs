@@ -333,9 +333,6 @@ impl<'s> History<'s> {
             return Err(Exit);
         };
         self.count(if report.syncfs { "flush by syncfs" } else { "flush" });
-        if !process.jobs.is_empty() {
-            self.count("flush: left a job");
-        }
         for done in &done {
             if done.jobs() > 1 {
                 self.count("joined jobs");
@@ -369,10 +366,8 @@ impl<'s> History<'s> {
         process
             .jobs
             .extend(process.logs.iter_mut().filter_map(Log::take_flush));
-        while !process.jobs.is_empty() {
-            if self.flush(process).is_err() {
-                return Ok(Err(Exit));
-            }
+        if self.flush(process).is_err() {
+            return Ok(Err(Exit));
         }
         for (log, model) in process.logs.iter().zip(&self.models) {
             ensure!(

@@ -42,7 +42,6 @@ const EXPECTED: &[&str] = &[
     "flush",
     "flush by syncfs",
     "flush: failed",
-    "flush: left a job",
     "joined jobs",
     "kill",
     "open",
