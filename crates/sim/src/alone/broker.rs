@@ -85,13 +85,14 @@ impl Broker {
 
     /// The process is gone, one way or another; another one starts in a while.
     pub(crate) fn die(&mut self, shared: &mut Shared, how: Fault) {
-        self.process = None;
-        self.life += 1;
         if how == Fault::PowerCut {
             self.disk.crash(shared.chance.seed());
         } else {
             self.disk.kill();
         }
+        // After that it can write nothing any more.
+        self.process = None;
+        self.life += 1;
         shared.note(format_args!("broker {} is down: {how:?}", self.id));
         let wait = shared.chance.millis(200);
         self.plan(shared, wait, BrokerEvent::Boot);

@@ -168,11 +168,6 @@ impl Broker {
 
     /// The process is gone, one way or another; another one starts in a while.
     pub(crate) fn die(&mut self, shared: &mut Shared, how: Fault) {
-        self.process = None;
-        self.life += 1;
-        self.paused = None;
-        self.missed.clear();
-        shared.standings[self.me].running = None;
         let power = matches!(how, Fault::PowerCut | Fault::PowerCutOfAll);
         if power {
             self.lost_power = true;
@@ -180,6 +175,12 @@ impl Broker {
         } else {
             self.disk.kill();
         }
+        // After that it can write nothing any more.
+        self.process = None;
+        self.life += 1;
+        self.paused = None;
+        self.missed.clear();
+        shared.standings[self.me].running = None;
         for partition in 0..shared.plan.partitions.len() {
             let fsync = shared.plan.is_fsync(partition);
             let ghost = &mut shared.ghosts[partition];

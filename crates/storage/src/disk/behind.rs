@@ -17,7 +17,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-/// One is written while another is filled.
+/// One is written, one waits, one is filled.
 const BUFFERS_MIN: usize = 3;
 /// No disk gains by more, and each is memory.
 const BUFFERS_MAX: usize = 9;
@@ -79,6 +79,7 @@ impl Pending {
 /// Taken bytes that somebody fills or writes. They wait again after it, unless they are written.
 struct InHand<'f> {
     file: &'f Written,
+    behind: &'f Behind,
     number: u64,
     bytes: Option<Gathered>,
     written: Option<Result<(), Errno>>,
@@ -89,23 +90,33 @@ impl Drop for InHand<'_> {
     fn drop(&mut self) {
         let Some(bytes) = self.bytes.take() else { return };
         let mut pending = lock(&self.file.pending);
+        if let Some(Err(failed)) = self.written {
+            // Whoever finds nothing in hand any more finds this.
+            pending.failed.get_or_insert(failed);
+            lock(&self.behind.failed).get_or_insert(failed);
+        }
         pending.in_hand.remove(&self.number);
-        match self.written {
-            None => {
-                pending.waiting.insert(self.number, bytes);
-                drop(pending);
-            }
-            Some(result) => {
-                if let Err(failed) = result {
-                    pending.failed.get_or_insert(failed);
-                }
-                drop(pending);
-                if let Some(behind) = &self.file.behind {
-                    behind.wrote(bytes, result);
-                }
-            }
+        if self.written.is_none() {
+            pending.waiting.insert(self.number, bytes);
+            drop(pending);
+            self.behind.buffers.tell();
+        } else {
+            drop(pending);
+            self.behind.wrote(bytes);
         }
         self.file.changed.notify_all();
+    }
+}
+
+impl InHand<'_> {
+    fn fill(mut self, parts: &[IoSlice<'_>]) -> usize {
+        self.bytes.as_mut().map_or(0, |bytes| bytes.gather(parts))
+    }
+
+    fn write(mut self) {
+        if let Some(bytes) = &self.bytes {
+            self.written = Some(self.behind.direct.write(self.file.file.as_fd(), bytes));
+        }
     }
 }
 
@@ -133,14 +144,16 @@ impl Written {
     /// Takes the parts, or the first of them, to be written behind the caller: says how much that is. Where there is no
     /// memory for that it writes them itself, through the page cache.
     pub(super) fn take(self: &Arc<Self>, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        let through_cache = || rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.file, parts, position));
+        let Some(behind) = &self.behind else {
+            return Ok(through_cache()?);
+        };
         let continued = lock(&self.pending).newest(position);
         if let Some((number, bytes)) = continued {
-            return Ok(self.fill(number, bytes, parts));
+            return Ok(self.in_hand(behind, number, bytes).fill(parts));
         }
-        let Some((behind, buffer)) = self.behind.as_ref().and_then(|it| Some((it, it.buffer()?))) else {
-            return Ok(rustix::io::retry_on_intr(|| {
-                rustix::io::pwritev(&self.file, parts, position)
-            })?);
+        let Some(buffer) = behind.buffer() else {
+            return Ok(through_cache()?);
         };
         let number = {
             let mut pending = lock(&self.pending);
@@ -149,41 +162,30 @@ impl Written {
             pending.in_hand.insert(number);
             number
         };
+        let in_hand = self.in_hand(behind, number, behind.buffers.empty(buffer, position));
         behind.enlist(self);
-        Ok(self.fill(number, behind.buffers.empty(buffer, position), parts))
+        Ok(in_hand.fill(parts))
     }
 
-    fn fill(&self, number: u64, mut bytes: Gathered, parts: &[IoSlice<'_>]) -> usize {
-        let taken = bytes.gather(parts);
-        drop(InHand {
+    const fn in_hand<'f>(&'f self, behind: &'f Behind, number: u64, bytes: Gathered) -> InHand<'f> {
+        InHand {
             file: self,
+            behind,
             number,
             bytes: Some(bytes),
             written: None,
-        });
-        taken
+        }
     }
 
     /// Writes what had been taken by then, and waits for what others write of it.
-    pub(super) fn write_taken(&self, taken: Taken) {
+    fn write_taken(&self, taken: Taken) {
+        let Some(behind) = &self.behind else { return };
         loop {
             let with_others = |pending: &mut Pending| pending.is_with_others(taken.0);
             let pending = self.changed.wait_while(lock(&self.pending), with_others);
             let oldest = pending.unwrap_or_else(PoisonError::into_inner).oldest(taken.0);
             let Some((number, bytes)) = oldest else { return };
-            self.write(number, bytes);
-        }
-    }
-
-    fn write(&self, number: u64, bytes: Gathered) {
-        let mut in_hand = InHand {
-            file: self,
-            number,
-            bytes: Some(bytes),
-            written: None,
-        };
-        if let (Some(behind), Some(bytes)) = (&self.behind, &in_hand.bytes) {
-            in_hand.written = Some(behind.direct.write(self.file.as_fd(), bytes));
+            self.in_hand(behind, number, bytes).write();
         }
     }
 
@@ -256,9 +258,9 @@ impl Behind {
             match self.buffers.get() {
                 Got::Buffer(buffer) => return Some(buffer),
                 Got::NoMemory => return None,
-                Got::NoneFree => {
+                Got::NoneFree(news) => {
                     if !self.write_any() {
-                        self.buffers.wait();
+                        self.buffers.wait(news);
                     }
                 }
             }
@@ -270,7 +272,7 @@ impl Behind {
         for file in self.files() {
             let oldest = lock(&file.pending).oldest(u64::MAX);
             if let Some((number, bytes)) = oldest {
-                file.write(number, bytes);
+                file.in_hand(self, number, bytes).write();
                 return true;
             }
         }
@@ -288,10 +290,7 @@ impl Behind {
         }
     }
 
-    fn wrote(&self, bytes: Gathered, result: Result<(), Errno>) {
-        if let Err(failed) = result {
-            lock(&self.failed).get_or_insert(failed);
-        }
+    fn wrote(&self, bytes: Gathered) {
         lock(&self.files).retain(|file| !lock(&file.pending).is_empty());
         self.buffers.give_back(bytes);
     }
@@ -316,6 +315,12 @@ impl Behind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{Mode, OFlags};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    /// Who waits does so for longer, and who does not wait is over by then.
+    const SHORT: Duration = Duration::from_millis(50);
 
     fn file(behind: &Arc<Behind>) -> Arc<Written> {
         let file = tempfile::tempfile().unwrap();
@@ -381,23 +386,65 @@ mod tests {
         take(&file, 1000, 0);
         let (number, bytes) = lock(&file.pending).oldest(u64::MAX).unwrap();
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| len_of(file.complete(file.taken()).unwrap()));
-            assert!(!waits.is_finished());
-            drop(InHand {
-                file: &file,
-                number,
-                bytes: Some(bytes),
-                written: None,
+            let (over, synced) = channel();
+            let synced_file = &file;
+            scope.spawn(move || {
+                synced_file.complete(synced_file.taken()).unwrap();
+                over.send(len(synced_file)).unwrap();
             });
+            synced.recv_timeout(SHORT).unwrap_err();
+            drop(file.in_hand(&behind, number, bytes));
             assert_eq!(
-                waits.join().unwrap(),
+                synced.recv().unwrap(),
                 1000,
                 "it was put back, and written by who waited"
             );
         });
     }
 
-    fn len_of(file: &OwnedFd) -> i64 {
-        rustix::fs::fstat(file).unwrap().st_size
+    #[test]
+    fn who_waits_for_a_buffer_hears_when_there_is_something_to_write() {
+        let behind = Arc::new(Behind::new());
+        let files: Vec<_> = (0..behind.buffers.most()).map(|_| file(&behind)).collect();
+        let in_hand: Vec<_> = files
+            .iter()
+            .map(|file| {
+                take(file, 100_000, 0);
+                let (number, bytes) = lock(&file.pending).oldest(u64::MAX).unwrap();
+                file.in_hand(&behind, number, bytes)
+            })
+            .collect();
+        let another = file(&behind);
+        std::thread::scope(|scope| {
+            let (over, taken) = channel();
+            let another = &another;
+            scope.spawn(move || over.send(take(another, 100_000, 0)).unwrap());
+            taken.recv_timeout(SHORT).unwrap_err();
+            drop(in_hand);
+            assert_eq!(taken.recv().unwrap(), 100_000);
+        });
+        let written = files.iter().filter(|file| len(file) == 100_000).count();
+        assert!(written >= 1, "for its buffer");
+    }
+
+    #[test]
+    fn whoever_finds_nothing_in_hand_any_more_hears_that_it_failed() {
+        let behind = Arc::new(Behind::new());
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let read_only = rustix::fs::open(path.path(), OFlags::RDONLY, Mode::empty()).unwrap();
+        for _ in 0..200 {
+            let file = Arc::new(Written::new(
+                read_only.try_clone().unwrap(),
+                Some(Arc::clone(&behind)),
+            ));
+            take(&file, 1000, 0);
+            std::thread::scope(|scope| {
+                scope.spawn(|| file.settled());
+                scope.spawn(|| {
+                    file.settled();
+                    behind.complete().unwrap_err();
+                });
+            });
+        }
     }
 }

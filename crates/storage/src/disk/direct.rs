@@ -67,7 +67,7 @@ pub(super) type Buffer = MmapMut;
 #[derive(Debug)]
 pub(super) struct Buffers {
     kept: Mutex<Kept>,
-    given_back: Condvar,
+    changed: Condvar,
     /// There are no more of them.
     most: usize,
     block: usize,
@@ -78,14 +78,16 @@ struct Kept {
     free: Vec<Buffer>,
     /// With those in use.
     all: usize,
+    /// How often it was told that there is something to write, after which there would be one.
+    news: u64,
 }
 
 /// What came of asking for a buffer.
 #[derive(Debug)]
 pub(super) enum Got {
     Buffer(Buffer),
-    /// All are in use.
-    NoneFree,
+    /// All are in use; and the news up to then.
+    NoneFree(u64),
     NoMemory,
 }
 
@@ -115,10 +117,16 @@ impl Buffers {
     pub(super) fn new(most: usize) -> Self {
         Self {
             kept: Mutex::default(),
-            given_back: Condvar::new(),
+            changed: Condvar::new(),
             most,
             block: block(),
         }
+    }
+
+    /// How many there may be.
+    #[cfg(test)]
+    pub(super) const fn most(&self) -> usize {
+        self.most
     }
 
     pub(super) fn get(&self) -> Got {
@@ -127,7 +135,7 @@ impl Buffers {
             return Got::Buffer(buffer);
         }
         if kept.all == self.most {
-            return Got::NoneFree;
+            return Got::NoneFree(kept.news);
         }
         let Ok(buffer) = MmapMut::map_anon(BUFFER_BYTES) else {
             return Got::NoMemory;
@@ -138,10 +146,16 @@ impl Buffers {
         Got::Buffer(buffer)
     }
 
-    /// Waits until there may be one.
-    pub(super) fn wait(&self) {
-        let none_free = |kept: &mut Kept| kept.free.is_empty() && kept.all == self.most;
-        drop(self.given_back.wait_while(lock(&self.kept), none_free));
+    /// Waits until there may be one, or there is news.
+    pub(super) fn wait(&self, news: u64) {
+        let nothing = |kept: &mut Kept| kept.free.is_empty() && kept.all == self.most && kept.news == news;
+        drop(self.changed.wait_while(lock(&self.kept), nothing));
+    }
+
+    /// There is something to write: whoever waits can do that.
+    pub(super) fn tell(&self) {
+        lock(&self.kept).news += 1;
+        self.changed.notify_all();
     }
 
     /// A write to this position, with nothing in it yet.
@@ -156,7 +170,7 @@ impl Buffers {
 
     pub(super) fn give_back(&self, gathered: Gathered) {
         lock(&self.kept).free.push(gathered.buffer);
-        self.given_back.notify_one();
+        self.changed.notify_one();
     }
 }
 
@@ -305,7 +319,7 @@ mod tests {
                 let mut gathered = buffers.empty(buffer, position);
                 assert_eq!(gathered.gather(&parts), len);
                 assert!(gathered.has_room_at(position + len as u64));
-                assert!(matches!(buffers.get(), Got::NoneFree));
+                assert!(matches!(buffers.get(), Got::NoneFree(_)));
                 direct.write(file.as_file().as_fd(), &gathered).unwrap();
                 buffers.give_back(gathered);
                 let mut read = vec![0; usize::try_from(position).unwrap() + len + 1];

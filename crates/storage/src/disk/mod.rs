@@ -59,7 +59,7 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything durable, with one `syncfs` on a descriptor opened at start and never reopened.
     fn sync_filesystem(&self) -> io::Result<()>;
-    /// Writes what is taken by now, of all files: before another may have the directory.
+    /// Writes what is taken by now, of all files: before another may have the directory, or a kill must lose nothing.
     fn settle(&self) {}
     /// Takes an exclusive lock on the file, creating it; `None` if another process (or handle) has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
@@ -92,12 +92,10 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn taken(&self) -> Taken {
         Taken::default()
     }
-    /// Writes what had been taken by then: whoever syncs many files at once has several threads do that before.
-    fn write_taken(&self, _taken: Taken) {}
     /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Writes what had been taken by then, and makes it durable, with all other writes. After an error what was not durable before may be
-    /// gone: never ask twice.
+    /// Writes what had been taken by then, and makes it durable, with all other writes. After an error what was not durable
+    /// before may be gone: never ask twice.
     fn sync_taken(&self, taken: Taken) -> io::Result<()>;
     /// Makes the contents durable.
     fn sync_data(&self) -> io::Result<()> {

@@ -2,10 +2,10 @@
 //!
 //! *flushed(p) reaches X only after every file that holds bytes below X, and every directory that names such a file, was
 //! synced without error, oldest first.* A round takes the jobs of all logs that want it; each job has the files of one log,
-//! oldest first, and its directories. A few are synced one by one, in parallel; many by one `syncfs`. What was to be written
-//! behind its caller is written before, by the same thread. With them goes the
-//! file of flush marks, into which the round has written what the round before completed: so a mark is never ahead of
-//! what it speaks of. No lock is held meanwhile, and logs go on appending: that is for the next round.
+//! oldest first, and its directories. A few are synced one by one, in parallel; many by one `syncfs`. What was taken to be
+//! written behind its caller is written before its sync. With them goes the file of flush marks, into which the round has
+//! written what the round before completed: so a mark is never ahead of what it speaks of. No lock is held meanwhile, and
+//! logs go on appending: that is for the next round.
 
 mod helpers;
 mod job;
@@ -106,7 +106,7 @@ impl<D: Disk> Flusher<D> {
         report.dirs = dirs.len();
         report.syncfs = self.by_syncfs(&report);
         if report.syncfs {
-            sync::whole_filesystem(&mut self.helpers, &self.dir, &chains)?;
+            sync::whole_filesystem(&self.dir)?;
             // Nothing that was written is closed before this.
             drop(chains);
         } else {

@@ -3,21 +3,15 @@
 use super::helpers::Helpers;
 use super::job::Part;
 use crate::data_dir::DataDir;
-use crate::files::{OpenFile, failed};
+use crate::files::failed;
 use crate::log::UnsyncedFile;
 use crate::segment::is_gone;
-use crate::{Access, Disk, DiskFile, IoFailure, Taken};
+use crate::{Access, Disk, DiskFile, IoFailure};
 use quipu_record::PlantedBug;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// One call makes all durable, names too, once it is written.
-pub(super) fn whole_filesystem<D: Disk>(
-    helpers: &mut Helpers<D>,
-    dir: &DataDir<D>,
-    chains: &[Vec<Part<D>>],
-) -> Result<(), IoFailure> {
-    helpers.run(dir, chains.iter().flatten().filter_map(Part::to_write).collect())?;
+pub(super) fn whole_filesystem<D: Disk>(dir: &DataDir<D>) -> Result<(), IoFailure> {
     let synced = dir.disk().sync_filesystem();
     synced.map_err(failed("syncing the file system of", dir.root()))
 }
@@ -25,8 +19,6 @@ pub(super) fn whole_filesystem<D: Disk>(
 /// What one thread syncs, in order.
 #[derive(Debug)]
 pub(super) enum Task<D: Disk> {
-    /// Writes what was taken, and leaves the sync to others.
-    Write(Arc<OpenFile<D>>, Taken),
     Chain(Vec<Part<D>>),
     Dir(PathBuf),
     Marks,
@@ -54,10 +46,6 @@ pub(super) fn one_by_one<D: Disk>(
 impl<D: Disk> Task<D> {
     pub(super) fn run(&self, dir: &DataDir<D>) -> Result<(), IoFailure> {
         match self {
-            Self::Write(file, taken) => {
-                file.file().write_taken(*taken);
-                Ok(())
-            }
             Self::Chain(parts) => parts.iter().try_for_each(|part| sync_part(dir, part)),
             Self::Dir(path) => match dir.disk().sync_dir(path) {
                 // A deletion took it away meanwhile, and with it all that it named.
@@ -65,18 +53,6 @@ impl<D: Disk> Task<D> {
                 synced => synced.map_err(failed("syncing", path)),
             },
             Self::Marks => dir.marks().sync(),
-        }
-    }
-}
-
-impl<D: Disk> Part<D> {
-    /// What must be written before a sync that does not ask for it.
-    fn to_write(&self) -> Option<Task<D>> {
-        match &self.file {
-            UnsyncedFile::Open(file) if self.taken > Taken::default() => {
-                Some(Task::Write(Arc::clone(file), self.taken))
-            }
-            _ => None,
         }
     }
 }

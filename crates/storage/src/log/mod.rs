@@ -144,9 +144,13 @@ impl<D: Disk> Log<D> {
         &self.config
     }
 
-    /// Changes the configuration, from the next operation on.
-    pub const fn set_config(&mut self, config: LogConfig) {
-        self.config = config;
+    /// Changes the configuration, from the next operation on. Without [`LogConfig::direct_bytes`] a kill loses nothing that
+    /// was appended, before this call too.
+    pub fn set_config(&mut self, config: LogConfig) {
+        let written_behind = std::mem::replace(&mut self.config, config).direct_bytes.is_some();
+        if written_behind && self.config.direct_bytes.is_none() {
+            self.shared.dir().disk().settle();
+        }
     }
 
     /// Notes that `epoch` begins at the log end: a leader's first act. Written with the first batch of the epoch; an

@@ -178,6 +178,34 @@ fn large_appends_go_past_the_cache_until_files_are_read() {
     assert!(!goes_past(&mut log, 40), "whoever reads files will read it");
 }
 
+#[test]
+fn a_log_that_is_no_longer_written_behind_keeps_in_a_kill_what_was() {
+    let keeps_all = |settle: bool, seed| {
+        let disk = FakeDisk::new(seed);
+        let (dir, _) = open_dir(&disk);
+        let (mut log, _) = open(&dir);
+        let configured = |direct_bytes| LogConfig {
+            segment_bytes: 1 << 20,
+            direct_bytes,
+            ..config()
+        };
+        log.set_config(configured(Some(200)));
+        append(&mut log, 40);
+        // A job that was handed over has the file, and has not come to it yet.
+        let _handed_over = log.take_flush();
+        if settle {
+            log.set_config(configured(None));
+        }
+        let end = log.log_end();
+        disk.kill();
+        drop((log, dir));
+        let (dir, _) = open_dir(&disk);
+        open(&dir).0.log_end() == end
+    };
+    assert!((0..50).all(|seed| keeps_all(true, seed)));
+    assert!((0..50).any(|seed| !keeps_all(false, seed)), "a kill may lose it");
+}
+
 /// All of it lies below the log start, and so it was flushed up to its end, though no mark said so. A truncation made the
 /// flush void that was to complete one, and no other followed.
 #[test]

@@ -178,14 +178,6 @@ impl DiskFile for FakeFile {
         Taken(self.behind().map_or(0, |behind| behind.taken))
     }
 
-    fn write_taken(&self, taken: Taken) {
-        if let Ok(mut state) = self.state()
-            && let Ok(file) = state.file(self.id)
-        {
-            file.behind.written = file.behind.written.max(taken.0);
-        }
-    }
-
     fn len(&self) -> io::Result<u64> {
         Ok(self.state()?.file(self.id)?.contents.live().len() as u64)
     }
