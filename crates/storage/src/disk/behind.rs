@@ -321,6 +321,8 @@ mod tests {
 
     /// Who waits does so for longer, and who does not wait is over by then.
     const SHORT: Duration = Duration::from_millis(50);
+    /// Who has not come by then never will.
+    const LONG: Duration = Duration::from_secs(20);
 
     fn file(behind: &Arc<Behind>) -> Arc<Written> {
         let file = tempfile::tempfile().unwrap();
@@ -415,14 +417,13 @@ mod tests {
             })
             .collect();
         let another = file(&behind);
-        std::thread::scope(|scope| {
-            let (over, taken) = channel();
-            let another = &another;
-            scope.spawn(move || over.send(take(another, 100_000, 0)).unwrap());
-            taken.recv_timeout(SHORT).unwrap_err();
-            drop(in_hand);
-            assert_eq!(taken.recv().unwrap(), 100_000);
-        });
+        let (over, taken) = channel();
+        // Not awaited: were it never told, it would wait for ever.
+        let waits = std::thread::Builder::new().spawn(move || over.send(take(&another, 100_000, 0)));
+        drop(waits.unwrap());
+        taken.recv_timeout(SHORT).unwrap_err();
+        drop(in_hand);
+        assert_eq!(taken.recv_timeout(LONG), Ok(100_000));
         let written = files.iter().filter(|file| len(file) == 100_000).count();
         assert!(written >= 1, "for its buffer");
     }
@@ -432,19 +433,23 @@ mod tests {
         let behind = Arc::new(Behind::new());
         let path = tempfile::NamedTempFile::new().unwrap();
         let read_only = rustix::fs::open(path.path(), OFlags::RDONLY, Mode::empty()).unwrap();
-        for _ in 0..200 {
-            let file = Arc::new(Written::new(
-                read_only.try_clone().unwrap(),
-                Some(Arc::clone(&behind)),
-            ));
-            take(&file, 1000, 0);
-            std::thread::scope(|scope| {
-                scope.spawn(|| file.settled());
-                scope.spawn(|| {
-                    file.settled();
-                    behind.complete().unwrap_err();
-                });
+        let file = Arc::new(Written::new(read_only, Some(Arc::clone(&behind))));
+        take(&file, 1000, 0);
+        std::thread::scope(|scope| {
+            let noting = lock(&behind.failed);
+            let (over, settled) = channel();
+            let file = &file;
+            scope.spawn(move || {
+                file.settled();
+                over.send(()).unwrap();
             });
-        }
+            settled.recv_timeout(SHORT).unwrap_err();
+            let pending = file.pending.try_lock();
+            assert!(pending.is_err() || pending.is_ok_and(|pending| !pending.is_empty()));
+            drop(noting);
+            settled.recv().unwrap();
+        });
+        behind.complete().unwrap_err();
+        file.complete(file.taken()).unwrap_err();
     }
 }

@@ -39,6 +39,15 @@ fn config() -> LogConfig {
     }
 }
 
+/// Large enough segments for appends past the cache, from so many bytes on.
+fn appended_behind(direct_bytes: Option<u64>) -> LogConfig {
+    LogConfig {
+        segment_bytes: 1 << 20,
+        direct_bytes,
+        ..config()
+    }
+}
+
 fn open_dir(disk: &FakeDisk) -> (DataDir<FakeDisk>, Boot) {
     DataDir::open(disk.clone(), PathBuf::from("/data"), DataDirOptions::default()).unwrap()
 }
@@ -160,18 +169,13 @@ fn large_appends_go_past_the_cache_until_files_are_read() {
     let disk = FakeDisk::new(1);
     let (dir, _) = open_dir(&disk);
     let (mut log, _) = open(&dir);
-    let configured = |direct_bytes| LogConfig {
-        segment_bytes: 1 << 20,
-        direct_bytes,
-        ..config()
-    };
     let goes_past = |log: &mut Log<FakeDisk>, records| {
         let before = disk.counts().direct_writes;
         append(log, records);
         disk.counts().direct_writes > before
     };
     assert!(!goes_past(&mut log, 40), "not unless configured");
-    log.set_config(configured(Some(200)));
+    log.set_config(appended_behind(Some(200)));
     assert!(goes_past(&mut log, 40));
     assert!(!goes_past(&mut log, 1), "not worth it");
     read_all(&log).unwrap();
@@ -184,17 +188,12 @@ fn a_log_that_is_no_longer_written_behind_keeps_in_a_kill_what_was() {
         let disk = FakeDisk::new(seed);
         let (dir, _) = open_dir(&disk);
         let (mut log, _) = open(&dir);
-        let configured = |direct_bytes| LogConfig {
-            segment_bytes: 1 << 20,
-            direct_bytes,
-            ..config()
-        };
-        log.set_config(configured(Some(200)));
+        log.set_config(appended_behind(Some(200)));
         append(&mut log, 40);
         // A job that was handed over has the file, and has not come to it yet.
         let _handed_over = log.take_flush();
         if settle {
-            log.set_config(configured(None));
+            log.set_config(appended_behind(None));
         }
         let end = log.log_end();
         disk.kill();
