@@ -19,10 +19,10 @@ impl Fault for IsolateLeader {
     }
 
     fn begin(&mut self, cluster: &mut Cluster, chance: &mut Chance) -> Result<String> {
-        let (node, words) = target::one(cluster, chance)?;
+        let (node, words) = target::leader(cluster, chance)?;
         let others = cluster.ids().into_iter().filter(|id| *id != node).collect();
         let grudge = Grudge::apart(&[vec![node], others]);
-        if chance.flip() {
+        if chance.below(4) == 0 {
             cluster.cut(&grudge.and_clients(&[node]))?;
             return Ok(format!("{words}, from nodes and clients"));
         }

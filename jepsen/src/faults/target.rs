@@ -6,24 +6,38 @@ use crate::chance::Chance;
 use crate::cluster::Cluster;
 use quipu_client::BrokerId;
 
-/// A node worth failing: often one that leads something (the active controller, a partition's leader), else any.
+/// A node worth failing: often one that leads something, else any.
 pub(super) fn one(cluster: &Cluster, chance: &mut Chance) -> Result<(BrokerId, String)> {
-    match chance.below(4) {
-        0 => {
-            if let Some(active) = cluster.active_controller() {
-                return Ok((active, format!("node {active}, the active controller")));
-            }
-        }
-        1 | 2 => {
-            let leads = cluster.leads().unwrap_or_default();
-            let at = chance.below(leads.len());
-            if let Some(lead) = leads.get(at) {
-                let (leader, topic, partition) = (lead.leader, &lead.topic, lead.partition);
-                return Ok((leader, format!("node {leader}, leader of {topic}/{partition}")));
-            }
-        }
-        _ => {}
-    }
+    let leading = match chance.below(4) {
+        0 => active_controller(cluster),
+        1 | 2 => partition_leader(cluster, chance),
+        _ => None,
+    };
+    leading.map_or_else(|| any(cluster, chance), Ok)
+}
+
+/// A node that leads something, the active controller or, more often, a partition's leader. Any, while nothing is led.
+pub(super) fn leader(cluster: &Cluster, chance: &mut Chance) -> Result<(BrokerId, String)> {
+    let controller = (chance.below(4) == 0)
+        .then(|| active_controller(cluster))
+        .flatten();
+    let leading = controller.or_else(|| partition_leader(cluster, chance));
+    leading.map_or_else(|| any(cluster, chance), Ok)
+}
+
+fn active_controller(cluster: &Cluster) -> Option<(BrokerId, String)> {
+    let active = cluster.active_controller()?;
+    Some((active, format!("node {active}, the active controller")))
+}
+
+fn partition_leader(cluster: &Cluster, chance: &mut Chance) -> Option<(BrokerId, String)> {
+    let leads = cluster.leads().unwrap_or_default();
+    let lead = leads.get(chance.below(leads.len()))?;
+    let (leader, topic, partition) = (lead.leader, &lead.topic, lead.partition);
+    Some((leader, format!("node {leader}, leader of {topic}/{partition}")))
+}
+
+fn any(cluster: &Cluster, chance: &mut Chance) -> Result<(BrokerId, String)> {
     let any = chance.pick(&cluster.ids()).ok_or("there are no nodes")?;
     Ok((any, format!("node {any}")))
 }
